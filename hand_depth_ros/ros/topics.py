@@ -1,0 +1,62 @@
+"""What is published, in one table. The node, the bag tool, the README and the tests read it. No rclpy here.
+
+Names are relative: the node's namespace (or the bag tool's `--namespace`) goes in front, remapping applies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEPTH_MM = "depth_registered/image_raw"
+DEPTH_M = "depth_registered/image"
+CAMERA_INFO = "depth_registered/camera_info"
+SIGMA = "depth_registered/sigma"
+POINTS = "depth_registered/points"
+HAND_MASK = "hand_mask"
+DEBUG = "debug/image"
+
+
+@dataclass(frozen=True)
+class OutputTopic:
+    """One published topic: relative name, interface type, encoding (images only) and what it carries."""
+
+    name: str
+    type: str
+    encoding: str
+    text: str
+
+    @property
+    def is_image(self) -> bool:
+        return self.type == "sensor_msgs/msg/Image"
+
+
+OUTPUT_TOPICS: tuple[OutputTopic, ...] = (
+    OutputTopic(DEPTH_MM, "sensor_msgs/msg/Image", "16UC1", "depth in mm, 0 = invalid"),
+    OutputTopic(DEPTH_M, "sensor_msgs/msg/Image", "32FC1", "depth in m, NaN = invalid (never 0, never Inf)"),
+    OutputTopic(
+        CAMERA_INFO, "sensor_msgs/msg/CameraInfo", "", "the colour camera's own, unchanged but for the header"
+    ),
+    OutputTopic(
+        SIGMA, "sensor_msgs/msg/Image", "32FC1", "one standard deviation of the depth in m, NaN = invalid"
+    ),
+    OutputTopic(
+        POINTS, "sensor_msgs/msg/PointCloud2", "", "x y z rgb: hand points only, or organised like the image"
+    ),
+    OutputTopic(HAND_MASK, "sensor_msgs/msg/Image", "mono8", "hand number of each pixel, 0 = no hand"),
+    OutputTopic(
+        DEBUG, "sensor_msgs/msg/Image", "rgb8", "the colour image with depth, boxes and distances drawn in"
+    ),
+)
+BY_NAME: dict[str, OutputTopic] = {topic.name: topic for topic in OUTPUT_TOPICS}
+NEED_INFERENCE: frozenset[str] = frozenset(topic.name for topic in OUTPUT_TOPICS) - {CAMERA_INFO}
+
+
+def sibling_camera_info(image_topic: str) -> str:
+    """The camera_info topic that image_transport pairs with an image topic: the same name with its last part
+    replaced.
+
+    >>> sibling_camera_info("/wrist/color/image_raw")
+    '/wrist/color/camera_info'
+    """
+    head, slash, _ = image_topic.rpartition("/")
+    return f"{head}{slash}camera_info"
