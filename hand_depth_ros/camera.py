@@ -133,8 +133,10 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     def project(self, points: Array) -> Array:
-        """Points (..., 3) in the optical frame -> pixels (..., 2); NaN behind the camera or past the lens's
-        reach."""
+        """Points (..., 3) in the optical frame -> pixels (..., 2).
+
+        NaN behind the camera and past the reach of the lens's polynomial.
+        """
         lib: Any = torch if isinstance(points, torch.Tensor) else np
         points = points if isinstance(points, torch.Tensor) else np.asarray(points, np.float64)
         z = points[..., 2]
@@ -143,8 +145,10 @@ class Camera:
         return lib.stack((x * self.fx + self.cx, y * self.fy + self.cy), -1)
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (..., 2), inside the picture or not -> rays float64 (..., 3) with z = 1; NaN where there is
-        none."""
+        """Pixels (..., 2), inside the picture or not -> rays float64 (..., 3) with z = 1.
+
+        NaN where no ray falls on the pixel.
+        """
         pixels = np.asarray(pixels, np.float64)
         u, v = (pixels[..., 0] - self.cx) / self.fx, (pixels[..., 1] - self.cy) / self.fy
         x, y = undistort(u, v, self.distortion_model, self.d)
@@ -223,7 +227,7 @@ def _region(roi: Any, full_width: int, full_height: int) -> tuple[int, int, int,
         or top + height > full_height
     ):
         raise CameraError(
-            f"camera_info.roi ({left}, {top}, {width}x{height}) does not lie in the {full_width}x{full_height}
-            " "picture: width and height are those of the whole sensor, before roi and binning."
+            f"camera_info.roi ({left}, {top}, {width}x{height}) is not within {full_width}x{full_height}: "
+            "camera_info.width and height are those of the whole sensor, before roi and binning."
         )
     return left, top, width, height

@@ -30,8 +30,7 @@ _LARGEST_POOL = 8
 
 
 class Placed(NamedTuple):
-    """A crop's result on the frame's pixels; tensors of shape (rows, columns) of ``frame[slice_y,
-    slice_x]``."""
+    """A crop's result on the frame's pixels; tensors of the shape of ``frame[slice_y, slice_x]``."""
 
     slice_y: slice
     slice_x: slice
@@ -61,9 +60,9 @@ class CropCamera:
     ) -> CropCamera:
         """The crop camera for a hand whose tight box in the frame is ``roi``; the box may leave the frame.
 
-        The optical axis goes through the ray of the box's centre, by the smallest rotation, then ``roll`` radians
-        about it (counter-clockwise turn of the axes: the picture turns clockwise). The box's larger extent, seen by
-        that camera before the roll, times ``margin`` fills ``size``. Raises CameraError for a box that has no size
+        The optical axis goes through the ray of the box's centre, by the smallest rotation, then ``roll``
+        radians about it (the hand turns counter-clockwise in the crop). The box's larger extent, seen by that
+        camera before the roll, times ``margin`` fills ``size``. Raises CameraError for a box that has no size
         or that the lens cannot see.
         """
         x, y, width, height = (float(value) for value in roi)
@@ -120,8 +119,8 @@ class CropCamera:
         """What the crop camera sees of the frame.
 
         ``image`` (C, camera.height, camera.width), uint8 or float, any device and strides -> float32
-        (C, size, size) on the same device, in the image's own units, zero where the ray misses the frame. Where the
-        crop shrinks the frame k-fold, the frame is averaged over k x k pixels first, so that nothing aliases.
+        (C, size, size) on the same device, in the image's own units, zero where the ray misses the frame.
+        Where the crop shrinks the frame k-fold, k x k of its pixels are averaged first: nothing aliases.
         """
         if image.ndim != 3 or tuple(image.shape[1:]) != (camera.height, camera.width):
             raise CameraError(
@@ -163,10 +162,10 @@ class CropCamera:
     ) -> Placed:
         """The crop's depth, put on the frame's own pixels.
 
-        ``depth`` (size, size) metres along the crop's axis; ``weight`` (size, size) the hand's probability 0..1;
-        ``extra`` more maps of that shape, e.g. sigma / depth (scale-free, because extras are not rescaled). Depth and
-        extras are interpolated among crop pixels whose weight is above 0.5 only: nothing smears across the
-        mask's border, and depth outside of the mask may be anything, NaN included.
+        ``depth`` (size, size) metres along the crop's axis; ``weight`` (size, size) the hand's probability;
+        ``extra`` more maps of that shape, e.g. sigma / depth (scale-free, as extras are not rescaled). Depth
+        and extras are interpolated among crop pixels whose weight is above 0.5 only: nothing smears across
+        the mask's border, and depth outside of the mask may be anything, NaN included.
         """
         extra = extra or {}
         for name, value in {"depth": depth, "weight": weight, **extra}.items():
@@ -174,7 +173,7 @@ class CropCamera:
                 raise CameraError(f"{name} is {tuple(value.shape)}: the crop is ({self.size}, {self.size}).")
         weight = weight.float()
         hand = weight > 0.5
-        crop_box = None if weight.is_cuda else _occupied(hand)
+        crop_box = _occupied(hand) if weight.device.type == "cpu" else None
         x0, y0, x1, y1 = self._frame_box(camera, crop_box)[0]
         x1, y1 = max(x0, x1), max(y0, y1)
         names, maps = list(extra), [depth, *extra.values()]
@@ -320,8 +319,7 @@ def _box_border(x: float, y: float, width: float, height: float) -> np.ndarray:
 
 
 def _occupied(hand: torch.Tensor) -> Roi:
-    """The box of the crop that holds every hand pixel and what they are interpolated into; tiny where there
-    is none."""
+    """The box of the crop that holds every hand pixel and one more around; tiny where there is none."""
     mask = hand.numpy()
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:

@@ -1,0 +1,236 @@
+"""Camera: intrinsics, distortion, roi and binning, by OpenCV, image_geometry's formulas and a known plane.
+
+No oracle here calls the code that it checks: OpenCV's distortion, or the formulas written out again.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hand_depth_ros.camera import Camera
+from hand_depth_ros.errors import CameraError
+
+PLUMB_BOB = (0.12, -0.25, 0.001, -0.0008, 0.08)
+RATIONAL = (5.2, 3.1, 0.0002, -0.0001, 0.15, 5.5, 4.6, 0.8)  # of the kind that wide RGBD cameras carry
+THIN_PRISM = (*RATIONAL, 0.001, -0.002, 0.0015, 0.0005)
+EQUIDISTANT = (-0.02, 0.004, -0.002, 0.0004)
+LENSES = {
+    "none": Camera(640, 480, 600.0, 610.0, 322.0, 238.0),
+    "plumb_bob": Camera(640, 480, 520.0, 525.0, 322.0, 238.0, "plumb_bob", PLUMB_BOB),
+    "plumb_bob4": Camera(640, 480, 520.0, 525.0, 322.0, 238.0, "plumb_bob", (-0.3, 0.1, 0.002, 0.001)),
+    "rational": Camera(640, 480, 500.0, 500.0, 318.0, 243.0, "rational_polynomial", RATIONAL),
+    "thin_prism": Camera(640, 480, 500.0, 500.0, 318.0, 243.0, "rational_polynomial", THIN_PRISM),
+    "equidistant": Camera(640, 480, 280.0, 281.0, 318.0, 243.0, "equidistant", EQUIDISTANT),
+    "equidistant_ideal": Camera(640, 480, 280.0, 281.0, 318.0, 243.0, "equidistant"),
+}
+
+
+def opencv_project(camera: Camera, points: np.ndarray) -> np.ndarray:
+    matrix = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
+    flat = np.ascontiguousarray(points.reshape(-1, 1, 3), np.float64)
+    zero = np.zeros(3)
+    if camera.distortion_model == "equidistant":
+        d = np.array(camera.d or (0.0,) * 4)
+        pixels, _ = cv2.fisheye.projectPoints(flat, zero, zero, matrix, d)
+    else:
+        pixels, _ = cv2.projectPoints(flat, zero, zero, matrix, np.array(camera.d or (0.0,) * 4))
+    return pixels.reshape(*points.shape[:-1], 2)
+
+
+def info(**changes: object) -> SimpleNamespace:
+    """A camera_info by its attributes, full resolution 1280x960, K and P different."""
+    fields: dict = {
+        "width": 1280,
+        "height": 960,
+        "distortion_model": "plumb_bob",
+        "d": np.array(PLUMB_BOB),
+        "k": np.array([1040.0, 0, 644.0, 0, 1050.0, 476.0, 0, 0, 1]),
+        "r": np.eye(3).ravel(),
+        "p": np.array([1000.0, 0, 640.0, 0, 0, 1000.0, 480.0, 0, 0, 0, 1, 0]),
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_projection_equals_opencv(name: str) -> None:
+    camera = LENSES[name]
+    random = np.random.default_rng(1)
+    points = np.concatenate((random.uniform(-0.5, 0.5, (500, 2)), np.ones((500, 1))), 1)
+    points *= random.uniform(0.2, 2.0, (500, 1))
+    expected = opencv_project(camera, points)
+    np.testing.assert_allclose(camera.project(points), expected, atol=1e-6)
+    np.testing.assert_allclose(camera.project(torch.from_numpy(points)).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(camera.project(torch.from_numpy(points).float()).numpy(), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_every_pixel_has_the_ray_that_opencv_projects_onto_it(name: str) -> None:
+    camera = LENSES[name]
+    pixels = np.stack(np.meshgrid(np.arange(0, 640, 7.0), np.arange(0, 480, 7.0)), -1)
+    rays = camera.unproject(pixels)
+    assert np.isfinite(rays).all() and (rays[..., 2] == 1).all()
+    # 1e-6 rad is 5e-4 px at these focal lengths
+    np.testing.assert_allclose(opencv_project(camera, rays), pixels, atol=3e-4)
+    table = camera.rays()
+    assert table.shape == (480, 640, 3) and table.dtype == torch.float32
+    np.testing.assert_allclose(table[::7, ::7].numpy(), rays, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LENSES)
+@pytest.mark.parametrize("roi", [None, (100, 60, 400, 320)])
+@pytest.mark.parametrize("binning", [1, 2])
+def test_back_projection_of_a_plane_is_within_a_millimetre(
+    name: str, roi: tuple | None, binning: int
+) -> None:
+    """A slanted plane near 0.5 m: every pixel's ray, found by OpenCV on the whole sensor, meets it somewhere.
+
+    The message describes the sensor with a roi and binning. As image_geometry has it, binned pixel i is pixel
+    i * binning + offset of the sensor.
+    """
+    full = LENSES[name]
+    left, top, width, height = roi or (0, 0, 640, 480)
+    message = info(
+        width=640,
+        height=480,
+        distortion_model=full.distortion_model,
+        d=np.array(full.d),
+        k=np.array([full.fx, 0, full.cx, 0, full.fy, full.cy, 0, 0, 1]),
+        binning_x=binning,
+        binning_y=binning,
+        roi=SimpleNamespace(x_offset=left, y_offset=top, width=width, height=height) if roi else info().roi,
+    )
+    camera = Camera.from_camera_info(message)
+    assert (camera.width, camera.height) == (width // binning, height // binning)
+
+    normal, distance = np.array([0.2, -0.3, 0.93]), 0.5
+    random = np.random.default_rng(2)
+    xy = random.uniform(-0.2, 0.2, (3000, 2))
+    points = np.column_stack((xy, (distance - xy @ normal[:2]) / normal[2]))  # on the plane
+    sensor = opencv_project(full, points)
+    image = (sensor - (left, top)) / binning
+    inside = ((image >= 0) & (image <= (camera.width - 1, camera.height - 1))).all(1)
+    assert inside.sum() > 300
+    rays = camera.unproject(image[inside])
+    back = rays * points[inside, 2:]  # depth times ray: what a consumer does
+    assert np.abs(back - points[inside]).max() < 1e-6
+    # and the table of whole pixels, as consumers look it up: depth of the plane along each ray
+    table = camera.rays()[::20, ::20].numpy().astype(np.float64)
+    meet = table * (distance / (table @ normal))[..., None]
+    rows, columns = np.mgrid[0 : camera.height : 20, 0 : camera.width : 20]
+    seen = opencv_project(full, meet)
+    error_px = np.linalg.norm(
+        seen - (columns[..., None] * [1, 0] + rows[..., None] * [0, 1]) * binning - (left, top), axis=-1
+    )
+    assert (error_px * meet[..., 2] / min(full.fx, full.fy)).max() < 1e-3
+
+
+def test_rectified_uses_p_and_no_distortion() -> None:
+    camera = Camera.from_camera_info(info(), rectified=True)
+    assert camera == Camera(1280, 960, 1000.0, 1000.0, 640.0, 480.0)
+    raw = Camera.from_camera_info(info())
+    assert raw == Camera(1280, 960, 1040.0, 1050.0, 644.0, 476.0, "plumb_bob", PLUMB_BOB)
+
+
+@given(
+    left=st.integers(0, 300),
+    top=st.integers(0, 300),
+    bin_x=st.integers(0, 4),
+    bin_y=st.integers(0, 4),
+    rectified=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_roi_and_binning_are_image_geometrys(
+    left: int, top: int, bin_x: int, bin_y: int, rectified: bool
+) -> None:
+    message = info(binning_x=bin_x, binning_y=bin_y)
+    message.roi = SimpleNamespace(x_offset=left, y_offset=top, width=640, height=480)
+    camera = Camera.from_camera_info(message, rectified=rectified)
+    sx, sy = 1.0 / max(bin_x, 1), 1.0 / max(bin_y, 1)
+    scale = np.diag([sx, sy, 1.0])
+    shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+    source = message.p.reshape(3, 4)[:, :3] if rectified else message.k.reshape(3, 3)
+    np.testing.assert_allclose(camera.matrix, scale @ shift @ source, rtol=1e-12)
+    assert (camera.width, camera.height) == (640 // max(bin_x, 1), 480 // max(bin_y, 1))
+
+
+def test_a_point_outside_the_lens_or_behind_it_does_not_appear_in_the_picture() -> None:
+    """Strong barrel polynomials fold back: without care a point at 70 degrees lands in the middle."""
+    camera = Camera(640, 480, 400.0, 400.0, 320.0, 240.0, "plumb_bob", (-0.3, 0.0, 0, 0, 0))
+    folding = np.array([[3.0, 0.0, 1.0], [0.1, 0.1, -1.0], [0.0, 0.0, 0.0]])
+    assert np.isnan(camera.project(folding)).all()
+    assert torch.isnan(camera.project(torch.from_numpy(folding))).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"fx": 0.0}, "fx"),
+        ({"fy": -600.0}, "fy"),
+        ({"fx": float("nan")}, "fx"),
+        ({"cx": float("inf")}, "cx"),
+        ({"cy": None}, "cy"),
+        ({"width": 0}, "width"),
+        ({"height": -3}, "height"),
+        ({"width": 640.5}, "width"),
+        ({"width": 10**9}, "width"),
+        ({"distortion_model": "kannala"}, "distortion_model"),
+        ({"d": (0.1, 0.2)}, "d has 2"),
+        ({"d": (0.1, float("nan"), 0.0, 0.0, 0.0)}, r"d\[1\]"),
+        ({"distortion_model": "equidistant", "d": (0.1,) * 5}, "d has 5"),
+        ({"distortion_model": "rational_polynomial", "d": (0.0,) * 13 + (0.1,)}, "tilted"),
+    ],
+)
+def test_impossible_cameras_are_refused_by_field(change: dict, names: str) -> None:
+    good = {"width": 640, "height": 480, "fx": 600.0, "fy": 600.0, "cx": 320.0, "cy": 240.0}
+    with pytest.raises(CameraError, match=names):
+        Camera(**{**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "rectified", "names"),
+    [
+        ({"k": np.zeros(9)}, False, r"k\[0\]"),
+        ({"k": np.full(9, np.nan)}, False, r"k\[0\]"),
+        ({"k": []}, False, "k has 0"),
+        ({"p": np.zeros(12)}, True, r"p\[0\].*rectified off"),
+        ({"width": 0}, False, "width"),
+        ({"roi": SimpleNamespace(x_offset=900, y_offset=0, width=640, height=480)}, False, "roi"),
+        ({"roi": SimpleNamespace(x_offset=10, y_offset=0, width=0, height=0)}, False, "roi"),
+        ({"binning_x": 2000}, False, "width"),
+    ],
+)
+def test_impossible_camera_infos_are_refused_by_field(change: dict, rectified: bool, names: str) -> None:
+    with pytest.raises(CameraError, match=names):
+        Camera.from_camera_info(info(**change), rectified=rectified)
+
+
+def test_drivers_other_names_for_no_distortion_and_fisheye() -> None:
+    assert Camera.from_camera_info(info(distortion_model="", d=[])).is_pinhole
+    assert Camera.from_camera_info(info(d=[0.0] * 5)).is_pinhole
+    assert (
+        Camera.from_camera_info(info(distortion_model="fisheye", d=[0.0] * 4)).distortion_model
+        == "equidistant"
+    )
+
+
+def test_cameras_compare_by_value() -> None:
+    one, two = (Camera(640, 480, 600, 600, 320, 240, d=[0.1, 0, 0, 0, 0]) for _ in range(2))
+    assert one == two and hash(one) == hash(two) and one.rays() is two.rays()
+    assert one != LENSES["none"]
+
+
+def test_field_of_view() -> None:
+    camera = Camera.from_hfov(640, 480, 90.0)
+    np.testing.assert_allclose(camera.unproject(np.array([[-0.5, 239.5], [639.5, 239.5]]))[:, 0], [-1, 1])
+    with pytest.raises(CameraError, match="hfov"):
+        Camera.from_hfov(640, 480, 180.0)
