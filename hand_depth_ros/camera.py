@@ -95,7 +95,7 @@ class Camera:
         if rectified:
             p = _matrix(msg, "p", 12)
             fx, fy, cx, cy = p[0], p[5], p[2], p[6]
-            model, d = "plumb_bob", ()
+            model, d = "plumb_bob", tuple[float, ...]()
         else:
             k = _matrix(msg, "k", 9)
             fx, fy, cx, cy = k[0], k[4], k[2], k[5]

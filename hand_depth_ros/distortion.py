@@ -87,8 +87,8 @@ def radial_limit(model: str, d: tuple[float, ...]) -> float:
     r = np.linspace(0, _WIDEST, 8001)
     r2 = r * r
     below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    falls = (np.diff(r * (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / below) <= 0) | (below[1:] <= 0)
-    return float(r[np.argmax(falls)]) if falls.any() else _WIDEST
+    folded = (np.diff(r * (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / below) <= 0) | (below[1:] <= 0)
+    return float(r[np.argmax(folded)]) if folded.any() else _WIDEST
 
 
 def _padded(d: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,0 +1,134 @@
+"""The measures, as pure functions of arrays: depths in metres in, errors in millimetres out.
+
+"Shape" is what is left after a hand's median error is taken off: it asks for the form of the hand, not for its
+distance. The constant-depth oracle puts each hand at its own true median: a model must beat its shape error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SURFACE_TO_JOINT_M = 0.006
+"""PIP and DIP joints lie this far behind the visible surface (4 to 10 mm, measured with depth sensors)."""
+
+SURFACE_JOINTS = (2, 3, 6, 7, 10, 11, 14, 15, 18, 19)
+"""PIP and DIP joints of the 21 (thumb: MCP and IP): the ones that lie near enough to the surface to check."""
+
+MIDDLE_FINGER = (0, 9, 10, 11, 12)
+"""Wrist, then the middle finger to its tip: the hand length runs along these."""
+
+
+@dataclass(frozen=True)
+class DepthErrors:
+    """Errors of one hand, mm but for ``abs_rel`` (a fraction) and ``count`` (pixels or joints)."""
+
+    mae_mm: float
+    median_mm: float
+    rmse_mm: float
+    shape_mm: float
+    abs_rel: float
+    count: int
+
+
+def depth_errors(predicted: np.ndarray, true: np.ndarray) -> DepthErrors | None:
+    """Errors over the places where both (metres, one shape) are finite and the truth is > 0; None if nowhere."""
+    both = np.isfinite(predicted) & np.isfinite(true) & (true > 0)
+    if not both.any():
+        return None
+    t = true[both].astype(np.float64)
+    error = predicted[both].astype(np.float64) - t
+    size = np.abs(error)
+    return DepthErrors(
+        mae_mm=1e3 * float(size.mean()),
+        median_mm=1e3 * float(np.median(size)),
+        rmse_mm=1e3 * float(np.sqrt((error**2).mean())),
+        shape_mm=1e3 * float(np.abs(error - np.median(error)).mean()),
+        abs_rel=float((size / t).mean()),
+        count=int(both.sum()),
+    )
+
+
+def constant_depth_shape_mm(true: np.ndarray) -> float:
+    """The oracle's shape (and absolute) error: a hand put at its own true median depth. NaN for no truth."""
+    t = true[np.isfinite(true) & (true > 0)].astype(np.float64)
+    return 1e3 * float(np.abs(t - np.median(t)).mean()) if t.size else float("nan")
+
+
+def coverage(predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray) -> tuple[float, float] | None:
+    """Fractions of places within one and two sigma of the truth; a Gaussian's are 0.683 and 0.954."""
+    valid = np.isfinite(predicted) & np.isfinite(true) & (true > 0) & np.isfinite(sigma)
+    if not valid.any():
+        return None
+    error = np.abs(predicted[valid].astype(np.float64) - true[valid])
+    return float((error <= sigma[valid]).mean()), float((error <= 2 * sigma[valid]).mean())
+
+
+def mask_iou(one: np.ndarray, other: np.ndarray, inside: np.ndarray | None = None) -> float:
+    """Intersection over union of two masks, counted only ``inside``; 1 where both are empty."""
+    one, other = one.astype(bool), other.astype(bool)
+    if inside is not None:
+        one, other = one & inside, other & inside
+    union = int((one | other).sum())
+    return int((one & other).sum()) / union if union else 1.0
+
+
+def box_of(mask: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The tight box x, y, width, height (px) of a mask's pixels; None of an empty one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    return (
+        float(columns[0]),
+        float(rows[0]),
+        float(columns[-1] - columns[0] + 1),
+        float(rows[-1] - rows[0] + 1),
+    )
+
+
+def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes x, y, width, height."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    total = one[2] * one[3] + other[2] * other[3] - common
+    return common / total if total > 0 else 0.0
+
+
+def match(overlap: np.ndarray, least: float) -> dict[int, int]:
+    """True hand (row) -> predicted hand (column), best overlaps first, none twice, none below ``least``."""
+    pairs: dict[int, int] = {}
+    for flat in np.argsort(-overlap, axis=None, kind="stable"):
+        row, column = (int(i) for i in np.unravel_index(flat, overlap.shape))
+        if overlap[row, column] < least:
+            break
+        if row not in pairs and column not in pairs.values():
+            pairs[row] = column
+    return pairs
+
+
+def median_around(values: np.ndarray, pixels: np.ndarray, size: int = 5) -> np.ndarray:
+    """Median of the finite values in the size x size pixels around each of ``pixels`` (n, 2) x, y; NaN for none."""
+    out = np.full(len(pixels), np.nan)
+    height, width = values.shape
+    reach = size // 2
+    for i, (x, y) in enumerate(pixels):
+        if not (np.isfinite(x) and np.isfinite(y)):
+            continue
+        column, row = round(float(x)), round(float(y))
+        part = values[
+            max(row - reach, 0) : max(min(row + reach + 1, height), 0),
+            max(column - reach, 0) : max(min(column + reach + 1, width), 0),
+        ]
+        part = part[np.isfinite(part)]
+        if part.size:
+            out[i] = np.median(part)
+    return out
+
+
+def hand_length_of(joints: np.ndarray) -> float:
+    """Hand length (m) of 21 joints (21, 3): wrist to the middle fingertip along the bones."""
+    chain = np.asarray(joints, np.float64)[list(MIDDLE_FINGER)]
+    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
