@@ -1,9 +1,9 @@
-"""Which camera_info belongs to an image. No rclpy here; safe to use from the callback and the worker thread.
+"""Which camera_info belongs to an image. No rclpy here; safe to use from several threads.
 
 A camera publishes an image and its camera_info with the same stamp, in either order. So the one with the
-image's stamp counts; where there is none (a camera_info that is latched, or slower than the images) the latest
-does. While the two have been coming in pairs, a missing partner is waited for a moment, so that intrinsics
-that change with this very image are not missed.
+image's stamp counts; where there is none (a camera_info that is latched, or slower than the images) the
+latest does. While the two have been coming in pairs, a missing partner is waited for a moment, so that
+intrinsics that change with this very image are not missed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class CameraInfos:
         """Remember a message that has just come."""
         with self._changed:
             self._latest = info
-            self._by_stamp[stamp_ns(info.header)] = info
+            stamp = stamp_ns(info.header)
+            self._by_stamp[stamp] = info
+            self._by_stamp.move_to_end(stamp)
             while len(self._by_stamp) > KEPT:
                 self._by_stamp.popitem(last=False)
             self._changed.notify_all()
@@ -53,13 +55,15 @@ class CameraInfos:
 
         Args:
             stamp: The image's stamp in ns.
-            timeout: Seconds to wait for a partner of the same stamp, if the camera sends pairs.
+            timeout: Seconds to wait for the first message; and for one of this stamp, if they come in pairs.
 
         Returns:
             The message of that stamp, else the latest, else None.
         """
         with self._changed:
-            if self._in_pairs and timeout > 0.0:
-                self._changed.wait_for(lambda: stamp in self._by_stamp, timeout)
+            if timeout > 0.0 and (self._in_pairs or self._latest is None):
+                self._changed.wait_for(
+                    lambda: stamp in self._by_stamp or not (self._in_pairs or self._latest is None), timeout
+                )
             self._in_pairs = stamp in self._by_stamp
             return self._by_stamp.get(stamp, self._latest)

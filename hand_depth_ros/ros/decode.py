@@ -130,7 +130,7 @@ def opencv_to_rgb(pixels: np.ndarray, name: str) -> np.ndarray:
 def _decode_compressed(msg: Any) -> np.ndarray:
     declared = str(msg.format)
     if "compressedDepth" in declared:
-        raise ImageError(f"format {declared!r} is a depth image: remap image to a colour topic")
+        raise ImageError(f"format {declared[:80]!r} is a depth image: remap image to a colour topic")
     data = _bytes_of(msg.data)
     if data.size == 0:
         raise ImageError("data is empty: check the camera driver")
@@ -186,10 +186,10 @@ def _encoding(name: str) -> Encoding:
         return ENCODINGS[name]
     if _DEPTH_LIKE.fullmatch(name):
         raise ImageError(
-            f"encoding {name} does not name its colours (depth looks so): remap image to a colour topic"
+            f"encoding {name!r} does not name its colours (depth looks so): remap image to a colour topic"
         )
     raise ImageError(
-        f"encoding {name!r} is not supported: "
+        f"encoding {name[:40]!r} is not supported: "
         "set the camera to rgb8, bgr8, mono8, yuyv, uyvy, nv12, nv21 or bayer"
     )
 

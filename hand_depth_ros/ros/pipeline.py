@@ -75,12 +75,14 @@ def process_frame(
         ImageError: The image cannot be decoded.
         CameraError: The camera_info is unusable or of another image size.
     """
-    if not topics.NEED_INFERENCE.intersection(wanted):
+    if not wanted:
         return ProcessedFrame({}, None)
     start = time.perf_counter()
     camera = Camera.from_camera_info(camera_info, rectified=settings.image_is_rectified)
     rgb = decode_image(image)
     check_same_size(rgb, camera)
+    if not topics.NEED_INFERENCE.intersection(wanted):
+        return ProcessedFrame({}, None)
     decoded = time.perf_counter()
     frame = estimator.estimate(rgb, camera)
     estimated = time.perf_counter()

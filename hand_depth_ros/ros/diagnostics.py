@@ -1,0 +1,144 @@
+"""What the node does and, if nothing comes out, why: one DiagnosticStatus a second on /diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+WINDOW = 300
+"""Latencies that the percentiles are taken over: ten seconds at 30 fps."""
+SILENCE_S = 2.0
+"""A camera that says nothing for so long counts as gone."""
+
+
+class Statistics:
+    """Counters of the callback and the worker thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
+        self.published = 0
+        self.refused = 0
+        self.hands = 0
+        self.timings: dict[str, float] = {}
+        self._refusal = ("", -float("inf"))
+
+    def add_published(self, latency_ms: float, hands: int, timings: dict[str, float]) -> None:
+        """One frame went out, `latency_ms` after its image came in."""
+        with self._lock:
+            self._latencies_ms.append(latency_ms)
+            self.published += 1
+            self.hands = hands
+            self.timings = dict(timings)
+            self._refusal = ("", -float("inf"))
+
+    def add_refused(self, reason: str) -> None:
+        """One frame gave no output."""
+        with self._lock:
+            self.refused += 1
+            self._refusal = (reason, time.monotonic())
+
+    @property
+    def refusal(self) -> str:
+        """Why the latest frame was refused, if that was just now."""
+        reason, when = self._refusal
+        return reason if time.monotonic() - when < SILENCE_S else ""
+
+    def percentiles(self) -> tuple[float, float]:
+        """Latency p50 and p95 in ms, NaN before the first frame."""
+        with self._lock:
+            values = list(self._latencies_ms)
+        return tuple(np.percentile(values, (50, 95))) if values else (float("nan"),) * 2
+
+
+@dataclass
+class Health:
+    """The state of the node at one moment, as plain values."""
+
+    image_topic: str
+    camera_info_topic: str
+    image_publishers: int
+    camera_info_publishers: int
+    image_rate: float
+    camera_info_rate: float
+    output_rate: float
+    image_age_s: float  # inf: never came
+    camera_info_age_s: float
+    best_effort: bool
+    subscribers: int
+    trouble: str = ""
+    refusal: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+    def verdict(self) -> tuple[bytes, str]:
+        """Level and, in one sentence, what is wrong and what to do (or that all is well)."""
+        if self.trouble:
+            return DiagnosticStatus.ERROR, self.trouble
+        if self.image_age_s > SILENCE_S:
+            return DiagnosticStatus.WARN, self._silent_camera()
+        if self.camera_info_age_s == float("inf"):
+            nobody = "" if self.camera_info_publishers else ", which nobody publishes: remap camera_info"
+            return DiagnosticStatus.WARN, f"waiting for camera_info on {self.camera_info_topic}{nobody}"
+        if self.refusal:
+            return DiagnosticStatus.ERROR, self.refusal
+        if self.best_effort and self.image_rate < 0.8 * self.camera_info_rate:
+            return DiagnosticStatus.WARN, (
+                f"{self.image_topic} is published best effort and "
+                f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: publish it reliable, "
+                "or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_large_images.xml"
+            )
+        if not self.subscribers:
+            return DiagnosticStatus.OK, "idle: nobody subscribes to any output"
+        return DiagnosticStatus.OK, "running"
+
+    def _silent_camera(self) -> str:
+        if not self.image_publishers:
+            return (
+                f"waiting for images on {self.image_topic}, which nobody publishes: start it or remap image"
+            )
+        if self.image_age_s == float("inf"):
+            return f"waiting for images on {self.image_topic}: it has a publisher, but none came yet"
+        return f"no image on {self.image_topic} for {self.image_age_s:.0f} s: check the camera"
+
+    def to_status(self, name: str, hardware_id: str) -> DiagnosticStatus:
+        """The message for it."""
+        level, message = self.verdict()
+        values = {
+            "rate in (Hz)": f"{self.image_rate:.1f}",
+            "rate out (Hz)": f"{self.output_rate:.1f}",
+            "camera_info rate (Hz)": f"{self.camera_info_rate:.1f}",
+            "camera_info age (s)": f"{self.camera_info_age_s:.1f}",
+            "image age (s)": f"{self.image_age_s:.1f}",
+            "image topic": self.image_topic,
+            "camera_info topic": self.camera_info_topic,
+            "subscribers": str(self.subscribers),
+            **self.values,
+        }
+        return DiagnosticStatus(
+            level=level,
+            name=name,
+            message=message,
+            hardware_id=hardware_id,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+
+
+class Rate:
+    """Events a second between two looks at a counter."""
+
+    def __init__(self) -> None:
+        self._count, self._when = 0, time.monotonic()
+
+    def __call__(self, count: int) -> float:
+        now = time.monotonic()
+        rate = (count - self._count) / max(now - self._when, 1e-6)
+        self._count, self._when = count, now
+        return rate
+
+
+__all__ = ["DiagnosticArray", "Health", "Rate", "Statistics"]

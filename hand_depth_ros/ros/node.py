@@ -1,0 +1,79 @@
+"""Start and stop of the node: `ros2 run hand_depth_ros hand_depth_node` and `hand-depth node`.
+
+Imports nothing slow before `main` runs, so that Ctrl-C leaves no traceback whenever it comes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hand_depth_ros.errors import HandDepthError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+
+
+def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Args:
+        argv: Command line without the program's name (None: sys.argv[1:]); `--ros-args ...` is ROS's.
+        estimator_factory: As `HandDepthNode` takes it; None: the real estimator.
+
+    Returns:
+        Exit code: 0 after a signal; 1, with a line on stderr, if the node can't start; 2 for unknown arguments.
+    """
+    arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
+    try:
+        return _run(arguments, estimator_factory)
+    except KeyboardInterrupt:
+        return 0
+    except HandDepthError as error:
+        print(f"hand_depth_node: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None) -> int:
+    try:
+        import rclpy
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"rclpy cannot be imported ({error}): source your ROS 2 (source /opt/ros/jazzy/setup.bash), "
+            "or without ROS run  pip install 'hand_depth_ros[ros]'"
+        ) from error
+    from rclpy.exceptions import ParameterException
+    from rclpy.executors import ExternalShutdownException
+    from rclpy.utilities import remove_ros_args
+
+    unknown = remove_ros_args(arguments)[1:]
+    if unknown:
+        print(
+            f"hand_depth_node: unknown arguments {' '.join(unknown)}: parameters go after --ros-args -p",
+            file=sys.stderr,
+        )
+        return 2
+    rclpy.init(args=arguments)
+    node: HandDepthNode | None = None
+    try:
+        from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+
+        node = HandDepthNode(estimator_factory) if estimator_factory else HandDepthNode()
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+    except ParameterException as error:
+        raise HandDepthError(str(error)) from error
+    except Exception:
+        if rclpy.ok():
+            raise  # otherwise a signal pulled the context away while the node was being made
+    finally:
+        if node is not None:
+            node.close()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

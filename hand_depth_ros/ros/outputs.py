@@ -1,0 +1,78 @@
+"""The node's publishers: which of them anybody listens to, and message fields put into messages fast."""
+
+from __future__ import annotations
+
+import copy
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.encode import Fields
+from hand_depth_ros.ros.qos import output_qos, overridable
+
+_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
+
+
+class Outputs:
+    """All publishers of `topics.OUTPUT_TOPICS`.
+
+    Every image topic has a camera_info beside it, under whatever name remapping gives it: consumers look for
+    it there. It is published on each distinct sibling, except where that is the colour camera's own
+    camera_info.
+    """
+
+    def __init__(self, node: Node, camera_info_in: str) -> None:
+        self._publishers = {
+            topic.name: self._publisher(node, _TYPES[topic.type], topic.name)
+            for topic in topics.OUTPUT_TOPICS
+            if topic.name != topics.CAMERA_INFO
+        }
+        names = [topics.CAMERA_INFO]
+        names += [
+            topics.sibling_camera_info(node.resolve_topic_name(topic.name))
+            for topic in topics.OUTPUT_TOPICS
+            if topic.is_image
+        ]
+        resolved = dict.fromkeys(node.resolve_topic_name(name) for name in names)
+        self._infos = [self._publisher(node, CameraInfo, name) for name in resolved if name != camera_info_in]
+
+    @staticmethod
+    def _publisher(node: Node, kind: type, name: str) -> Any:
+        return node.create_publisher(kind, name, output_qos(), qos_overriding_options=overridable())
+
+    def wanted(self) -> set[str]:
+        """Names of the outputs that have a subscriber now."""
+        names = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        if any(publisher.get_subscription_count() for publisher in self._infos):
+            names.add(topics.CAMERA_INFO)
+        return names
+
+    def publish(self, outputs: Mapping[str, Fields], camera_info: CameraInfo, header: Header) -> None:
+        """Publish one frame, all under the same header; camera_info first, so that pairing consumers have it."""
+        if any(publisher.get_subscription_count() for publisher in self._infos):
+            info = copy.copy(camera_info)
+            info.header = header
+            for publisher in self._infos:
+                publisher.publish(info)
+        for name, fields in outputs.items():
+            self._publishers[name].publish(to_message(fields, header))
+
+
+def to_message(fields: Fields, header: Header) -> Image | PointCloud2:
+    """Fields of `encode` as an rclpy message. Assigning `array('B')` takes no time, bytes or a list do."""
+    cloud = "point_step" in fields
+    message = PointCloud2() if cloud else Image()
+    message.header = header
+    for name, value in fields.items():
+        if name == "data":
+            value = array("B")
+            value.frombytes(memoryview(fields["data"]))
+        elif name == "fields":
+            value = [PointField(**field) for field in value]
+        setattr(message, name, value)
+    return message

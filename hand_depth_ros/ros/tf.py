@@ -1,0 +1,59 @@
+"""The frame of the outputs, where it is not the colour camera's: a static identity transform ties the two."""
+
+from __future__ import annotations
+
+import os
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from hand_depth_ros.errors import MissingDependencyError
+
+
+class OutputFrame:
+    """Gives every output its header.
+
+    Args:
+        node: Broadcasts the transform.
+        depth_frame_id: "": headers are copied exactly, nothing is broadcast. Otherwise the outputs' frame_id.
+
+    Raises:
+        MissingDependencyError: A frame is asked for and tf2_ros isn't installed.
+    """
+
+    def __init__(self, node: Node, depth_frame_id: str) -> None:
+        self._node = node
+        self._frame = depth_frame_id
+        self._colour_frame: str | None = None
+        self._broadcaster = _broadcaster(node) if depth_frame_id else None
+
+    def header(self, colour: Header) -> Header:
+        """The outputs' header for a colour image's: the same stamp, and the frame that was asked for."""
+        if self._broadcaster is None:
+            return colour
+        if colour.frame_id != self._colour_frame:
+            self._colour_frame = colour.frame_id
+            self._broadcast(colour)
+        return Header(stamp=colour.stamp, frame_id=self._frame)
+
+    def _broadcast(self, colour: Header) -> None:
+        if colour.frame_id == self._frame:
+            return
+        transform = TransformStamped()
+        transform.header = colour
+        transform.child_frame_id = self._frame
+        transform.transform.rotation.w = 1.0
+        self._broadcaster.sendTransform(transform)
+
+
+def _broadcaster(node: Node):
+    try:
+        from tf2_ros import StaticTransformBroadcaster
+    except ImportError as error:
+        distro = os.environ.get("ROS_DISTRO", "jazzy")
+        raise MissingDependencyError(
+            f"depth_frame_id needs tf2_ros, which is not installed ({error}): run  "
+            f"sudo apt install ros-{distro}-tf2-ros-py  or leave depth_frame_id empty"
+        ) from error
+    return StaticTransformBroadcaster(node)

@@ -1,0 +1,115 @@
+"""A stand-in for the estimator: it marks discs at a constant depth, whatever the picture shows. Not a hand in sight.
+
+It has the interface of `hand_depth_ros.estimator.HandDepthEstimator`, so that what surrounds the estimator can be tested
+against numbers known in advance. Run as a program it is the real node with this stand-in inside.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hand_depth_ros.camera import Camera
+
+try:
+    from hand_depth_ros.estimator import Hand, HandDepthFrame
+except ImportError:  # TEMPORARY
+    from types import SimpleNamespace as Hand
+    from types import SimpleNamespace as HandDepthFrame
+
+DEPTH_M = 0.5
+SIGMA_M = 0.01
+RADIUS = 0.15
+"""Of a disc, in image heights."""
+CRASH_AT = (13, 13)
+"""(width, height) of a picture that makes it raise, as a network might."""
+
+
+@dataclass(frozen=True)
+class FakeSettings:
+    max_hands: int = 2
+    hand_length_m: float | None = None
+    min_range_m: float = 0.1
+    max_range_m: float = 2.0
+    max_sigma_m: float | None = None
+    finder_interval: int = 5
+
+
+def disc_centres(width: int, height: int, count: int) -> list[tuple[float, float]]:
+    """Centres (x, y) of the discs: side by side on the middle row."""
+    return [((i + 1) * width / (count + 1), height / 2) for i in range(count)]
+
+
+class FakeEstimator:
+    """Marks `max_hands` discs (two at most) at 0.5 m. A disc's number tells how often `reset` was called: 1 + 10 resets + index."""
+
+    device = "fake"
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = FakeSettings(**settings)
+        self.resets = 0
+        self.warm_ups = 0
+        self.frames = 0
+        self.closed = False
+
+    def configure(self, **changes: Any) -> None:
+        if changes.get("finder_interval") == 666:
+            raise ValueError("finder_interval 666: the stand-in refuses it")
+        self.settings = replace(self.settings, **changes)
+
+    def warm_up(self, camera: Camera) -> None:
+        self.warm_ups += 1
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+    def estimate(self, rgb: np.ndarray, camera: Camera, **_: Any) -> HandDepthFrame:
+        self.frames += 1
+        height, width = rgb.shape[:2]
+        if (width, height) == CRASH_AT:
+            raise RuntimeError("the stand-in was made to fail")
+        settings = self.settings
+        depth = np.full((height, width), np.nan, np.float32)
+        mask = np.zeros((height, width), np.uint8)
+        hands = []
+        y, x = np.mgrid[:height, :width]
+        for index, (cx, cy) in enumerate(disc_centres(width, height, min(settings.max_hands, 2))):
+            radius = RADIUS * height
+            disc = (x - cx) ** 2 + (y - cy) ** 2 < radius**2
+            number = 1 + 10 * self.resets + index
+            mask[disc] = number
+            sure = settings.max_sigma_m is None or settings.max_sigma_m >= SIGMA_M
+            if settings.min_range_m <= DEPTH_M <= settings.max_range_m and sure:
+                depth[disc] = DEPTH_M
+            hands.append(
+                Hand(
+                    id=number,
+                    roi=(cx - radius, cy - radius, 2 * radius, 2 * radius),
+                    score=1.0,
+                    hand_length_m=settings.hand_length_m or 0.19,
+                    hand_length_sigma_m=0.01,
+                    depth_m=DEPTH_M,
+                )
+            )
+        sigma = np.where(np.isnan(depth), np.nan, np.float32(SIGMA_M)).astype(np.float32)
+        return HandDepthFrame(depth=depth, sigma=sigma, mask=mask, hands=tuple(hands), timings={})
+
+
+def fake_factory(values: Mapping[str, Any]) -> FakeEstimator:
+    """An estimator factory for `HandDepthNode`."""
+    from hand_depth_ros.ros.parameters import estimator_settings
+
+    return FakeEstimator(**estimator_settings(values))
+
+
+if __name__ == "__main__":
+    from hand_depth_ros.ros.node import main
+
+    sys.exit(main(estimator_factory=fake_factory))

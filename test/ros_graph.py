@@ -1,0 +1,219 @@
+"""Tests over real DDS: start a node as a process of its own, talk to it with publishers and subscribers of ours.
+
+Nothing here asserts on time: what is waited for is waited for long, and frames are sent again until heard.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    "rclpy",
+    reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'",
+    exc_type=ImportError,
+)
+import rclpy
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_S = 90.0
+
+
+def environment(domain: int) -> dict[str, str]:
+    """For every process of a test: this machine only, a domain of its own, room for large images."""
+    profile = HERE.parent / "config" / "fastdds_large_images.xml"
+    return {
+        **os.environ,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_DOMAIN_ID": str(domain),
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+    }
+
+
+class NodeProcess:
+    """The node in a process of its own; what it writes is kept."""
+
+    def __init__(self, domain: int, *ros_args: str, program: str = "fakes.py") -> None:
+        self._output = tempfile.TemporaryFile("w+")
+        command = [sys.executable, str(HERE / program)]
+        command += ["--ros-args", *ros_args] if ros_args else []
+        self._process = subprocess.Popen(
+            command, env=environment(domain), stdout=self._output, stderr=subprocess.STDOUT
+        )
+
+    @property
+    def output(self) -> str:
+        return os.pread(self._output.fileno(), 10_000_000, 0).decode(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text in self.output or not self.running)
+        assert text in self.output, self.output
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal and return the exit code."""
+        if self.running:
+            self._process.send_signal(number)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        try:
+            return self._process.wait(PATIENCE_S)
+        finally:
+            self._process.kill()
+
+
+class Client:
+    """Publishers and subscribers of the test, in a context on a domain of their own."""
+
+    def __init__(self, domain: int, namespace: str = "/") -> None:
+        os.environ.update({k: v for k, v in environment(domain).items() if k.startswith(("ROS_", "FAST"))})
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node(
+            f"test_{random.getrandbits(32):x}", namespace=namespace, context=self.context
+        )
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._publishers: dict[str, Any] = {}
+        self.heard: dict[str, list[Any]] = {}
+        self._stamp = 1_700_000_000_123_456_789
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+    def spin_until(
+        self, done: Callable[[], Any], again: Callable[[], Any] | None = None, every: float = 0.3
+    ) -> None:
+        """Work until `done()`; meanwhile call `again` every so often."""
+        end, last = time.monotonic() + PATIENCE_S, -float("inf")
+        while not done():
+            assert time.monotonic() < end, "waited in vain"
+            if again is not None and time.monotonic() - last > every:
+                last = time.monotonic()
+                again()
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def spin_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def listen(self, topic: str, kind: type, reliable: bool = True) -> list[Any]:
+        """Subscribe; the returned list fills while spinning."""
+        heard = self.heard.setdefault(topic, [])
+        qos = QoSProfile(depth=20)
+        qos.reliability = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+        self.node.create_subscription(kind, topic, heard.append, qos)
+        return heard
+
+    @contextmanager
+    def listening(self, topic: str, kind: type, reliable: bool = True) -> Iterator[list[Any]]:
+        """Subscribe for a while."""
+        heard: list[Any] = []
+        qos = QoSProfile(depth=20)
+        qos.reliability = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+        subscription = self.node.create_subscription(kind, topic, heard.append, qos)
+        try:
+            yield heard
+        finally:
+            self.node.destroy_subscription(subscription)
+
+    def publisher(self, topic: str, kind: type, reliable: bool = True) -> Any:
+        key = f"{topic} {reliable}"
+        if key not in self._publishers:
+            qos = QoSProfile(depth=20)
+            qos.reliability = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+            self._publishers[key] = self.node.create_publisher(kind, topic, qos)
+        return self._publishers[key]
+
+    def drop_publisher(self, topic: str, reliable: bool = True) -> None:
+        self.node.destroy_publisher(self._publishers.pop(f"{topic} {reliable}"))
+
+    def next_stamp(self) -> int:
+        self._stamp += 33_333_333
+        return self._stamp
+
+    def set_parameters(self, node: str, values: dict[str, Any], atomically: bool = True) -> Any:
+        """Through the node's parameter service, as `ros2 param set` does."""
+        kind, name = (SetParametersAtomically, "set_parameters_atomically")
+        if not atomically:
+            kind, name = SetParameters, "set_parameters"
+        client = self.node.create_client(kind, f"{node}/{name}")
+        self.spin_until(client.service_is_ready)
+        parameters = [Parameter(key, value=value).to_parameter_msg() for key, value in values.items()]
+        future = client.call_async(kind.Request(parameters=parameters))
+        self.spin_until(future.done)
+        self.node.destroy_client(client)
+        return future.result().result if atomically else future.result().results
+
+
+def to_image(plain: SimpleNamespace, stamp: int, frame_id: str = "camera_optical") -> Image | CompressedImage:
+    """A message of `messages.image` (or with format and data) as an rclpy message."""
+    message = CompressedImage() if hasattr(plain, "format") else Image()
+    for name, value in vars(plain).items():
+        setattr(message, name, array("B", np.asarray(value).tobytes()) if name == "data" else value)
+    return stamped(message, stamp, frame_id)
+
+
+def to_camera_info(plain: SimpleNamespace, stamp: int, frame_id: str = "camera_optical") -> CameraInfo:
+    """A message of `messages.camera_info` as an rclpy message."""
+    message = CameraInfo()
+    for name, value in vars(plain).items():
+        if name == "roi":
+            for field, number in vars(value).items():
+                setattr(message.roi, field, number)
+        else:
+            setattr(message, name, value)
+    return stamped(message, stamp, frame_id)
+
+
+def stamped(message: Any, stamp: int, frame_id: str) -> Any:
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+    message.header.frame_id = frame_id
+    return message
+
+
+def stamp_of(message: Any) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+
+
+def some_domain() -> int:
+    """Domains above 101 would use ports that Linux hands out to others."""
+    return random.SystemRandom().randint(1, 100)
+
+
+def wait_until(done: Callable[[], Any]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
