@@ -1,0 +1,99 @@
+"""What a network looks like: small objects that are saved inside the weights file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, ClassVar, TypeVar
+
+C = TypeVar("C", bound="_Config")
+
+
+class _Config:
+    """JSON in and out, with every field checked by the subclass's ``__post_init__``."""
+
+    kind: ClassVar[str]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls: type[C], values: dict[str, Any]) -> C:
+        """Build from plain values; an unknown or missing key is a ``ValueError`` that names it."""
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+def _check_range(owner: object, **ranges: tuple[int, int]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(owner, name)
+        if not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(
+                f"{type(owner).__name__}.{name} must be a whole number in {low}..{high}, not {value!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig(_Config):
+    """The depth network (stacked hourglass) and the switches of its ablation.
+
+    crop_size       side of the square input crop, pixels (a multiple of 4 * 2 ** levels)
+    stacks          number of hourglasses
+    mask_stacks     how many of the first ones are supervised with the mask only (0: mask and depth jointly in all)
+    features        channels inside an hourglass
+    levels          halvings inside an hourglass
+    feed_mask       the estimated mask is fed forward into the next hourglass
+    predict_mask    False: depth only, the mask is not supervised in the hourglasses (the last head always has one)
+    intermediate    every hourglass has its own loss; False: only the last head
+    detail          channels of the full-resolution branch that sharpens edges
+    """
+
+    kind: ClassVar[str] = "hand_depth"
+    crop_size: int = 128
+    stacks: int = 2
+    mask_stacks: int = 1
+    features: int = 64
+    levels: int = 3
+    feed_mask: bool = True
+    predict_mask: bool = True
+    intermediate: bool = True
+    detail: int = 16
+
+    def __post_init__(self) -> None:
+        _check_range(
+            self,
+            crop_size=(32, 1024),
+            stacks=(1, 8),
+            mask_stacks=(0, 7),
+            features=(8, 1024),
+            levels=(1, 6),
+            detail=(4, 256),
+        )
+        if self.mask_stacks >= self.stacks:
+            raise ValueError(f"mask_stacks ({self.mask_stacks}) must be smaller than stacks ({self.stacks})")
+        if self.features % 2:
+            raise ValueError(f"features must be even, not {self.features}")
+        if self.crop_size % (4 * 2**self.levels):
+            raise ValueError(f"crop_size {self.crop_size} is not a multiple of {4 * 2**self.levels}")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinderConfig(_Config):
+    """The finder: a small one-shot centre detector.
+
+    input_width, input_height   the frame is letter-boxed into this, pixels (multiples of 32)
+    features                    channels of the first stage
+    """
+
+    kind: ClassVar[str] = "hand_finder"
+    input_width: int = 192
+    input_height: int = 160
+    features: int = 16
+
+    def __post_init__(self) -> None:
+        _check_range(self, input_width=(32, 2048), input_height=(32, 2048), features=(4, 256))
+        if self.input_width % 32 or self.input_height % 32:
+            raise ValueError(f"input size {self.input_width}x{self.input_height} must be multiples of 32")

@@ -1,0 +1,176 @@
+"""The depth network: stacked hourglasses, masks first, which then guide the depth.
+
+Method: Nicodemou, Oikonomidis, Tzimiropoulos, Argyros, "Learning to Infer the Depth Map of a Hand from its Color
+Image", IJCNN 2020; hourglass: Newell, Yang, Deng, ECCV 2016. Plain PyTorch; imports nothing else of ours but the config.
+
+Depth is predicted in hand lengths L and in two parts, because a crop tells them apart: how large the hand looks,
+``log_scale`` = log(s / S) with s = f * L / z_ref the apparent hand length in crop pixels and S the crop side, one
+number a crop; and the ``relief``, (z - z_ref) / L per pixel, which does not depend on how far away the hand is.
+z_ref is the median depth of the hand's visible pixels. Metric depth: z = L * (f / S * exp(-log_scale) + relief).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hand_depth_ros.network.config import NetworkConfig
+
+SCALARS = ("log_scale", "log_scale_spread", "log_length", "log_length_spread", "presence")
+MEAN_HAND_LENGTH_M = 0.19
+_RELIEF_UNIT = 0.25
+_SCALAR_UNIT = 0.25
+_SPREAD_AT_START = -3.0
+
+
+class StageOutput(NamedTuple):
+    """One stage's maps, each (B, 1, h, w); None where the stage does not predict it.
+
+    mask      logit of "this pixel is the hand"
+    relief    (z - z_ref) / L, hand lengths, positive behind the reference
+    spread    log of the relief's Laplace scale, hand lengths
+    """
+
+    mask: Tensor | None
+    relief: Tensor | None
+    spread: Tensor | None
+
+
+class Prediction(NamedTuple):
+    """Everything the network says of a batch of crops.
+
+    stages    one StageOutput for each hourglass, a quarter of the crop's resolution
+    final     StageOutput at the crop's resolution (B, 1, S, S)
+    scalars   (B, 5) float32 in the order of ``SCALARS``: log(s / S) and the log of its Laplace scale; log(L / 0.19 m) and the
+              log of its Laplace scale; logit of "there is a hand"
+    """
+
+    stages: tuple[StageOutput, ...]
+    final: StageOutput
+    scalars: Tensor
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Residual(nn.Module):
+    """Bottleneck residual block of the hourglass paper, post-activation so that batch norm folds into convolutions."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.body = nn.Sequential(
+            _conv(inputs, half, 1),
+            _conv(half, half, 3),
+            nn.Conv2d(half, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.skip(x))
+
+
+class Hourglass(nn.Module):
+    """One hourglass: ``levels`` halvings down and up again with a skip at every level."""
+
+    def __init__(self, features: int, levels: int) -> None:
+        super().__init__()
+        self.skip = Residual(features, features)
+        self.down = Residual(features, features)
+        self.inner: nn.Module = (
+            Hourglass(features, levels - 1) if levels > 1 else Residual(features, features)
+        )
+        self.up = Residual(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
+        return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
+
+
+class HandDepthNet(nn.Module):
+    """Crops (B, 3, S, S) float RGB in 0..1 to a :class:`Prediction`."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        f, d = config.features, config.detail
+        self.detail = _conv(3, d, 5, 2)
+        self.stem = nn.Sequential(_conv(d, f // 2, 3), _conv(f // 2, f, 3, 2), Residual(f, f))
+        self.hourglasses = nn.ModuleList(Hourglass(f, config.levels) for _ in range(config.stacks))
+        self.after = nn.ModuleList(
+            nn.Sequential(Residual(f, f), _conv(f, f, 1)) for _ in range(config.stacks)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(f, 3, 1) for _ in range(config.stacks))
+        self.back = nn.ModuleList(nn.Conv2d(f, f, 1) for _ in range(config.stacks - 1))
+        self.feed = nn.ModuleList(nn.Conv2d(3, f, 1) for _ in range(config.stacks - 1))
+        self.rise = nn.Sequential(nn.Conv2d(f, 8 * d, 1), nn.PixelShuffle(2))
+        self.sharpen = _conv(3 * d, 2 * d, 3)
+        self.last = nn.Sequential(nn.Conv2d(2 * d, 12, 3, padding=1), nn.PixelShuffle(2))
+        self.pool = nn.Sequential(_conv(f, 2 * f, 3, 2), _conv(2 * f, 2 * f, 3, 2))
+        self.scalars = nn.Sequential(
+            nn.Linear(4 * f, 2 * f), nn.ReLU(inplace=True), nn.Linear(2 * f, len(SCALARS))
+        )
+
+    def forward(self, rgb: Tensor) -> Prediction:
+        if (
+            rgb.ndim != 4
+            or rgb.shape[1] != 3
+            or rgb.shape[2:] != (self.config.crop_size, self.config.crop_size)
+        ):
+            size = self.config.crop_size
+            raise ValueError(f"crops must be (B, 3, {size}, {size}), not {tuple(rgb.shape)}")
+        centred = (rgb - 0.45) * 4.0
+        detail = self.detail(centred)
+        x = self.stem(detail)
+        stages = []
+        for i, hourglass in enumerate(self.hourglasses):
+            y = self.after[i](hourglass(x))
+            raw = self.heads[i](y)
+            stages.append(self._stage(i, raw))
+            if i + 1 < self.config.stacks:
+                x = x + self.back[i](y) + self.feed[i](self._fed(i, raw))
+        fine = torch.cat((detail, F.relu(self.rise(y))), 1)
+        final = _maps(self.last(self.sharpen(fine)).float())
+        return Prediction(tuple(stages), final, self._scalars(y, stages[-1]))
+
+    def _predicts(self, stack: int) -> tuple[bool, bool]:
+        """Whether this stack is supervised with (the mask, the depth)."""
+        return self.config.predict_mask, stack >= self.config.mask_stacks or not self.config.predict_mask
+
+    def _stage(self, stack: int, raw: Tensor) -> StageOutput:
+        mask, relief, spread = _maps(raw.float())
+        has_mask, has_depth = self._predicts(stack)
+        return StageOutput(
+            mask if has_mask else None, relief if has_depth else None, spread if has_depth else None
+        )
+
+    def _fed(self, stack: int, raw: Tensor) -> Tensor:
+        """What the next hourglass gets: mask probability, relief; zero where it isn't predicted or isn't fed forward."""
+        has_mask, has_depth = self._predicts(stack)
+        mask = (
+            torch.sigmoid(raw[:, :1]) if has_mask and self.config.feed_mask else torch.zeros_like(raw[:, :1])
+        )
+        depth = raw[:, 1:] if has_depth else torch.zeros_like(raw[:, 1:])
+        return torch.cat((mask, depth), 1)
+
+    def _scalars(self, y: Tensor, last: StageOutput) -> Tensor:
+        pooled = self.pool(y)
+        both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
+        raw = self.scalars(both).float()
+        log_scale, log_length = _SCALAR_UNIT * raw[:, 0], _SCALAR_UNIT * raw[:, 2]
+        spreads = (raw[:, 1::2][:, :2] + _SPREAD_AT_START).clamp(-6.0, 1.0)
+        return torch.stack((log_scale, spreads[:, 0], log_length, spreads[:, 1], raw[:, 4]), 1)
+
+
+def _maps(raw: Tensor) -> StageOutput:
+    spread = (raw[:, 2:3] + _SPREAD_AT_START).clamp(-6.0, 1.0)
+    return StageOutput(raw[:, :1], _RELIEF_UNIT * raw[:, 1:2], spread)

@@ -1,0 +1,91 @@
+"""Weights files: safetensors only, the network's config and what made it inside the same file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from hand_depth_ros.errors import WeightsError
+from hand_depth_ros.network.config import FinderConfig, NetworkConfig
+from hand_depth_ros.network.finder_net import FinderNet
+from hand_depth_ros.network.hourglass import HandDepthNet
+
+FORMAT = "hand_depth_ros.1"
+_NETWORKS: dict[type[nn.Module], type[NetworkConfig] | type[FinderConfig]] = {
+    HandDepthNet: NetworkConfig,
+    FinderNet: FinderConfig,
+}
+N = TypeVar("N", HandDepthNet, FinderNet)
+
+
+def save_weights(network: HandDepthNet | FinderNet, path: Path, info: dict[str, Any] | None = None) -> None:
+    """Write the network's parameters as float16-safe float32 tensors, its config and ``info`` (JSON-able) to ``path``."""
+    tensors = {
+        k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if "num_batches" not in k
+    }
+    metadata = {
+        "format": FORMAT,
+        "kind": network.config.kind,
+        "config": network.config.to_json(),
+        "info": json.dumps(info or {}, sort_keys=True),
+    }
+    temporary = path.with_name(path.name + ".partial")
+    save_file(tensors, temporary, metadata=metadata)
+    temporary.replace(path)
+
+
+def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
+    """Read a weights file into a new network in eval mode on the CPU, and return it with the file's ``info``.
+
+    Raises WeightsError when the file is missing, truncated, not safetensors, of another kind, or does not fit.
+    """
+    config_type = _NETWORKS[network_type]
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}: give the path of a .safetensors file of this package")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}): get it again") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} is not a weights file of this package (format {metadata.get('format')!r}, expected {FORMAT!r})"
+        )
+    if metadata.get("kind") != config_type.kind:
+        raise WeightsError(
+            f"{path} holds {metadata.get('kind')!r} weights; {config_type.kind!r} are needed here"
+        )
+    try:
+        config = config_type.from_dict(json.loads(metadata["config"]))
+        info = json.loads(metadata.get("info", "{}"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(
+            f"{path} has a network config that this version does not understand: {error}"
+        ) from error
+    network = network_type(config)  # type: ignore[arg-type]
+    _fill(network, tensors, path)
+    return network.eval(), info
+
+
+def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    expected = {k: v for k, v in network.state_dict().items() if "num_batches" not in k}
+    missing, extra = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    if missing or extra:
+        raise WeightsError(f"{path} does not fit its config: missing {missing[:3]}, unknown {extra[:3]}")
+    for name, value in tensors.items():
+        if value.shape != expected[name].shape:
+            raise WeightsError(
+                f"{path}: {name} has shape {tuple(value.shape)}, the network needs {tuple(expected[name].shape)}"
+            )
+        if not bool(torch.isfinite(value.float()).all()):
+            raise WeightsError(
+                f"{path}: {name} has values that are not finite; the training that made it went wrong"
+            )
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)

@@ -1,0 +1,115 @@
+"""``hand-depth train``: one config file, resumable, weights exported after every epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hand_depth_ros.errors import DatasetError, MissingDependencyError
+
+
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="YAML file, e.g. config/train_depth.yaml", exists=True, dir_okay=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="folder for checkpoints, curves and weights; run again to resume")
+    ],
+    cache: Annotated[Path | None, typer.Option(help="folder for pseudo labels (default: OUT/cache)")] = None,
+    devices: Annotated[str, typer.Option(help="Lightning's devices: auto, 1, 0,1 ...")] = "auto",
+    num_nodes: Annotated[int, typer.Option(help="machines, for Lightning's DDP")] = 1,
+    precision: Annotated[str, typer.Option(help="Lightning's precision")] = "bf16-mixed",
+    limit_views: Annotated[
+        int | None, typer.Option(help="read only so many rendered views (to try things out)")
+    ] = None,
+) -> None:
+    """Train the depth network or the finder from rendered sets and photographs with landmarks."""
+    try:
+        import lightning
+        from lightning.pytorch.callbacks import ModelCheckpoint
+        from lightning.pytorch.loggers import CSVLogger
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("train", "lightning") from error
+    import cv2
+    import torch
+
+    from hand_depth_ros.training.config import TrainConfig
+
+    cv2.setNumThreads(0)  # its thread pool does not survive the fork of the data loader's workers
+
+    torch.set_float32_matmul_precision("high")
+    plan = TrainConfig.read(config)
+    module = _module(plan, cache or out / "cache", limit_views)
+
+    class Export(lightning.Callback):
+        def on_validation_end(self, trainer: Any, module: Any) -> None:
+            if trainer.is_global_zero and not trainer.sanity_checking:
+                metrics = {k: round(float(v), 5) for k, v in trainer.callback_metrics.items()}
+                seen = trainer.global_step * plan.batch * trainer.world_size
+                info = {"samples": seen, "validation": metrics, "config": dataclasses.asdict(plan)}
+                info["config"] = {k: v for k, v in info["config"].items() if k not in _PATHS}
+                module.export(out / f"{plan.task}.safetensors", info)
+                print(
+                    f"samples {seen}: " + " ".join(f"{k}={v:.4f}" for k, v in sorted(metrics.items())),
+                    flush=True,
+                )
+
+    steps = plan.samples // (plan.batch * max(1, num_nodes))
+    trainer = lightning.Trainer(
+        max_steps=steps,
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=precision,  # type: ignore[arg-type]
+        default_root_dir=out,
+        logger=CSVLogger(out, name="log", version=0),
+        callbacks=[
+            Export(),
+            ModelCheckpoint(out, filename="last", save_last=False, enable_version_counter=False),
+        ],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        gradient_clip_val=2.0,
+        log_every_n_steps=20,
+    )
+    checkpoint = out / "last.ckpt"
+    trainer.fit(module, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=False)
+
+
+_PATHS = ("rendered", "landmarks", "backgrounds", "start_from")
+
+
+def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
+    from hand_depth_ros.training.crops import Sources, load_backgrounds
+    from hand_depth_ros.training.real import load_real_images
+    from hand_depth_ros.training.rendered import load_views
+
+    train_views, val_views = [], []
+    for folder in plan.rendered:
+        train_views += load_views(Path(folder), "train", limit_views)
+        val_views += load_views(Path(folder), "val", limit_views)
+    real = [image for path in plan.landmarks for image in load_real_images(Path(path), cache)]
+    # The validation part of the photographs: whole, contiguous runs of the listing, so that neighbouring video frames stay together.
+    held_out = [i % 400 >= 380 for i in range(len(real))]
+    train_real = [image for image, out in zip(real, held_out, strict=True) if not out]
+    val_real = [image for image, out in zip(real, held_out, strict=True) if out]
+    backgrounds = load_backgrounds(Path(plan.backgrounds) if plan.backgrounds else None)
+    if not train_views and not train_real:
+        raise DatasetError("the config names neither rendered views nor landmarks to train on")
+    split = max(1, len(backgrounds) // 10)
+    sources = Sources(train_views, train_real, backgrounds[split:], plan.real_share, plan.negative_share)
+    validation = {}
+    if val_views:
+        validation["rendered"] = Sources(val_views, [], backgrounds[:split], 0.0, 0.0)
+    if val_real:
+        validation["real"] = Sources([], val_real, backgrounds[:split], 1.0, 0.0)
+    if plan.task == "depth":
+        from hand_depth_ros.training.depth import DepthTraining
+
+        return DepthTraining(plan, sources, validation)
+    from hand_depth_ros.training.finder import FinderTraining
+
+    return FinderTraining(plan, sources, validation)

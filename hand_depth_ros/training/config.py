@@ -1,0 +1,66 @@
+"""One YAML file says everything about a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hand_depth_ros.errors import DatasetError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What to train, on what, for how long.
+
+    task             "depth" or "finder"
+    network          fields of NetworkConfig (depth) or FinderConfig (finder)
+    rendered         folders of rendered crops (depth) or of crops and frames to paste (finder)
+    landmarks        landmarks.jsonl files next to real images
+    backgrounds      folder of pictures without hands, or null
+    samples          the budget, counted over the whole run
+    epoch_samples    samples between two validations and checkpoints
+    real_share, negative_share   of the samples
+    real_weight      weight of pseudo labels against exact ones
+    start_from       weights file to start from, or null
+    """
+
+    task: str = "depth"
+    network: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rendered: tuple[str, ...] = ()
+    landmarks: tuple[str, ...] = ()
+    backgrounds: str | None = None
+    samples: int = 300_000
+    epoch_samples: int = 19_200
+    val_samples: int = 192
+    batch: int = 32
+    workers: int = 1
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    average_decay: float = 0.999
+    real_share: float = 0.4
+    negative_share: float = 0.1
+    real_weight: float = 0.7
+    start_from: str | None = None
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> TrainConfig:
+        """Read a YAML file; unknown keys are an error that names them. Relative paths are relative to the file."""
+        values = yaml.safe_load(path.read_text())
+        if not isinstance(values, dict):
+            raise DatasetError(f"{path} must be a mapping of training options")
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise DatasetError(f"{path}: unknown option {', '.join(unknown)}")
+        base = path.resolve().parent
+        for key in ("rendered", "landmarks"):
+            values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
+        for key in ("backgrounds", "start_from"):
+            values[key] = str((base / values[key]).resolve()) if values.get(key) else None
+        config = cls(**values)
+        if config.task not in ("depth", "finder"):
+            raise DatasetError(f"{path}: task must be depth or finder, not {config.task!r}")
+        return config

@@ -1,0 +1,244 @@
+"""Training samples for the depth network: virtual-camera crops of rendered and of real hands, and of nothing.
+
+Every sample is a dict of numpy arrays: ``rgb`` uint8 (3, S, S), ``mask`` uint8 (S, S) (1 hand, 0 not, 255 unknown), ``relief``
+float32 (S, S) hand lengths (NaN unknown), ``scalars`` float32 (3,): log(s / S), log(L / 0.19 m), presence (NaN unknown),
+``weight`` float32: how much its labels count, ``real`` float32: 1 for photographs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.training import augment
+from hand_depth_ros.training.real import RealImage
+from hand_depth_ros.training.rendered import RenderedHand, RenderedView
+
+Rng = np.random.Generator
+MARGIN = 1.35
+UNKNOWN = 255
+_PIXELS_LOOKED_AT = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Everything that samples are drawn from, and with which probability (real, negative; the rest rendered)."""
+
+    views: list[RenderedView]
+    real: list[RealImage]
+    backgrounds: list[np.ndarray]
+    real_share: float = 0.4
+    negative_share: float = 0.1
+
+
+def load_backgrounds(folder: Path | None) -> list[np.ndarray]:
+    """All pictures of a folder, uint8 RGB, at most 400 pixels high."""
+    pictures = []
+    for path in sorted(folder.iterdir()) if folder else ():
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is not None:
+            factor = min(1.0, 400 / image.shape[0])
+            image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            pictures.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return pictures
+
+
+def _look_at(ray: np.ndarray, roll: float) -> np.ndarray:
+    """Smallest rotation that takes ``ray`` to +z, then a roll about z."""
+    d = ray / np.linalg.norm(ray)
+    axis = np.array([d[1], -d[0], 0.0])
+    sine = float(np.linalg.norm(axis))
+    r, _ = cv2.Rodrigues(axis / sine * np.arctan2(sine, d[2])) if sine > 1e-9 else (np.eye(3), None)
+    c, s = np.cos(roll), np.sin(roll)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ r
+
+
+def _warp(
+    image: np.ndarray, h: np.ndarray, side: int, smooth: bool, border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    if not smooth:
+        return cv2.warpPerspective(image, h, (side, side), flags=cv2.INTER_NEAREST, borderMode=border)
+    twice = np.array([[2.0, 0, 0.5], [0, 2.0, 0.5], [0, 0, 1]]) @ h
+    big = cv2.warpPerspective(image, twice, (2 * side, 2 * side), flags=cv2.INTER_LINEAR, borderMode=border)
+    return cv2.resize(big, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _pick(mask: np.ndarray, rng: Rng) -> np.ndarray | None:
+    ys, xs = np.nonzero(mask)
+    if len(xs) < 50:
+        return None
+    chosen = rng.integers(0, len(xs), _PIXELS_LOOKED_AT)
+    return np.column_stack((xs[chosen], ys[chosen])).astype(np.float64)
+
+
+def _jitter(low: np.ndarray, high: np.ndarray, rng: Rng) -> tuple[np.ndarray, float]:
+    """Centre and extent of the crop: what a finder's box, or the last frame's mask, would give."""
+    extent = float((high - low).max())
+    centre = (low + high) / 2 + rng.normal(0, 0.06, 2) * extent
+    return centre, extent * MARGIN * float(np.exp(rng.normal(0.02, 0.13)))
+
+
+def rendered_sample(
+    view: RenderedView, hand: RenderedHand, sources: Sources, side: int, rng: Rng
+) -> dict[str, Any] | None:
+    """A virtual-camera crop of one rendered hand over a new background; None when too little of the hand is in view."""
+    fx, fy, cx, cy = view.k
+    hand_mask = (view.mask == hand.instance).astype(np.uint8)
+    points = _pick(hand_mask, rng)
+    if points is None:
+        return None
+    rays = np.column_stack(((points[:, 0] - cx) / fx, (points[:, 1] - cy) / fy, np.ones(len(points))))
+    roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.5 else rng.normal(0, 0.35)
+    r = _look_at(rays.mean(0), roll)
+    turned = rays @ r.T
+    turned = turned[:, :2] / turned[:, 2:]
+    centre, extent = _jitter(turned.min(0), turned.max(0), rng)
+    r = _look_at(np.append(centre, 1.0), 0.0) @ r
+    f = side / extent
+    c = (side - 1) / 2
+    k_v = np.array([[f, 0, c], [0, f, c], [0, 0, 1]])
+    h = k_v @ r @ np.linalg.inv(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
+    mask = _warp(hand_mask, h, side, smooth=False)
+    depth = _warp(view.depth_m, h, side, smooth=False)
+    y, x = np.mgrid[:side, :side]
+    back = np.stack(((x - c) / f, (y - c) / f, np.ones_like(x, float)), -1) @ r
+    depth_v = np.where((mask == 1) & (depth > 0), depth / np.maximum(back[..., 2], 1e-3), np.nan)
+    if np.isfinite(depth_v).sum() < 60:
+        return None
+    z_ref = float(np.nanmedian(depth_v))
+    relief = ((depth_v - z_ref) / hand.length_m).astype(np.float32)
+    premultiplied = view.rgba.copy()
+    premultiplied[..., :3] = cv2.multiply(
+        view.rgba[..., :3], cv2.merge([view.rgba[..., 3]] * 3), scale=1 / 255
+    )
+    rgba = _warp(premultiplied, h, side, smooth=True)
+    background = augment.tone(augment.background_crop(sources.backgrounds, (side, side), rng), rng)
+    if rng.random() < 0.3:
+        background = cv2.GaussianBlur(background, (0, 0), float(rng.uniform(0.5, 4)))
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    straight = np.minimum(rgba[..., :3] / np.maximum(alpha, 1 / 255), 255).astype(np.uint8)
+    rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
+    log_scale = np.log(f * hand.length_m / z_ref / side)
+    scalars = np.array([log_scale, np.log(hand.length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
+    return _finish(rgb, mask, relief, scalars, 1.0, 0.0, sources, rng)
+
+
+def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict[str, Any] | None:
+    """A crop of one hand of a photograph with its pseudo labels; None when it has no usable hand."""
+    labels = [label for label in image.labels if label.weight > 0.15]
+    if not labels:
+        return None
+    label = labels[int(rng.integers(len(labels)))]
+    points = _pick(label.mask == 1, rng)
+    if points is None:
+        return None
+    picture = image.decode()
+    roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.25 else rng.normal(0, 0.35)
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    turned = (points + (label.x, label.y)) @ turn.T
+    centre, extent = _jitter(turned.min(0), turned.max(0), rng)
+    k = side / extent
+    h = np.eye(3)
+    h[:2, :2] = k * turn
+    h[:2, 2] = (side - 1) / 2 - k * centre
+    window = h @ np.array([[1, 0, label.x], [0, 1, label.y], [0, 0, 1.0]])
+    border = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)[
+        int(rng.choice(3, p=(0.5, 0.35, 0.15)))
+    ]
+    rgb = augment.tone(_warp(picture, h, side, smooth=True, border=border), rng, 0.8)
+    known = _warp(np.ones_like(label.mask), window, side, smooth=False)
+    mask = _warp(label.mask, window, side, smooth=False)
+    elsewhere = 0 if len(image.labels) <= 1 or len(label.mask) == 0 else UNKNOWN
+    mask = np.where(known == 1, mask, elsewhere).astype(np.uint8)
+    if border != cv2.BORDER_CONSTANT:
+        outside = _warp(np.ones(picture.shape[:2], np.uint8), h, side, smooth=False) == 0
+        mask[outside] = UNKNOWN
+    relief = np.where(known == 1, _warp(label.relief, window, side, smooth=False), np.nan).astype(np.float32)
+    if np.isfinite(relief).sum() < 60:
+        return None
+    relief -= np.float32(np.nanmedian(relief))
+    scalars = np.array([label.log_length_px + np.log(k / side), np.nan, 1.0], np.float32)
+    return _finish(rgb, mask, relief, scalars, label.weight, 1.0, sources, rng)
+
+
+def negative_sample(sources: Sources, side: int, rng: Rng) -> dict[str, Any]:
+    """A crop without a hand: a background, or a part of a photograph (face, arm, shirt) away from every known hand."""
+    rgb = augment.background_crop(sources.backgrounds, (side, side), rng)
+    if sources.real and rng.random() < 0.6:
+        image = sources.real[int(rng.integers(len(sources.real)))]
+        picture = image.decode()
+        size = int(rng.uniform(0.2, 0.7) * min(picture.shape[:2]))
+        x, y = (
+            int(rng.integers(0, picture.shape[1] - size + 1)),
+            int(rng.integers(0, picture.shape[0] - size + 1)),
+        )
+        points = image.landmarks.reshape(-1, 2)
+        low, high = np.array([x, y]) - 0.15 * size, np.array([x, y]) + 1.15 * size
+        if len(points) and not ((points > low) & (points < high)).all(1).any():
+            rgb = cv2.resize(picture[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_AREA)
+    scalars = np.array([np.nan, np.nan, 0.0], np.float32)
+    nothing = np.zeros((side, side), np.uint8)
+    relief = np.full((side, side), np.nan, np.float32)
+    return _finish(augment.tone(rgb, rng), nothing, relief, scalars, 1.0, 0.0, sources, rng)
+
+
+def _finish(
+    rgb: np.ndarray,
+    mask: np.ndarray,
+    relief: np.ndarray,
+    scalars: np.ndarray,
+    weight: float,
+    real: float,
+    sources: Sources,
+    rng: Rng,
+) -> dict[str, Any]:
+    mask = mask.copy()
+    if rng.random() < 0.12:
+        rgb = augment.occlude(rgb, [mask], sources.backgrounds, rng)
+        relief = np.where(mask == 1, relief, np.nan).astype(np.float32)
+    rgb = augment.camera(rgb, rng)
+    if rng.random() < 0.5:
+        rgb, mask, relief = rgb[:, ::-1], mask[:, ::-1], relief[:, ::-1]
+    return {
+        "rgb": np.ascontiguousarray(rgb.transpose(2, 0, 1)),
+        "mask": np.ascontiguousarray(mask),
+        "relief": np.ascontiguousarray(relief),
+        "scalars": scalars,
+        "weight": np.float32(weight),
+        "real": np.float32(real),
+    }
+
+
+class CropDataset(Dataset[dict[str, Any]]):
+    """``length`` samples an epoch; sample i of epoch e depends on (seed, e, i) only, so a resumed run repeats nothing else."""
+
+    def __init__(self, sources: Sources, side: int, length: int, seed: int) -> None:
+        self.sources, self.side, self.length, self.seed = sources, side, length, seed
+        self.epoch = 0
+        self._hands = [(view, hand) for view in sources.views for hand in view.hands]
+        self._real = [image for image in sources.real if any(label.weight > 0.15 for label in image.labels)]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        while True:
+            dice, sample = rng.random(), None
+            if dice < self.sources.negative_share:
+                sample = negative_sample(self.sources, self.side, rng)
+            elif self._real and dice < self.sources.negative_share + self.sources.real_share:
+                sample = real_sample(
+                    self._real[int(rng.integers(len(self._real)))], self.sources, self.side, rng
+                )
+            elif self._hands:
+                view, hand = self._hands[int(rng.integers(len(self._hands)))]
+                sample = rendered_sample(view, hand, self.sources, self.side, rng)
+            if sample is not None:
+                return sample

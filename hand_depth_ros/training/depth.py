@@ -1,0 +1,58 @@
+"""Training of the depth network with Lightning: resumable, multi-GPU by Lightning's own flags, weights exported as it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hand_depth_ros.network import HandDepthNet, NetworkConfig
+from hand_depth_ros.training.base import NetworkTraining
+from hand_depth_ros.training.config import TrainConfig
+from hand_depth_ros.training.crops import CropDataset, Sources
+from hand_depth_ros.training.losses import UNKNOWN, total_loss
+
+
+class DepthTraining(NetworkTraining):
+    """Virtual-camera crops in, masks and depth in hand lengths out."""
+
+    network: HandDepthNet
+
+    def __init__(self, config: TrainConfig, sources: Sources, validation: dict[str, Sources]) -> None:
+        super().__init__(HandDepthNet(NetworkConfig.from_dict(config.network)), config, sources, validation)
+
+    def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
+        data = CropDataset(sources, self.network.config.crop_size, length, seed)
+        data.epoch = epoch
+        return data
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        weight = torch.where(batch["real"] > 0, batch["weight"] * self.config.real_weight, batch["weight"])
+        prediction = self.run(self.network, batch)
+        loss, parts = total_loss(prediction, {**batch, "weight": weight}, self.network.config.intermediate)
+        self.log_dict({f"train/{k}": v for k, v in parts.items()}, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], index: int, dataloader_idx: int = 0) -> None:
+        prediction = self.run(self.average.network, batch)
+        final = prediction.final
+        hand, known = batch["mask"][:, None] == 1, batch["mask"][:, None] != UNKNOWN
+        guess = final.mask > 0
+        overlap = (guess & hand & known).sum((1, 2, 3)) / ((guess | hand) & known).sum((1, 2, 3)).clamp_min(1)
+        error = (final.relief - batch["relief"][:, None]).flatten(1)
+        flat = batch["relief"].flatten(1)
+        values = {
+            "iou": overlap,
+            "shape": _spread(error),
+            "constant": _spread(flat),
+            "scale": (prediction.scalars[:, 0] - batch["scalars"][:, 0]).abs(),
+            "length": (prediction.scalars[:, 2] - batch["scalars"][:, 1]).abs(),
+        }
+        self.log_validation(dataloader_idx, values, len(hand))
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Mean absolute deviation from the median of each row, over what is known (not NaN): (B, n) to (B,)."""
+    return (values - values.nanmedian(1, keepdim=True).values).abs().nanmean(1)
