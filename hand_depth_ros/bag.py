@@ -1,0 +1,281 @@
+"""`hand-depth bag`: a recorded bag with a colour camera in, the same bag plus the node's depth topics out.
+
+Goes through `ros.pipeline.process_frame` as the live node does, so both give the same bytes for the same
+frames. No ROS installation needed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import copy
+import signal
+import sys
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hand_depth_ros import options
+from hand_depth_ros.errors import BagError, HandDepthError, ImageError
+
+if TYPE_CHECKING:
+    from hand_depth_ros.bag_files import BagReader, BagWriter, Connection
+    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.ros.pipeline import OutputSettings
+
+RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+
+
+class Storage(str, Enum):
+    """Storage plugins that can be written."""
+
+    sqlite3 = "sqlite3"
+    mcap = "mcap"
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """What is read and what is added.
+
+    `image` and `camera_info` are topics (no camera_info: the sibling of the image); `namespace` goes in
+    front of the added topics' names; `wanted` are names of `ros.topics.OUTPUT_TOPICS`; `storage` None is
+    that of the input.
+    """
+
+    image: str
+    camera_info: str | None = None
+    namespace: str = "/"
+    wanted: frozenset[str] = frozenset()
+    storage: str | None = None
+
+
+@dataclass
+class BagSummary:
+    """What a conversion did: frames with depth, with a hand, and how often each reason left one out."""
+
+    frames: int = 0
+    with_hands: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def bag(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A rosbag2 folder, or a .db3 or .mcap file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The new bag; must not exist.")],
+    image: Annotated[str, typer.Option(help="Colour topic: Image or CompressedImage.")],
+    camera_info: Annotated[
+        str | None, typer.Option(help="Its CameraInfo topic.  [default: beside --image]", show_default=False)
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="Goes in front of the added topics.")] = "/",
+    points: Annotated[bool, typer.Option("--points", help="Also add the point cloud.")] = False,
+    points_organized: Annotated[
+        bool, typer.Option("--points-organized", help="One point a pixel instead of hand points only.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Also add debug/image.")] = False,
+    rectified: Annotated[
+        bool, typer.Option("--image-is-rectified", help="The topic is rectified: P counts, no distortion.")
+    ] = False,
+    far_m: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Background depth instead of invalid, metres.", show_default=False),
+    ] = None,
+    storage: Annotated[
+        Storage | None, typer.Option(help="Of OUT.  [default: as IN]", show_default=False)
+    ] = None,
+    hand_length_m: options.HandLength = None,
+    max_hands: options.MaxHands = 2,
+    min_range_m: options.MinRange = 0.1,
+    max_range_m: options.MaxRange = 2.0,
+    max_sigma_m: options.MaxSigma = None,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+) -> None:
+    """Add the node's depth topics to a recorded bag; no ROS needed.
+
+    Every recorded message is kept as it is. The added ones have header stamp, frame and receive time of
+    the colour message that they come from. OUT is never left half written.
+    """
+    from hand_depth_ros.bag_files import refuse_existing
+    from hand_depth_ros.ros import topics
+    from hand_depth_ros.ros.pipeline import OutputSettings
+
+    refuse_existing(target)
+    left_out = {topics.POINTS: not (points or points_organized), topics.DEBUG: not debug}
+    wanted = frozenset(topic.name for topic in topics.OUTPUT_TOPICS if not left_out.get(topic.name))
+    settings = OutputSettings(points_organized=points_organized, image_is_rectified=rectified)
+    if far_m is not None:
+        settings = replace(settings, background="far", far_m=far_m)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the unfinished bag is removed
+    estimator = options.load_estimator(
+        weights, device, max_hands, hand_length_m, min_range_m, max_range_m, max_sigma_m
+    )
+    summary = convert(
+        source,
+        target,
+        estimator,
+        BagOptions(image, camera_info, namespace, wanted, None if storage is None else storage.value),
+        settings,
+    )
+    print(f"{summary.frames} frames with depth added to {target}, {summary.with_hands} of them with hands")
+    for reason, count in summary.left_out.items():
+        print(f"hand-depth: {count} frames have no depth: {reason}", file=sys.stderr)
+
+
+def convert(
+    source: Path, target: Path, estimator: HandDepthEstimator, wish: BagOptions, settings: OutputSettings
+) -> BagSummary:
+    """Write `target`: `source` plus the wanted topics, estimated frame after frame in the order of recording.
+
+    Raises:
+        BagError: Input missing or broken, topics missing or already there, output existing or not
+        writable, or
+            no frame at all that could be used.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from hand_depth_ros import bag_files
+
+    bag_files.refuse_existing(target)
+    with bag_files.BagReader(source) as reader:
+        colour = _one_topic(reader, wish.image, (RAW, COMPRESSED), "--image")
+        infos = _camera_infos(reader, wish)
+        storage = bag_files.StoragePlugin[wish.storage.upper()] if wish.storage else reader.storage
+        compression = reader.compression
+        if storage == bag_files.StoragePlugin.SQLITE3 and compression == bag_files.CompressionMode.STORAGE:
+            compression = bag_files.CompressionMode.NONE
+        with bag_files.new_bag(target, reader, storage, compression) as writer:
+            adding = _Adding(reader, writer, wish, settings, estimator, infos)
+            messages = track(
+                reader.messages(), "bag", total=reader.message_count, console=Console(stderr=True)
+            )
+            for connection, timestamp, data in messages:
+                writer.copy(connection, timestamp, data)
+                if connection.topic == colour:
+                    adding.frame(connection, timestamp, data)
+            if not adding.summary.frames:
+                reasons = "; ".join(adding.summary.left_out) or "it has no messages"
+                raise BagError(f"{source}: no frame of {colour} could be used: {reasons}")
+        return adding.summary
+
+
+class _CameraInfos:
+    """All camera_info messages of a bag. An image gets the one of its stamp, else the latest before it,
+    else the first: a recording may begin between the two."""
+
+    def __init__(self, recorded: list[tuple[int, Any]]) -> None:
+        from hand_depth_ros.ros.camera_infos import stamp_ns
+
+        self._times = [time for time, _ in recorded]
+        self._infos = [info for _, info in recorded]
+        self._by_stamp = {stamp_ns(info.header): info for info in self._infos}
+        self._stamp_ns = stamp_ns
+
+    def match(self, header: Any, received: int) -> Any:
+        exact = self._by_stamp.get(self._stamp_ns(header))
+        if exact is not None:
+            return exact
+        return self._infos[max(0, bisect.bisect_right(self._times, received) - 1)]
+
+
+class _Adding:
+    """The added topics of one bag, and what was put on them so far."""
+
+    def __init__(
+        self,
+        reader: BagReader,
+        writer: BagWriter,
+        wish: BagOptions,
+        settings: OutputSettings,
+        estimator: HandDepthEstimator,
+        infos: _CameraInfos,
+    ) -> None:
+        from hand_depth_ros.ros import topics
+
+        self._reader, self._writer = reader, writer
+        self._wanted, self._settings = wish.wanted, settings
+        self._estimator, self._infos = estimator, infos
+        self._types: dict[str, Any] = reader.typestore.types
+        self._last_stamp: int | None = None
+        self.summary = BagSummary()
+
+        recorded = {connection.topic for connection in reader.connections}
+        names = {name: f"/{wish.namespace.strip('/')}/{name}".replace("//", "/") for name in wish.wanted}
+        if taken := sorted(recorded.intersection(names.values())):
+            raise BagError(f"the bag already has {', '.join(taken)}: give a --namespace for the added topics")
+        self._info_connections = []
+        self._connections: dict[str, Connection] = {}
+        for topic in topics.OUTPUT_TOPICS:
+            if topic.name in names and topic.name != topics.CAMERA_INFO:
+                self._connections[topic.name] = writer.add_topic(names[topic.name], topic.type)
+        if topics.CAMERA_INFO in names:
+            images = [names[t.name] for t in topics.OUTPUT_TOPICS if t.is_image and t.name in names]
+            siblings = [names[topics.CAMERA_INFO], *map(topics.sibling_camera_info, images)]
+            self._info_connections = [
+                writer.add_topic(name, CAMERA_INFO)
+                for name in dict.fromkeys(siblings)
+                if name not in recorded
+            ]
+
+    def frame(self, connection: Connection, timestamp: int, data: bytes) -> None:
+        """Estimate one colour message and write what comes of it; a bad one is counted with its reason."""
+        from hand_depth_ros.ros.camera_infos import stamp_ns
+        from hand_depth_ros.ros.pipeline import process_frame
+
+        try:
+            image = self._reader.read(connection, data)
+            info = self._infos.match(image.header, timestamp)
+            stamp, last = stamp_ns(image.header), self._last_stamp
+            self._last_stamp = stamp
+            if last is not None and stamp < last:
+                self._estimator.reset()
+                raise ImageError("the stamp jumps back; tracking starts over, as in the live node")
+            processed = process_frame(self._estimator, image, info, self._wanted, self._settings)
+        except HandDepthError as error:
+            self.summary.left_out[str(error)] += 1
+            return
+        info = copy.copy(info)
+        info.header = image.header
+        for added in self._info_connections:
+            self._writer.add(added, timestamp, info)
+        for name, fields in processed.outputs.items():
+            added = self._connections[name]
+            self._writer.add(added, timestamp, self._message(added.msgtype, fields, image.header))
+        self.summary.frames += 1
+        self.summary.with_hands += bool(processed.frame is not None and processed.frame.mask.any())
+
+    def _message(self, msgtype: str, fields: dict[str, Any], header: Any) -> Any:
+        """Fields of `ros.encode` as a message object of rosbags."""
+        if "fields" in fields:
+            point_field = self._types["sensor_msgs/msg/PointField"]
+            fields = fields | {"fields": [point_field(**one) for one in fields["fields"]]}
+        return self._types[msgtype](header=header, **fields)
+
+
+def _camera_infos(reader: BagReader, wish: BagOptions) -> _CameraInfos:
+    from hand_depth_ros.ros.topics import sibling_camera_info
+
+    name = wish.camera_info or sibling_camera_info(wish.image.removesuffix("/compressed"))
+    name = _one_topic(reader, name, (CAMERA_INFO,), "--camera-info")
+    connections = [connection for connection in reader.connections if connection.topic == name]
+    recorded = [
+        (time, reader.read(connection, data)) for connection, time, data in reader.messages(connections)
+    ]
+    if not recorded:
+        raise BagError(f"{name} has no messages in this bag: name another topic with --camera-info")
+    return _CameraInfos(recorded)
+
+
+def _one_topic(reader: BagReader, name: str, msgtypes: tuple[str, ...], option: str) -> str:
+    """The topic if the bag has it with one of the types; else an error that lists those that would do."""
+    name = name if name.startswith("/") else f"/{name}"
+    if any(c.topic == name and c.msgtype in msgtypes for c in reader.connections):
+        return name
+    found = next((c.msgtype for c in reader.connections if c.topic == name), None)
+    problem = f"{name} is {found}, not {' or '.join(msgtypes)}" if found else f"the bag has no topic {name}"
+    fitting = sorted({c.topic for c in reader.connections if c.msgtype in msgtypes})
+    choice = f"give {option} one of {', '.join(fitting)}" if fitting else f"it has no {' or '.join(msgtypes)}"
+    raise BagError(f"{problem}: {choice}")

@@ -1,0 +1,137 @@
+"""The `hand-depth` command: a table of sub-commands, each imported only when it is called.
+
+May import nothing heavy: `hand-depth --help` answers without torch, OpenCV or ROS. Exit codes: 0 ok,
+1 failed, 2 wrong usage. Errors that the package raises on purpose are one line on stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from hand_depth_ros import __version__
+from hand_depth_ros.errors import HandDepthError, MissingDependencyError
+
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@dataclass(frozen=True)
+class SubCommand:
+    """Where a sub-command's function is, and its line in `hand-depth --help`."""
+
+    module: str
+    function: str
+    summary: str
+
+
+COMMANDS: dict[str, SubCommand] = {
+    "infer": SubCommand("hand_depth_ros.images", "infer", "Depth of the hands in image files."),
+    "bag": SubCommand("hand_depth_ros.bag", "bag", "Add depth topics to a recorded bag (no ROS needed)."),
+    "node": SubCommand("hand_depth_ros.cli", "node", "Run the ROS 2 node; takes --ros-args like ros2 run."),
+    "demo": SubCommand(
+        "hand_depth_ros.demo.cli", "demo", "Play a clip through the real node; write pictures and a report."
+    ),
+    "evaluate": SubCommand(
+        "hand_depth_ros.evaluation.cli", "evaluate", "Measure accuracy on a data set with known depth."
+    ),
+    "synth": SubCommand(
+        "hand_depth_ros.synthesis.cli", "synth", "Render a data set with exact depth and masks."
+    ),
+    "train": SubCommand("hand_depth_ros.training.cli", "train", "Train the finder and the depth network."),
+}
+
+EXTRAS: dict[str, str] = {
+    "anny": "synth",
+    "bpy": "synth",
+    "lightning": "train",
+    "matplotlib": "view",
+    "rclpy": "ros",
+    "rosbags": "bag",
+    "sensor_msgs": "ros",
+}
+"""Which extra of this package brings a module of an optional stack."""
+
+
+def node(context: typer.Context) -> None:
+    """Run the ROS 2 node, the same as `ros2 run hand_depth_ros hand_depth_node`.
+
+    Everything after `node` goes to ROS, for example:
+
+    hand-depth node --ros-args -r image:=/camera/color/image_raw -p device:=cpu
+    """
+    from hand_depth_ros.ros.node import main as run_node
+
+    raise typer.Exit(run_node(context.args) or 0)
+
+
+class LazyCommand(typer.core.TyperCommand):
+    """Stands in for a sub-command in the list; imports the real one when that is called."""
+
+    def __init__(self, name: str, entry: SubCommand) -> None:
+        super().__init__(name, help=entry.summary)
+        self.entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        function = getattr(importlib.import_module(self.entry.module), self.entry.function)
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        settings = PASS_THROUGH if self.entry.function == "node" else None
+        single.command(self.name, context_settings=settings)(function)
+        command = typer.main.get_command(single)
+        return command.make_context(info_name, args, parent=parent, **extra)
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """The sub-commands of the table above."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return LazyCommand(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def hand_depth(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Metric depth of hands from one colour camera, published the way an RGBD camera does."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(prog_name="hand-depth")
+    except HandDepthError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _fail(MissingDependencyError.for_extra(EXTRAS[package], package))
+
+
+def _fail(error: HandDepthError) -> None:
+    line = " ".join(str(error).split())
+    print(f"hand-depth: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

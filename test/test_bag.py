@@ -1,0 +1,387 @@
+"""`hand-depth bag`: adds the node's topics and touches nothing else; OUT is whole or not there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="the bag extra is not installed")
+
+from fakes import FakeEstimator
+from messages import picture
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from hand_depth_ros.bag import BagOptions, convert
+from hand_depth_ros.errors import BagError
+from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.pipeline import OutputSettings, process_frame
+
+HERE = Path(__file__).resolve().parent
+STORE = get_typestore(Stores.ROS2_JAZZY)
+STORE.register(get_types_from_msg("string what\nfloat64[] values\n", "gripper_msgs/msg/Grip"))
+T = STORE.types
+SECOND = 1_000_000_000
+HEIGHT, WIDTH = 24, 32
+START = 1_700_000_000 * SECOND
+IMAGE, INFO = "/cam/color/image_raw", "/cam/color/camera_info"
+BEST_EFFORT = Qos(
+    QosHistory.KEEP_LAST,
+    7,
+    QosReliability.BEST_EFFORT,
+    QosDurability.TRANSIENT_LOCAL,
+    QosTime(1, 2),
+    QosTime(3, 4),
+    QosLiveliness.AUTOMATIC,
+    QosTime(5, 6),
+    False,
+)
+ALL = frozenset(topic.name for topic in topics.OUTPUT_TOPICS)
+
+
+def header(stamp: int, frame: str = "camera_color_optical_frame") -> object:
+    time_type = T["builtin_interfaces/msg/Time"]
+    return T["std_msgs/msg/Header"](time_type(stamp // SECOND, stamp % SECOND), frame)
+
+
+def camera_info(stamp: int, f: float = 30.0) -> object:
+    return T[topics_type("CameraInfo")](
+        header=header(stamp),
+        height=HEIGHT,
+        width=WIDTH,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=np.array([f, 0, 15.5, 0, f, 11.5, 0, 0, 1.0]),
+        r=np.eye(3).ravel(),
+        p=np.array([f, 0, 15.5, 0, 0, f, 11.5, 0, 0, 0, 1.0, 0]),
+        binning_x=0,
+        binning_y=0,
+        roi=T["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+    )
+
+
+def topics_type(name: str) -> str:
+    return f"sensor_msgs/msg/{name}"
+
+
+def raw_image(stamp: int, rgb: np.ndarray) -> object:
+    data = np.ascontiguousarray(rgb[..., ::-1]).reshape(-1)
+    return T[topics_type("Image")](header(stamp), HEIGHT, WIDTH, "bgr8", 0, 3 * WIDTH, data)
+
+
+def jpeg_image(stamp: int, rgb: np.ndarray) -> object:
+    data = cv2.imencode(".jpg", rgb[..., ::-1])[1].reshape(-1)
+    return T[topics_type("CompressedImage")](header(stamp), "bgr8; jpeg compressed bgr8", data)
+
+
+def record(path: Path, *, mcap: bool, jpeg: bool, mode: CompressionMode, frames: int = 5) -> None:
+    """A bag as a robot records it: colour, camera_info, a topic of a type that nobody knows, ties in time."""
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP if mcap else StoragePlugin.SQLITE3)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    writer.set_custom_data("robot", "seven")
+    kind = topics_type("CompressedImage" if jpeg else "Image")
+    with writer:
+        image = writer.add_connection(
+            IMAGE + "/compressed" * jpeg, kind, typestore=STORE, offered_qos_profiles=[BEST_EFFORT]
+        )
+        info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
+        grip = writer.add_connection(
+            "/grip", "gripper_msgs/msg/Grip", typestore=STORE, offered_qos_profiles=[BEST_EFFORT, BEST_EFFORT]
+        )
+        for index in range(frames):
+            stamp = START + index * SECOND // 30 + 7
+            received = stamp + 3_000_000
+            message = (jpeg_image if jpeg else raw_image)(stamp, picture(HEIGHT, WIDTH, index))
+            writer.write(
+                grip,
+                received,
+                STORE.serialize_cdr(
+                    T["gripper_msgs/msg/Grip"]("a", np.arange(index, dtype=float)), "gripper_msgs/msg/Grip"
+                ),
+            )
+            writer.write(image, received, STORE.serialize_cdr(message, kind))
+            writer.write(grip, received, b"\x00\x01\x00\x00 not even CDR")
+            # the camera_info of a frame comes after it, and differs from frame to frame
+            info_message = camera_info(stamp, 30.0 + index)
+            writer.write(info, received + 1, STORE.serialize_cdr(info_message, topics_type("CameraInfo")))
+
+
+def contents(path: Path) -> list[tuple[str, int, bytes]]:
+    with Reader(path) as reader:
+        return [(c.topic, time, bytes(data)) for c, time, data in reader.messages()]
+
+
+def decoded(path: Path, topic: str) -> list[tuple[int, object]]:
+    with Reader(path) as reader:
+        connections = [c for c in reader.connections if c.topic == topic]
+        assert connections, f"{topic} is not in the bag"
+        return [(t, STORE.deserialize_cdr(d, c.msgtype)) for c, t, d in reader.messages(connections)]
+
+
+def run(source: Path, target: Path, **wish: object) -> object:
+    options = BagOptions(**{"image": IMAGE, "wanted": ALL, **wish})  # type: ignore[arg-type]
+    return convert(source, target, FakeEstimator(), options, OutputSettings())
+
+
+STORAGES = pytest.mark.parametrize(
+    ("mcap", "mode"),
+    [
+        pytest.param(False, CompressionMode.NONE, id="sqlite3"),
+        pytest.param(False, CompressionMode.MESSAGE, id="sqlite3-message"),
+        pytest.param(False, CompressionMode.FILE, id="sqlite3-file"),
+        pytest.param(True, CompressionMode.NONE, id="mcap"),
+        pytest.param(True, CompressionMode.STORAGE, id="mcap-zstd"),
+    ],
+)
+
+
+@STORAGES
+@pytest.mark.parametrize("jpeg", [False, True], ids=["raw", "jpeg"])
+def test_recorded_messages_stay_as_they_are(
+    tmp_path: Path, mcap: bool, mode: CompressionMode, jpeg: bool
+) -> None:
+    record(tmp_path / "in", mcap=mcap, jpeg=jpeg, mode=mode)
+    run(tmp_path / "in", tmp_path / "out", image=IMAGE + "/compressed" * jpeg)
+
+    before = contents(tmp_path / "in")
+    own = {topic for topic, _, _ in before}
+    assert [m for m in contents(tmp_path / "out") if m[0] in own] == before
+    with Reader(tmp_path / "in") as old, Reader(tmp_path / "out") as new:
+        assert type(new.storage.storages[0]) is type(old.storage.storages[0])
+        assert new.compression_mode == old.compression_mode
+        assert new.storage.metadata.custom == {"robot": "seven"}
+        kept = {c.topic: c for c in new.connections}
+        for connection in old.connections:
+            copy = kept[connection.topic]
+            assert (copy.msgtype, copy.msgdef, copy.digest) == connection[2:5]
+            assert (copy.ext, copy.msgcount) == (connection.ext, connection.msgcount)
+
+
+@pytest.mark.parametrize("jpeg", [False, True], ids=["raw", "jpeg"])
+def test_added_topics_are_the_pipelines_bytes_under_the_colour_header(tmp_path: Path, jpeg: bool) -> None:
+    record(tmp_path / "in", mcap=True, jpeg=jpeg, mode=CompressionMode.NONE)
+    name = IMAGE + "/compressed" * jpeg
+    summary = run(tmp_path / "in", tmp_path / "out", image=name, namespace="/hand")
+
+    assert (summary.frames, summary.with_hands, summary.left_out) == (5, 5, {})
+    colour, infos = decoded(tmp_path / "in", name), decoded(tmp_path / "in", INFO)
+    estimator = FakeEstimator()
+    expected = [process_frame(estimator, c, i, ALL) for (_, c), (_, i) in zip(colour, infos, strict=True)]
+    for topic in topics.OUTPUT_TOPICS:
+        messages = decoded(tmp_path / "out", f"/hand/{topic.name}")
+        assert [time for time, _ in messages] == [time for time, _ in colour]
+        for (_, message), (_, image), (_, info), processed in zip(
+            messages, colour, infos, expected, strict=True
+        ):
+            assert message.header == image.header
+            if topic.name == topics.CAMERA_INFO:
+                assert STORE.serialize_cdr(message, topic.type) == STORE.serialize_cdr(info, topic.type)
+                continue
+            for field, value in processed.outputs[topic.name].items():
+                if field == "data":
+                    assert np.array_equal(message.data, value)
+                elif field == "fields":
+                    assert [(f.name, f.offset, f.datatype, f.count) for f in message.fields] == [
+                        (f["name"], f["offset"], f["datatype"], f["count"]) for f in value
+                    ]
+                else:
+                    assert getattr(message, field) == value
+
+
+def test_every_added_image_has_its_sibling_camera_info(tmp_path: Path) -> None:
+    record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE)
+    run(tmp_path / "in", tmp_path / "out")
+    with Reader(tmp_path / "out") as reader:
+        recorded = {c.topic: c.msgtype for c in reader.connections}
+    for topic in topics.OUTPUT_TOPICS:
+        if topic.is_image:
+            sibling = f"/{topic.name}".rpartition("/")[0] + "/camera_info"
+            assert recorded[sibling] == topics_type("CameraInfo")
+
+
+def test_a_single_storage_file_will_do(tmp_path: Path) -> None:
+    for name, mcap in (("a.db3", False), ("b.mcap", True)):
+        folder = tmp_path / Path(name).stem
+        record(folder, mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
+        run(folder / name, tmp_path / f"out-{name}")
+        own = [m for m in contents(tmp_path / f"out-{name}") if m[0] in (IMAGE, INFO, "/grip")]
+        assert own == contents(folder)
+
+
+def test_storage_can_be_changed(tmp_path: Path) -> None:
+    record(tmp_path / "in", mcap=True, jpeg=False, mode=CompressionMode.STORAGE)
+    run(tmp_path / "in", tmp_path / "out", storage="sqlite3")
+    assert [p.suffix for p in (tmp_path / "out").iterdir() if p.suffix != ".yaml"] == [".db3"]
+
+
+def test_a_frame_takes_the_latest_camera_info_when_none_has_its_stamp(tmp_path: Path) -> None:
+    with Writer(tmp_path / "in", version=9) as writer:
+        image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
+        info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
+        sent = (
+            (0, 0.0),
+            (10, 50.0),
+            (20, 0.0),
+            (30, 60.0),
+            (40, 0.0),
+        )  # stamp; focal length of an info, or 0
+        for stamp, f in sent:
+            kind = "CameraInfo" if f else "Image"
+            message = camera_info(stamp, f) if f else raw_image(stamp, picture(HEIGHT, WIDTH))
+            writer.write(info if f else image, START + stamp, STORE.serialize_cdr(message, topics_type(kind)))
+    run(tmp_path / "in", tmp_path / "out")
+    infos = decoded(tmp_path / "out", "/depth_registered/camera_info")
+    assert [info.k[0] for _, info in infos] == [50.0, 50.0, 60.0]
+    assert [info.header.stamp.nanosec for _, info in infos] == [0, 20, 40]
+
+
+def test_a_bad_frame_is_left_out_and_told(tmp_path: Path) -> None:
+    with Writer(tmp_path / "in", version=9) as writer:
+        image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
+        info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
+        writer.write(info, START, STORE.serialize_cdr(camera_info(0), topics_type("CameraInfo")))
+        good = raw_image(1, picture(HEIGHT, WIDTH))
+        short = raw_image(2, picture(HEIGHT, WIDTH))
+        short.data = short.data[:-1]
+        writer.write(image, START, STORE.serialize_cdr(good, topics_type("Image")))
+        writer.write(image, START + 1, STORE.serialize_cdr(short, topics_type("Image")))
+        writer.write(image, START + 2, b"\x00\x01\x00\x00\xff")
+    summary = run(tmp_path / "in", tmp_path / "out")
+    assert summary.frames == 1 and sum(summary.left_out.values()) == 2
+    assert [m for m in contents(tmp_path / "out") if m[0] in (IMAGE, INFO)] == contents(tmp_path / "in")
+
+
+def test_refuses_to_overwrite(tmp_path: Path) -> None:
+    record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE)
+    for name in ("file", "folder", "in"):
+        if name == "file":
+            (tmp_path / name).write_text("precious")
+        else:
+            (tmp_path / name).mkdir(exist_ok=True)
+        with pytest.raises(BagError, match="not overwritten"):
+            run(tmp_path / "in", tmp_path / name)
+    assert (tmp_path / "file").read_text() == "precious"
+    assert contents(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        ({"image": "/nothing"}, r"no topic /nothing.*--image one of /cam/color/image_raw"),
+        ({"image": "/grip"}, "gripper_msgs/msg/Grip"),
+        ({"camera_info": "/grip"}, "--camera-info one of /cam/color/camera_info"),
+        ({"namespace": "/taken"}, "--namespace"),
+    ],
+)
+def test_wrong_topics_are_named_with_the_cure(tmp_path: Path, wish: dict[str, str], says: str) -> None:
+    record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE)
+    if "namespace" in wish:
+        run(tmp_path / "in", tmp_path / "once", **wish)
+    with pytest.raises(BagError, match=says):
+        run(tmp_path / ("once" if "namespace" in wish else "in"), tmp_path / "out", **wish)
+    assert not list(tmp_path.glob("out*"))
+
+
+def corrupt_missing(bag: Path) -> None:
+    (bag / "metadata.yaml").unlink()
+
+
+def corrupt_truncated(bag: Path) -> None:
+    storage = next(p for p in bag.iterdir() if p.suffix in (".db3", ".mcap"))
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
+
+
+def corrupt_noise(bag: Path) -> None:
+    storage = next(p for p in bag.iterdir() if p.suffix in (".db3", ".mcap"))
+    storage.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def corrupt_metadata(bag: Path) -> None:
+    (bag / "metadata.yaml").write_text("rosbag2_bagfile_information: 7\n")
+
+
+@pytest.mark.parametrize("mcap", [False, True], ids=["sqlite3", "mcap"])
+@pytest.mark.parametrize("damage", [corrupt_missing, corrupt_truncated, corrupt_noise, corrupt_metadata])
+def test_a_broken_bag_is_an_error_and_leaves_nothing(tmp_path: Path, mcap: bool, damage: object) -> None:
+    record(tmp_path / "in", mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
+    damage(tmp_path / "in")  # type: ignore[operator]
+    with pytest.raises(BagError, match="in: "):
+        run(tmp_path / "in", tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_bag_without_a_usable_frame_is_an_error(tmp_path: Path) -> None:
+    record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE, frames=0)
+    with pytest.raises(BagError, match="no messages"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    record(tmp_path / "in", mcap=True, jpeg=False, mode=CompressionMode.NONE)
+
+    class Breaking(FakeEstimator):
+        def estimate(self, *args: object, **kwargs: object) -> SimpleNamespace:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(
+            tmp_path / "in", tmp_path / "out", Breaking(), BagOptions(IMAGE, wanted=ALL), OutputSettings()
+        )
+    assert not list(tmp_path.glob("out*"))
+
+
+SLOW_RUN = """
+    import sys, time
+    sys.path.insert(0, {tests!r})
+    from pathlib import Path
+    from fakes import FakeEstimator
+    from hand_depth_ros.bag import BagOptions, convert
+    from hand_depth_ros.ros import topics
+    from hand_depth_ros.ros.pipeline import OutputSettings
+
+    class Slow(FakeEstimator):
+        done = 0
+        def estimate(self, *args, **kwargs):
+            Slow.done += 1
+            if Slow.done == 3:
+                print("half way", flush=True)
+                time.sleep(60)
+            return super().estimate(*args, **kwargs)
+
+    wish = BagOptions({image!r}, wanted=frozenset(t.name for t in topics.OUTPUT_TOPICS))
+    convert(Path({source!r}), Path({target!r}), Slow(), wish, OutputSettings())
+"""
+
+
+@pytest.mark.parametrize("mcap", [False, True], ids=["sqlite3", "mcap"])
+def test_a_killed_run_leaves_no_bag_and_does_not_block_the_next(tmp_path: Path, mcap: bool) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    record(source, mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
+    code = textwrap.dedent(SLOW_RUN).format(
+        tests=str(HERE), image=IMAGE, source=str(source), target=str(target)
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "half way\n"
+        with pytest.raises(BagError, match="another process"):
+            run(source, target)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not target.exists()
+    assert not list(tmp_path.glob("out*/**/metadata.yaml"))
+    time.sleep(0.1)  # the lock goes with the process
+    run(source, target)
+    assert len(decoded(target, "/depth_registered/image_raw")) == 5
+    assert not list(tmp_path.glob("out?*"))
