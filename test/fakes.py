@@ -1,7 +1,7 @@
-"""A stand-in for the estimator: it marks discs at a constant depth, whatever the picture shows. Not a hand in sight.
+"""A fake estimator: it marks discs at a constant depth, whatever the picture shows. Not a hand in sight.
 
-It has the interface of `hand_depth_ros.estimator.HandDepthEstimator`, so that what surrounds the estimator can be tested
-against numbers known in advance. Run as a program it is the real node with this stand-in inside.
+It has the interface of `hand_depth_ros.estimator.HandDepthEstimator`, so that what surrounds the estimator can
+be tested against numbers known in advance. Run as a program it is the real node with this stand-in inside.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def disc_centres(width: int, height: int, count: int) -> list[tuple[float, float
 
 
 class FakeEstimator:
-    """Marks `max_hands` discs (two at most) at 0.5 m. A disc's number tells how often `reset` was called: 1 + 10 resets + index."""
+    """Marks `max_hands` discs (two at most) at 0.5 m, numbered 1 + 10 * (calls of `reset`) + index."""
 
     device = "fake"
 

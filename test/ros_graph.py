@@ -1,4 +1,4 @@
-"""Tests over real DDS: start a node as a process of its own, talk to it with publishers and subscribers of ours.
+"""Tests over real DDS: a node as a process of its own, talked to with publishers and subscribers of ours.
 
 Nothing here asserts on time: what is waited for is waited for long, and frames are sent again until heard.
 """
@@ -58,7 +58,7 @@ class NodeProcess:
     """The node in a process of its own; what it writes is kept."""
 
     def __init__(self, domain: int, *ros_args: str, program: str = "fakes.py") -> None:
-        self._output = tempfile.TemporaryFile("w+")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept while the process runs)
         command = [sys.executable, str(HERE / program)]
         command += ["--ros-args", *ros_args] if ros_args else []
         self._process = subprocess.Popen(

@@ -89,8 +89,9 @@ class Health:
         if self.best_effort and self.image_rate < 0.8 * self.camera_info_rate:
             return DiagnosticStatus.WARN, (
                 f"{self.image_topic} is published best effort and "
-                f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: publish it reliable, "
-                "or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_large_images.xml"
+                f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: publish it "
+                "reliable, or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE set to "
+                "config/fastdds_large_images.xml"
             )
         if not self.subscribers:
             return DiagnosticStatus.OK, "idle: nobody subscribes to any output"

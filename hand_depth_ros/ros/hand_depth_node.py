@@ -155,9 +155,9 @@ class HandDepthNode(Node):
             self._start_over()
             self._refuse(
                 "stamp",
-                f"{self._camera.topics.image}: the stamp jumps back by {1e-9 * (last - stamp):.3f} s: this frame "
-                "is left out and tracking starts over. Unless a bag is looping, look for a second publisher or a "
-                "clock that was set",
+                f"{self._camera.topics.image}: the stamp jumps back by {1e-9 * (last - stamp):.3f} s: this "
+                "frame is left out and tracking starts over. Unless a bag is looping, look for a second "
+                "publisher or a clock that was set",
             )
             return
         self._mailbox.put((msg, time.perf_counter()))

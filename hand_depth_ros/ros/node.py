@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
         estimator_factory: As `HandDepthNode` takes it; None: the real estimator.
 
     Returns:
-        Exit code: 0 after a signal; 1, with a line on stderr, if the node can't start; 2 for unknown arguments.
+        Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for unknown arguments.
     """
     arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
     try:

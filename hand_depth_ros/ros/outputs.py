@@ -53,7 +53,7 @@ class Outputs:
         return names
 
     def publish(self, outputs: Mapping[str, Fields], camera_info: CameraInfo, header: Header) -> None:
-        """Publish one frame, all under the same header; camera_info first, so that pairing consumers have it."""
+        """Publish one frame, all under one header; camera_info first, so that pairing consumers have it."""
         if any(publisher.get_subscription_count() for publisher in self._infos):
             info = copy.copy(camera_info)
             info.header = header
