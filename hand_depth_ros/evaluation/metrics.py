@@ -1,7 +1,8 @@
 """The measures, as pure functions of arrays: depths in metres in, errors in millimetres out.
 
-"Shape" is what is left after a hand's median error is taken off: it asks for the form of the hand, not for its
-distance. The constant-depth oracle puts each hand at its own true median: a model must beat its shape error.
+"Shape" is what is left after a hand's median error is taken off: it asks for the form of the hand, not for
+its distance. The constant-depth oracle puts each hand at its own true median: a model must beat its shape
+error.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class DepthErrors:
 
 
 def depth_errors(predicted: np.ndarray, true: np.ndarray) -> DepthErrors | None:
-    """Errors over the places where both (metres, one shape) are finite and the truth is > 0; None if nowhere."""
+    """Errors where both (metres, one shape) are finite and the truth is > 0; None if that is nowhere."""
     both = np.isfinite(predicted) & np.isfinite(true) & (true > 0)
     if not both.any():
         return None
@@ -110,7 +111,7 @@ def match(overlap: np.ndarray, least: float) -> dict[int, int]:
 
 
 def median_around(values: np.ndarray, pixels: np.ndarray, size: int = 5) -> np.ndarray:
-    """Median of the finite values in the size x size pixels around each of ``pixels`` (n, 2) x, y; NaN for none."""
+    """Median of the finite values among size x size pixels around each of ``pixels`` (n, 2); NaN for none."""
     out = np.full(len(pixels), np.nan)
     height, width = values.shape
     reach = size // 2

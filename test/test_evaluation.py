@@ -1,0 +1,266 @@
+"""hand-depth evaluate: tiny data sets written here, a fake estimator, numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.evaluation.cli import evaluate_dataset
+from hand_depth_ros.evaluation.readers import open_dataset
+
+NAN = np.float32(np.nan)
+Answer = Callable[[np.ndarray, Any], list[tuple[np.ndarray, float]]]
+
+
+class KnownAnswer:
+    """A fake estimator: a function of the image and the given length says which masks have which depth."""
+
+    def __init__(self, answer: Answer, sigma_m: float = 0.015, length_m: float = 0.19) -> None:
+        self.answer, self.sigma_m, self.length_m = answer, sigma_m, length_m
+        self.calls: list[dict] = []
+
+    def estimate(self, rgb, camera, rois=None, hand_length_m=None, *, track=True) -> SimpleNamespace:
+        self.calls.append({"rois": rois, "hand_length_m": hand_length_m, "track": track, "rgb": rgb})
+        depth, mask = np.full(rgb.shape[:2], NAN), np.zeros(rgb.shape[:2], np.uint8)
+        hands = []
+        for number, (pixels, value) in enumerate(self.answer(rgb, hand_length_m), 1):
+            depth[pixels], mask[pixels] = np.broadcast_to(value, depth.shape)[pixels], number
+            hands.append(SimpleNamespace(id=number, hand_length_m=hand_length_m or self.length_m))
+        sigma = np.where(np.isfinite(depth), np.float32(self.sigma_m), NAN)
+        return SimpleNamespace(depth=depth, sigma=sigma, mask=mask, hands=tuple(hands))
+
+
+def run(path: Path, estimator: KnownAnswer, **options: Any) -> dict[str, Any]:
+    kept = {key: options.pop(key) for key in ("json", "out", "given_boxes") if key in options}
+    quiet = Console(quiet=True)
+    return evaluate_dataset(open_dataset(path, **options), estimator, console=quiet, **kept)
+
+
+def rectangle(left: int, top: int, right: int, bottom: int, shape: tuple[int, int] = (48, 64)) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+HAND = rectangle(10, 10, 30, 40)
+SLOPE = np.broadcast_to(0.4 + 0.001 * np.arange(64), (48, 64))  # metres, 1 mm a column
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two frames of 64x48 in units of 0.1 mm: one with a sloping hand and more foreground, one empty."""
+    path = tmp_path / "tiny_frames"
+    for name in ("rgb", "depth", "mask"):
+        (path / name).mkdir(parents=True)
+    (path / "dataset.json").write_text(json.dumps({"format": 1, "depth_unit_m": 0.0001, "kind": "frames"}))
+    lines = []
+    for name, mask in (("a", HAND), ("b", np.zeros_like(HAND))):
+        cv2.imwrite(
+            str(path / "rgb" / f"{name}.png"), np.full((48, 64, 3), 200 if name == "a" else 50, np.uint8)
+        )
+        cv2.imwrite(str(path / "depth" / f"{name}.png"), np.round(SLOPE * 1e4).astype(np.uint16))
+        cv2.imwrite(str(path / "mask" / f"{name}.png"), mask.astype(np.uint8))
+        hands = [{"instance": 1, "hand_length_m": 0.2, "side": "left", "roi": [10, 10, 20, 30]}] * int(
+            mask.any()
+        )
+        camera = {"width": 64, "height": 48, "fx": 60, "fy": 60, "cx": 32, "cy": 24}
+        lines.append({"image": f"rgb/{name}.png", **camera, "hands": hands, "split": "val"})
+    lines.append({**lines[0], "image": "rgb/missing.png", "split": "train"})
+    (path / "cameras.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_folder_numbers(folder: Path, tmp_path: Path) -> None:
+    """Predicted: its left half and some beside it, 20 mm too far when guessed, 5 mm with the length."""
+    shifted = rectangle(5, 10, 20, 40)
+
+    def answer(rgb: np.ndarray, length: float | None) -> list:
+        if rgb[0, 0, 0] == 50:
+            return [(rectangle(0, 0, 4, 4), 0.5)]
+        return [(shifted, SLOPE + (0.005 if length == 0.2 else 0.02))]
+
+    estimator = KnownAnswer(answer)
+    report = run(folder, estimator, json=tmp_path / "r" / "report.json", out=tmp_path / "pictures")
+    assert report["images"] == 2 and report["hands"] == 1 and report["hands_found"] == 1
+    assert report["hand_length_guessed"]["mae_mm"] == pytest.approx(20, abs=0.01)
+    assert report["hand_length_guessed"]["rmse_mm"] == pytest.approx(20, abs=0.01)
+    assert report["hand_length_guessed"]["shape_mm"] == pytest.approx(0, abs=0.01)
+    assert report["hand_length_known"]["mae_mm"] == pytest.approx(5, abs=0.01)
+    assert report["mask_iou"] == pytest.approx(10 / 25)
+    assert report["completeness"] == pytest.approx(0.5)
+    # columns 10..19, 1 mm apart: median 14.5, mean distance 2.5; all of 10..29: 5
+    assert report["constant_depth_mm"] == pytest.approx(2.5, abs=0.01)
+    assert report["constant_depth_everywhere_mm"] == pytest.approx(5, abs=0.01)
+    assert (report["within_1_sigma"], report["within_2_sigma"]) == (0, 1)
+    assert report["images_with_false_hand"] == 1 and report["other_hands_per_image"] == 0
+    assert report["hand_length_error"] == pytest.approx(0.19 / 0.2 - 1)
+    assert json.loads((tmp_path / "r" / "report.json").read_text()) == report
+    assert cv2.imread(str(tmp_path / "pictures" / "tiny_frames_worst.jpg")) is not None
+    assert all(call["track"] is False and call["rois"] is None for call in estimator.calls)
+    assert [call["hand_length_m"] for call in estimator.calls] == [None, 0.2, None]
+
+
+def test_a_hand_beside_the_true_one_is_missed_and_its_depth_not_scored(folder: Path) -> None:
+    report = run(folder, KnownAnswer(lambda rgb, length: [(rectangle(25, 10, 45, 40), 0.4)]))
+    # IoU 5 / 35 < 0.3
+    assert report["hands_found"] == 0 and report["hand_length_guessed"] is None
+    assert report["mask_iou"] == pytest.approx(5 / 35) and report["other_hands_per_image"] == 1
+
+
+def test_given_boxes_are_the_masks_own(folder: Path) -> None:
+    estimator = KnownAnswer(lambda rgb, length: [])
+    report = run(folder, estimator, given_boxes=True)
+    assert estimator.calls[0]["rois"] == [(10, 10, 20, 30)]
+    assert any("finder not used" in note for note in report["notes"])
+
+
+def test_transparent_pictures_are_laid_over_grey_or_over_photographs(folder: Path, tmp_path: Path) -> None:
+    about = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**about, "transparent": True}))
+    picture = np.zeros((48, 64, 4), np.uint8)
+    picture[HAND] = (10, 20, 30, 255)  # BGRA
+    picture[0, 0] = (100, 100, 100, 51)  # a fifth
+    for name in "ab":
+        cv2.imwrite(str(folder / "rgb" / f"{name}.png"), picture)
+    grey = next(iter(open_dataset(folder))).rgb
+    assert grey[20, 20].tolist() == [30, 20, 10] and grey[47, 63].tolist() == [127, 127, 127]
+    assert grey[0, 0].tolist() == [round(0.2 * 100 + 0.8 * 127)] * 3
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "p.png"), np.full((30, 90, 3), (0, 0, 240), np.uint8))
+    photo = next(iter(open_dataset(folder, backgrounds=photos))).rgb
+    assert photo[20, 20].tolist() == [30, 20, 10] and photo[47, 63].tolist() == [240, 0, 0]
+
+
+def flat_hand(z_mm: float = 400.0) -> np.ndarray:
+    """21 joints (mm) of a hand spread before the camera; PIP and DIP lie at z + 0, 10, 20 ... mm."""
+    joints = np.zeros((21, 3))
+    joints[:, 2] = z_mm
+    for finger in range(5):
+        for joint in range(4):
+            joints[1 + 4 * finger + joint, :2] = (-60 + 30 * finger, 10 - 30 * joint)
+    joints[0, :2] = (0, 60)
+    for i, index in enumerate((2, 3, 6, 7, 10, 11, 14, 15, 18, 19)):
+        joints[index, 2] = z_mm + 10 * i
+    return joints
+
+
+@pytest.fixture
+def joints_set(tmp_path: Path) -> Path:
+    folder = tmp_path / "joints"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.zeros((256, 256, 3), np.uint8))
+    camera = {"width": 256, "height": 256, "fx": 480, "fy": 480, "cx": 128, "cy": 128}
+    line = {"image": "joints/0.png", **camera, "joints_mm": flat_hand().tolist()}
+    (tmp_path / "joints.jsonl").write_text(json.dumps(line) + "\n")
+    return folder
+
+
+def test_joint_numbers(joints_set: Path) -> None:
+    """A constant depth scores the oracle's shape; the true hand length is its middle finger's chain."""
+    hand = rectangle(50, 20, 206, 210, (256, 256))
+    estimator = KnownAnswer(lambda rgb, length: [(hand, 0.44 if length else 0.45)])
+    for path in (joints_set, joints_set.with_suffix(".jsonl")):
+        report = run(path, estimator)
+        assert report["hands_found"] == 1 and report["completeness"] == 1
+        # true surface 394, 404 ... 484 mm, median 439: mean distance 25
+        assert report["constant_depth_mm"] == pytest.approx(25)
+        assert report["constant_depth_everywhere_mm"] == pytest.approx(25)
+        assert report["hand_length_guessed"]["shape_mm"] == pytest.approx(25, abs=1e-3)
+        expected = np.abs(450 - (394 + 10 * np.arange(10))).mean()
+        assert report["hand_length_guessed"]["mae_mm"] == pytest.approx(expected, abs=1e-3)
+        expected = np.abs(440 - (394 + 10 * np.arange(10))).mean()
+        assert report["hand_length_known"]["mae_mm"] == pytest.approx(expected, abs=1e-3)
+    joints = flat_hand() / 1000
+    chain = sum(np.linalg.norm(joints[b] - joints[a]) for a, b in ((0, 9), (9, 10), (10, 11), (11, 12)))
+    assert estimator.calls[1]["hand_length_m"] == pytest.approx(chain)
+
+
+def test_hands_with_few_measured_joints_are_counted_not_scored(joints_set: Path) -> None:
+    def answer(rgb: np.ndarray, length: float | None) -> list:
+        sparse = rectangle(50, 20, 206, 210, (256, 256))
+        sparse[60:200] = False  # only the far joints of the fingers are left
+        sparse[209] = True
+        return [(sparse, 0.45)]
+
+    report = run(joints_set, KnownAnswer(answer))
+    assert report["hands_found"] == 1 and report["hands_measured"] == 0 and report["completeness"] < 0.5
+    assert report["hand_length_guessed"] is None
+
+
+@pytest.fixture
+def masks_set(tmp_path: Path) -> Path:
+    """Skin is an upright bar 60 wide from y 20 to the lower border; landmarks lie in its upper half."""
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    skin = rectangle(70, 20, 130, 240, (240, 200))
+    cv2.imwrite(str(folder / "x.jpg"), np.zeros((240, 200, 3), np.uint8))
+    cv2.imwrite(str(folder / "x.png"), skin.astype(np.uint8) * 255)
+    corners = [(70, 20), (129, 20), (129, 119), (70, 119)]
+    px = [[*corners[i % 4], 0.0] for i in range(21)]
+    line = {"image": "masks/x.jpg", "width": 200, "height": 240, "hands": [{"px": px}]}
+    blind = {**line, "image": "masks/no_landmarks.jpg", "hands": []}
+    (tmp_path / "masks.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps(blind)}\n")
+    return folder
+
+
+def test_mask_iou_is_counted_near_the_landmarks_only(masks_set: Path) -> None:
+    """The forearm is skin but not hand: leaving it out costs nothing beyond the hull's growth of 10 px."""
+    exact = run(masks_set, KnownAnswer(lambda rgb, length: [(rectangle(70, 20, 130, 140, (240, 200)), 0.4)]))
+    assert exact["mask_iou_in_region"] == 1 and exact["hands_found"] == 1
+    assert exact["notes"][0] == "1 images without landmarks left out" and "60 degrees" in exact["notes"][1]
+    half = run(masks_set, KnownAnswer(lambda rgb, length: [(rectangle(70, 20, 100, 140, (240, 200)), 0.4)]))
+    assert half["mask_iou_in_region"] == pytest.approx(0.5, abs=0.01) and half["hands_found"] == 1
+    none = run(masks_set, KnownAnswer(lambda rgb, length: []))
+    assert none["mask_iou_in_region"] == 0 and none["hands_found"] == 0
+
+
+def test_false_hands_on_backgrounds(tmp_path: Path) -> None:
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / f"{i}.jpg"), np.full((48, 64, 3), 60 * i, np.uint8))
+    one = rectangle(0, 0, 9, 9)
+    two = rectangle(20, 20, 30, 30)
+    estimator = KnownAnswer(lambda rgb, length: [(one, 0.4), (two, 0.4)] if rgb[0, 0, 0] > 170 else [])
+    report = run(tmp_path, estimator, out=tmp_path / "out")
+    assert report["kind"] == "backgrounds" and report["hands_found"] is None
+    assert report["images_with_false_hand"] == 0.25 and report["false_hands_per_image"] == 0.5
+    assert run(tmp_path, estimator, limit=2)["images"] == 2
+
+
+def test_what_is_no_data_set_is_refused_with_the_reason(
+    folder: Path, joints_set: Path, tmp_path: Path
+) -> None:
+    def refused(path: Path, names: str, **options: Any) -> None:
+        with pytest.raises(DatasetError, match=names):
+            for _ in open_dataset(path, **options):
+                pass
+
+    refused(tmp_path / "nowhere", "does not exist")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "no data set known here")
+    refused(folder, "missing.png cannot be read", split="train")
+    refused(folder, "split 'test'", split="test")
+    (folder / "depth" / "a.png").write_bytes(b"not a picture")
+    refused(folder, "a.png is not an image")
+    cv2.imwrite(str(folder / "depth" / "a.png"), np.zeros((48, 64), np.uint8))
+    refused(folder, "16-bit")
+    lines = (folder / "cameras.jsonl").read_text()
+    (folder / "cameras.jsonl").write_text(lines.replace('"fx": 60', '"fx": 0'))
+    refused(folder, "fx is 0")
+    (folder / "cameras.jsonl").write_text(lines.replace('"width": 64', '"width": 65'))
+    refused(folder, "its line says 65x48")
+    (folder / "cameras.jsonl").write_text(lines.replace('"cy": 24', '"c": 24'))
+    refused(folder, "no 'cy'")
+    (folder / "cameras.jsonl").write_text('{"image"')
+    refused(folder, "line 1 is not JSON")
+    joints_set.with_suffix(".jsonl").write_text('{"image": "joints/0.png"}\n')
+    refused(joints_set, "neither joints_mm nor hands")
