@@ -5,7 +5,9 @@ Imports nothing slow before `main` runs, so that Ctrl-C leaves no traceback when
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
         Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for unknown arguments.
     """
     arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before ROS listens
     try:
         return _run(arguments, estimator_factory)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 PERIOD_S = 10.0
+KINDS_KEPT = 500
 
 
 class Throttle:
@@ -28,10 +29,11 @@ class Throttle:
         with self._lock:
             if now - self._last.get(kind, -float("inf")) < self._period:
                 return False
+            self._last.pop(kind, None)
             self._last[kind] = now
+            if len(self._last) > KINDS_KEPT:
+                del self._last[next(iter(self._last))]  # the one that was said longest ago
             return True
 
-    def forget(self, kind: str) -> None:
-        """Let the next one of this kind through: the fault was gone in between."""
-        with self._lock:
-            self._last.pop(kind, None)
+    def __len__(self) -> int:
+        return len(self._last)

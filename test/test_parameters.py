@@ -1,0 +1,85 @@
+"""The parameter table: what it accepts, what it refuses and why, and the files that are written from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hand_depth_ros.ros import parameters
+from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, PARAMETERS, ParameterError, check_values
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_defaults_are_allowed() -> None:
+    assert check_values(DEFAULTS) == DEFAULTS
+
+
+def test_the_config_file_is_the_tables_and_holds_every_parameter() -> None:
+    text = (ROOT / "config" / "hand_depth.yaml").read_text()
+    assert text == parameters.config_yaml(), (
+        "run: python -m hand_depth_ros.ros.parameters yaml > config/hand_depth.yaml"
+    )
+    assert yaml.safe_load(text)["/**"]["ros__parameters"] == DEFAULTS
+
+
+def test_the_readme_has_the_table() -> None:
+    readme = (ROOT / "README.md").read_text()
+    if "image_is_rectified" not in readme:
+        pytest.skip("the README has no parameter table yet")
+    assert parameters.markdown_table() in readme, "run: python -m hand_depth_ros.ros.parameters markdown"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("max_hands", 0, "1 to 16"),
+        ("max_hands", 2.0, "int is needed"),
+        ("max_hands", True, "int is needed"),
+        ("hand_length_m", 0.5, "0.08 to 0.3, or 0 = off"),
+        ("hand_length_m", float("nan"), "0.08 to 0.3"),
+        ("min_range_m", -1.0, "0.01 to 10"),
+        ("max_sigma_m", float("inf"), "or 0 = off"),
+        ("background", "near", "invalid, far"),
+        ("image_is_rectified", 1, "bool is needed"),
+        ("weights", 5, "string is needed"),
+        ("far_m", None, "double is needed"),
+    ],
+)
+def test_what_will_not_do_is_refused_with_what_would(name: str, value: object, reason: str) -> None:
+    with pytest.raises(ParameterError, match=f"{name}.*{reason}"):
+        check_values({**DEFAULTS, name: value})
+
+
+@pytest.mark.parametrize(
+    "values", [{"min_range_m": 2.0}, {"background": "far", "far_m": 1.5}, {"max_range_m": 0.1}]
+)
+def test_contradictions_are_refused(values: dict) -> None:
+    with pytest.raises(ParameterError, match="must be"):
+        check_values({**DEFAULTS, **values})
+
+
+def test_a_whole_number_will_do_for_a_double() -> None:
+    assert check_values({**DEFAULTS, "far_m": 6})["far_m"] == 6.0
+
+
+def test_off_is_none_for_the_estimator() -> None:
+    assert parameters.estimator_settings(DEFAULTS)["hand_length_m"] is None
+    assert parameters.estimator_settings({**DEFAULTS, "hand_length_m": 0.18})["hand_length_m"] == 0.18
+
+
+def test_every_parameter_goes_somewhere() -> None:
+    """Each is the estimator's, the outputs' or read by name where the node starts: none is dead."""
+    source = (ROOT / "hand_depth_ros" / "ros" / "hand_depth_node.py").read_text()
+    used = set(parameters.estimator_settings(DEFAULTS)) | set(vars(parameters.output_settings(DEFAULTS)))
+    used |= {name for name in BY_NAME if f'"{name}"' in source}
+    assert used == {parameter.name for parameter in PARAMETERS}
+
+
+def test_misspelt_names_are_pointed_out() -> None:
+    (sentence,) = parameters.unknown_parameters(
+        ["max_hand", "use_sim_time", "qos_overrides./x.publisher.depth"]
+    )
+    assert "did you mean max_hands?" in sentence
