@@ -13,6 +13,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+VERSION = 1
+"""To be raised when labels change, so that caches are made anew."""
+
 WRIST, MIDDLE = 0, (9, 10, 11, 12)
 _FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 # Radii for a hand of 0.19 m, in metres: CMC..tip of the thumb, MCP..tip of the fingers.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle  # noqa: S403 - only for our own cache, written and read by this module
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.training.pseudo import PseudoLabel, label_hand
+from hand_depth_ros.training.pseudo import VERSION, PseudoLabel, label_hand
 
 
 class RealImage(NamedTuple):
@@ -53,18 +52,50 @@ def load_real_images(landmarks: Path, cache: Path, workers: int = 2) -> list[Rea
         raise DatasetError(
             f"no landmarks file at {landmarks}: give the path of a landmarks.jsonl next to its images"
         )
-    source = Path(__file__).with_name("pseudo.py").read_bytes()
-    key = hashlib.sha256(landmarks.read_bytes() + source).hexdigest()[:16]
-    store = cache / f"pseudo-{key}.pickle"
+    key = hashlib.sha256(landmarks.read_bytes() + bytes([VERSION])).hexdigest()[:16]
+    store = cache / f"pseudo-{key}.npz"
     if store.is_file():
-        return pickle.loads(store.read_bytes())  # noqa: S301 - our own cache
+        return _unpack(store)
     lines = [json.loads(line) for line in landmarks.read_text().splitlines() if line.strip()]
     jobs = [(landmarks.parent / line["image"], line) for line in lines]
     with ProcessPoolExecutor(workers) as pool:
         found = track(pool.map(_label, jobs, chunksize=8), total=len(jobs), description="pseudo labels")
         images = [image for image in found if image is not None]
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_suffix(".partial")
-    temporary.write_bytes(pickle.dumps(images, protocol=5))
+    _pack(images, store)
+    return images
+
+
+def _pack(images: list[RealImage], store: Path) -> None:
+    """Plain arrays, one after the other, with their sizes."""
+    labels = [label for image in images for label in image.labels]
+    arrays = {
+        "encoded": np.frombuffer(b"".join(image.encoded for image in images), np.uint8),
+        "sizes": np.array([(len(i.encoded), len(i.labels), len(i.landmarks)) for i in images], np.int64).reshape(-1, 3),
+        "landmarks": np.concatenate([image.landmarks for image in images]),
+        "places": np.array([(la.x, la.y, *la.mask.shape) for la in labels], np.int64).reshape(-1, 4),
+        "numbers": np.array([(la.log_length_px, la.weight) for la in labels], np.float64).reshape(-1, 2),
+        "masks": np.concatenate([label.mask.ravel() for label in labels] or [np.zeros(0, np.uint8)]),
+        "reliefs": np.concatenate([label.relief.ravel() for label in labels] or [np.zeros(0, np.float32)]),
+    }
+    temporary = store.with_name(store.stem + ".partial.npz")
+    np.savez(temporary, **arrays)  # type: ignore[arg-type]
     temporary.replace(store)
+
+
+def _unpack(store: Path) -> list[RealImage]:
+    with np.load(store, allow_pickle=False) as file:
+        data = {name: file[name] for name in file.files}
+    images, byte, mark, number, pixel = [], 0, 0, 0, 0
+    for size, label_count, mark_count in data["sizes"].tolist():
+        labels = []
+        for x, y, h, w in data["places"][number : number + label_count].tolist():
+            mask = data["masks"][pixel : pixel + h * w].reshape(h, w)
+            relief = data["reliefs"][pixel : pixel + h * w].reshape(h, w)
+            log_length, weight = data["numbers"][number + len(labels)].tolist()
+            labels.append(PseudoLabel(x, y, mask, relief, log_length, weight))
+            pixel += h * w
+        encoded = data["encoded"][byte : byte + size].tobytes()
+        images.append(RealImage(encoded, tuple(labels), data["landmarks"][mark : mark + mark_count]))
+        byte, mark, number = byte + size, mark + mark_count, number + label_count
     return images

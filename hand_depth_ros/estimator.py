@@ -1,0 +1,453 @@
+"""The one entry point: an RGB picture and its camera in, a metric depth map of every hand in it out.
+
+Knows nothing of ROS or of training. The live node, the bag tool, the image command and the evaluation all call
+:meth:`HandDepthEstimator.estimate`, so they give the same depth for the same frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from hand_depth_ros.camera import Camera, CropCamera
+from hand_depth_ros.errors import DeviceError, HandDepthError, ImageError
+from hand_depth_ros.finder import Detection, HandFinder
+from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
+from hand_depth_ros.network.fold import fold_batch_norms
+from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.settings import EstimatorSettings
+from hand_depth_ros.tracking import Roi, Track, Tracker
+
+__all__ = ["EstimatorSettings", "Hand", "HandDepthEstimator", "HandDepthFrame"]
+
+SHIPPED_WEIGHTS = Path(__file__).with_name("weights")
+DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
+_LAPLACE_STD = math.sqrt(2.0)
+_KNOWN_LENGTH_SIGMA = 0.01
+_SMALLEST_HAND_PX = 30
+_SMALLEST_PART = 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Hand:
+    """One hand of a frame.
+
+    id               its value in ``HandDepthFrame.mask``, the same from frame to frame while it is followed
+    roi              tight box of its mask: x, y, width, height in frame pixels
+    score            0..1, how sure the network is that this is a hand
+    hand_length_m    the length that its depth was computed with: given, or guessed
+    hand_length_sigma_m   one standard deviation of that
+    depth_m          median depth of its valid pixels, NaN when it has none
+    """
+
+    id: int
+    roi: Roi
+    score: float
+    hand_length_m: float
+    hand_length_sigma_m: float
+    depth_m: float
+
+
+@dataclasses.dataclass(frozen=True)
+class HandDepthFrame:
+    """The estimate for one frame of H x W pixels.
+
+    depth    float32 (H, W), metres along the optical axis, NaN where there is no hand
+    sigma    float32 (H, W), metres, one standard deviation, NaN where depth is
+    mask     uint8 (H, W), the hand's id, 0 where there is none; depth may be NaN inside it (range, sigma)
+    hands    one entry a hand
+    timings  milliseconds of the steps
+    """
+
+    depth: np.ndarray
+    sigma: np.ndarray
+    mask: np.ndarray
+    hands: tuple[Hand, ...]
+    timings: dict[str, float]
+
+
+@dataclasses.dataclass
+class _Look:
+    """One crop to look at: a track or a box given from outside."""
+
+    track: Track
+    crop: CropCamera
+    length_m: float | None
+
+
+class HandDepthEstimator:
+    """Finds, follows and measures hands. Not thread-safe: one estimator a stream of frames."""
+
+    def __init__(
+        self,
+        network: HandDepthNet,
+        finder: FinderNet,
+        device: torch.device,
+        calibration: dict[str, float],
+        **settings: Any,
+    ) -> None:
+        self.device = device
+        self._settings = EstimatorSettings(**settings)
+        self.crop_size = network.config.crop_size
+        self._network = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._finder = HandFinder(fold_batch_norms(finder.eval()), device)
+        self._tracker = Tracker(self._settings.max_hands)
+        self._calibration = {"relief": 1.0, "scale": 1.0, "length": 1.0, **calibration}
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: str | Path | None = None, device: str = "auto", **settings: Any
+    ) -> HandDepthEstimator:
+        """The shipped weights, or those in the folder ``weights``; ``settings`` as :class:`EstimatorSettings` has them.
+
+        Raises WeightsError for missing or broken files, DeviceError for a device that isn't there, ValueError for a
+        setting out of range.
+        """
+        EstimatorSettings(**settings)
+        target = resolve_device(device)
+        folder = Path(weights) if weights else SHIPPED_WEIGHTS
+        network, info = load_weights(folder / DEPTH_FILE, HandDepthNet)
+        finder, _ = load_weights(folder / FINDER_FILE, FinderNet)
+        return cls(network, finder, target, info.get("calibration", {}), **settings)
+
+    @classmethod
+    def untrained(
+        cls, seed: int = 0, device: str = "cpu", network: NetworkConfig | None = None, **settings: Any
+    ) -> HandDepthEstimator:
+        """The real networks with random weights, for tests and benchmarks that need no right answer."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            nets = HandDepthNet(network or NetworkConfig()), FinderNet(FinderConfig())
+        return cls(*nets, resolve_device(device), {}, **settings)
+
+    @property
+    def settings(self) -> EstimatorSettings:
+        return self._settings
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings from the next frame on, all or nothing: ValueError says what is wrong and nothing changes."""
+        unknown = sorted(set(changes) - {f.name for f in dataclasses.fields(EstimatorSettings)})
+        if unknown:
+            raise ValueError(f"no such setting: {', '.join(unknown)}")
+        settings = dataclasses.replace(self._settings, **changes)
+        if settings.max_hands != self._settings.max_hands:
+            self._tracker = Tracker(settings.max_hands)
+        self._settings = settings
+
+    def reset(self) -> None:
+        """Forget the hands that are followed (a new stream, a jump in time)."""
+        self._tracker.reset()
+
+    def close(self) -> None:
+        """Forget everything and free the device's memory; the estimator can't be used afterwards."""
+        self.reset()
+        del self._network, self._finder
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def warm_up(self, camera: Camera) -> None:
+        """Run once on an empty frame of ``camera``, so that the first real one is not slow; tracks stay as they are."""
+        rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
+        box = (camera.width * 0.3, camera.height * 0.3, camera.width * 0.4, camera.height * 0.4)
+        for _ in range(3):
+            self._finder.find(self._upload(rgb) if self.device.type == "cuda" else rgb)
+            self.estimate(rgb, camera, rois=[box])
+
+    @torch.inference_mode()
+    def estimate(
+        self,
+        rgb: np.ndarray,
+        camera: Camera,
+        rois: Sequence[Roi] | None = None,
+        hand_length_m: float | Sequence[float | None] | None = None,
+        track: bool = True,
+    ) -> HandDepthFrame:
+        """Depth of every hand in one frame.
+
+        Args:
+            rgb: uint8 (H, W, 3), H and W the camera's.
+            camera: the camera that took it.
+            rois: tight boxes x, y, width, height of the hands, frame pixels. Skips the finder and the tracking.
+            hand_length_m: metres, for all hands or one for each of ``rois`` (None: not known); beats the setting.
+            track: False looks at this frame alone: no hand is remembered from before or for later.
+
+        Raises:
+            ImageError: the picture is not uint8 (H, W, 3) of the camera's size.
+            CameraError: a box that the camera cannot see.
+        """
+        clock = _Clock()
+        self._check(rgb, camera)
+        image = self._upload(rgb)
+        clock.lap("upload")
+        if rois is not None:
+            tracks = [Track(i + 1, tuple(float(v) for v in roi), 1.0) for i, roi in enumerate(rois)]  # type: ignore[arg-type]
+            lengths = self._lengths(len(tracks), hand_length_m)
+            tracker = None
+        else:
+            tracker = self._tracker if track else Tracker(self._settings.max_hands)
+            self._find(rgb, image, camera, tracker)
+            clock.lap("find")
+            tracks = list(tracker.tracks)
+            lengths = self._lengths(len(tracks), hand_length_m)
+        frame = self._measure(image, camera, tracks, lengths, tracker, clock)
+        return dataclasses.replace(frame, timings=clock.laps)
+
+    def _check(self, rgb: np.ndarray, camera: Camera) -> None:
+        if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            given = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+            raise ImageError(f"the picture must be a uint8 (H, W, 3) RGB array, not {given}")
+        if rgb.shape[:2] != (camera.height, camera.width):
+            raise ImageError(
+                f"camera_info is {camera.width}x{camera.height} but the image is {rgb.shape[1]}x{rgb.shape[0]}: "
+                "use the camera_info that belongs to this image"
+            )
+
+    def _upload(self, rgb: np.ndarray) -> torch.Tensor:
+        """(3, H, W) uint8 on the device, channels innermost in memory."""
+        return torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1)
+
+    def _lengths(self, count: int, given: float | Sequence[float | None] | None) -> list[float | None]:
+        values = list(given) if isinstance(given, Sequence) else [given] * count
+        if len(values) != count:
+            raise ValueError(f"hand_length_m has {len(values)} values for {count} hands")
+        for value in values:
+            EstimatorSettings(hand_length_m=value)
+        return [self._settings.hand_length_m if value is None else value for value in values]
+
+    def _find(self, rgb: np.ndarray, image: torch.Tensor, camera: Camera, tracker: Tracker) -> None:
+        """Let the finder look, when it is due, and refine the box of each new hand by a first look at it."""
+        if not tracker.wants_finder(self._settings.finder_interval):
+            return
+        picture = image if self.device.type == "cuda" else rgb
+        found = self._finder.find(picture, self._settings.finder_threshold, 2 * self._settings.max_hands)
+        for new in tracker.add(_inside(found, camera)):
+            crop = CropCamera.looking_at(camera, new.roi, self.crop_size)
+            mask = (
+                torch.sigmoid(self._predict([crop], image, camera)[0][0, 0]) > self._settings.mask_threshold
+            )
+            box = _mask_box(mask.cpu().numpy())
+            if box is not None:
+                new.roi = _to_frame(crop, camera, box)
+
+    def _predict(
+        self, crops: list[CropCamera], image: torch.Tensor, camera: Camera
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Network outputs of the crops: maps (B, 3, S, S) mask logit, relief, log spread; scalars (B, 5). float32."""
+        batch = torch.stack([crop.sample(camera, image) for crop in crops]) / 255
+        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+            prediction = self._network(batch.contiguous(memory_format=torch.channels_last))
+        return torch.cat(prediction.final, 1).float(), prediction.scalars.float()
+
+    def _measure(
+        self,
+        image: torch.Tensor,
+        camera: Camera,
+        tracks: list[Track],
+        lengths: list[float | None],
+        tracker: Tracker | None,
+        clock: _Clock,
+    ) -> HandDepthFrame:
+        h, w = camera.height, camera.width
+        if not tracks:
+            empty = np.full((h, w), np.nan, np.float32)
+            return HandDepthFrame(empty, empty.copy(), np.zeros((h, w), np.uint8), (), {})
+        looks = [
+            _Look(t, CropCamera.looking_at(camera, t.predicted(), self.crop_size), length)
+            for t, length in zip(tracks, lengths, strict=True)
+        ]
+        maps, scalars = self._predict([look.crop for look in looks], image, camera)
+        clock.lap("network")
+        canvas = torch.full((3, h, w), torch.nan, device=self.device)
+        canvas[2] = 0.0
+        best = torch.full((h, w), self._settings.mask_threshold, device=self.device)
+        used = [self._place(look, maps[i], scalars[i], camera, canvas, best) for i, look in enumerate(looks)]
+        packed = torch.cat((canvas.flatten(), scalars.flatten(), torch.stack(used).flatten())).cpu().numpy()
+        clock.lap("place")
+        depth, sigma, owner = packed[: 3 * h * w].reshape(3, h, w)
+        numbers = packed[3 * h * w :][: scalars.numel()].reshape(len(looks), -1)
+        frame_lengths = packed[3 * h * w + scalars.numel() :].reshape(len(looks), 2)
+        frame = self._finish(depth, sigma, owner.astype(np.uint8), looks, numbers, frame_lengths, tracker)
+        clock.lap("finish")
+        return frame
+
+    def _place(
+        self,
+        look: _Look,
+        maps: torch.Tensor,
+        scalars: torch.Tensor,
+        camera: Camera,
+        canvas: torch.Tensor,
+        best: torch.Tensor,
+    ) -> torch.Tensor:
+        """Write one hand's depth, sigma and id into the frame where it is the likeliest; returns (length, its sigma), metres."""
+        scale, scale_spread, guess, guess_spread, _ = scalars
+        if look.length_m is not None:
+            length, relative = (
+                torch.full_like(guess, look.length_m),
+                torch.full_like(guess, _KNOWN_LENGTH_SIGMA),
+            )
+        else:
+            relative = self._calibration["length"] * _LAPLACE_STD * guess_spread.exp()
+            known = look.track.log_length
+            length = (
+                MEAN_HAND_LENGTH_M * guess.exp() if known is None else torch.full_like(guess, math.exp(known))
+            )
+        distance = look.crop.f / look.crop.size * torch.exp(-scale)
+        depth = length * (distance + maps[1])
+        error = torch.sqrt(
+            (depth * relative) ** 2
+            + (length * distance * self._calibration["scale"] * _LAPLACE_STD * scale_spread.exp()) ** 2
+            + (length * self._calibration["relief"] * _LAPLACE_STD * maps[2].exp()) ** 2
+        )
+        placed = look.crop.place(camera, depth, torch.sigmoid(maps[0]), {"sigma": error / depth})
+        rows, columns = placed.slice_y, placed.slice_x
+        wins = placed.mask > best[rows, columns]
+        wins &= torch.isfinite(placed.depth) & (placed.depth > 0)
+        best[rows, columns] = torch.where(wins, placed.mask, best[rows, columns])
+        found = torch.stack(
+            (
+                placed.depth,
+                placed.extras["sigma"] * placed.depth,
+                torch.full_like(placed.depth, look.track.id),
+            )
+        )
+        canvas[:, rows, columns] = torch.where(wins, found, canvas[:, rows, columns])
+        return torch.stack((length, length * relative))
+
+    def _finish(
+        self,
+        depth: np.ndarray,
+        sigma: np.ndarray,
+        mask: np.ndarray,
+        looks: list[_Look],
+        numbers: np.ndarray,
+        lengths: np.ndarray,
+        tracker: Tracker | None,
+    ) -> HandDepthFrame:
+        """On the host: drop specks and hands that are none, tell the tracker, apply range and sigma limits."""
+        shown: dict[int, tuple[Roi, float]] = {}
+        for look, row in zip(looks, numbers, strict=True):
+            number, presence = look.track.id, 1.0 / (1.0 + math.exp(-float(np.clip(row[4], -50, 50))))
+            box = _keep_largest(mask, number)
+            guess = math.log(MEAN_HAND_LENGTH_M) + float(row[2])
+            if tracker is None:
+                visible = box is not None
+            else:
+                visible = tracker.update(look.track, box, presence, guess)
+            if visible and box is not None:
+                shown[number] = (box, presence)
+        for number in tracker.drop_doubles() if tracker is not None else ():
+            shown.pop(number, None)
+        for look in looks:
+            if look.track.id not in shown:
+                mask[mask == look.track.id] = 0
+        settings = self._settings
+        good = (mask > 0) & (depth >= settings.min_range_m) & (depth <= settings.max_range_m)
+        if settings.max_sigma_m is not None:
+            good &= sigma <= settings.max_sigma_m
+        depth, sigma = np.where(good, depth, np.float32(np.nan)), np.where(good, sigma, np.float32(np.nan))
+        hands = []
+        for look, (length, length_sigma) in zip(looks, lengths.tolist(), strict=True):
+            if look.track.id in shown:
+                roi, score = shown[look.track.id]
+                values = depth[(mask == look.track.id) & good]
+                median = float(np.median(values)) if values.size else math.nan
+                hands.append(Hand(look.track.id, roi, score, length, length_sigma, median))
+        return HandDepthFrame(depth, sigma, mask, tuple(hands), {})
+
+
+class _Clock:
+    """Milliseconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = (now - self._last) * 1e3
+        self._last = now
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1"; DeviceError when it isn't there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DeviceError(
+                f"device {name!r} was asked for but PyTorch sees {count} CUDA devices: use auto or cpu"
+            )
+    elif device.type != "cpu":
+        raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    return device
+
+
+def _inside(found: list[Detection], camera: Camera) -> list[Detection]:
+    """Boxes cut to the frame, those with nothing left dropped."""
+    kept = []
+    for (x, y, w, h), score in found:
+        x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, camera.width), min(y + h, camera.height)
+        if x1 - x0 >= 4 and y1 - y0 >= 4:
+            kept.append(Detection((x0, y0, x1 - x0, y1 - y0), score))
+    return kept
+
+
+def _mask_box(mask: np.ndarray) -> Roi | None:
+    """Tight box of the largest connected part, None when that is a speck."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return None
+    x, y, w, h, area = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
+    return (float(x), float(y), float(w), float(h)) if area >= _SMALLEST_HAND_PX else None
+
+
+def _keep_largest(mask: np.ndarray, number: int) -> Roi | None:
+    """Remove (in place) parts of instance ``number`` far smaller than its largest; the tight box of the rest, or None."""
+    rows, columns = np.flatnonzero((mask == number).any(1)), np.flatnonzero((mask == number).any(0))
+    if not len(rows):
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    window = mask[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+    own = (window == number).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(own, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    if areas.max() < _SMALLEST_HAND_PX:
+        window[own > 0] = 0
+        return None
+    keep = areas >= _SMALLEST_PART * areas.max()
+    if keep.sum() < count - 1:
+        window[(own > 0) & ~keep[labels]] = 0
+    x0, y0 = stats[keep, cv2.CC_STAT_LEFT].min(), stats[keep, cv2.CC_STAT_TOP].min()
+    x1 = (stats[keep, cv2.CC_STAT_LEFT] + stats[keep, cv2.CC_STAT_WIDTH]).max()
+    y1 = (stats[keep, cv2.CC_STAT_TOP] + stats[keep, cv2.CC_STAT_HEIGHT]).max()
+    return float(left + x0), float(top + y0), float(x1 - x0), float(y1 - y0)
+
+
+def _to_frame(crop: CropCamera, camera: Camera, box: Roi) -> Roi:
+    """A box of the crop as the box around it in the frame, cut to the frame."""
+    x, y, w, h = box
+    t = np.linspace(0, 1, 5)
+    border = np.concatenate([np.stack((x + w * t, np.full(5, y + h * s)), 1) for s in t])
+    pixels = crop.to_frame(camera, border)
+    pixels = pixels[np.isfinite(pixels).all(1)]
+    if not len(pixels):
+        raise HandDepthError("a crop lies where this lens has no rays")
+    low = np.maximum(pixels.min(0), 0)
+    high = np.minimum(pixels.max(0), (camera.width, camera.height))
+    size = np.maximum(high - low, 4)
+    return float(low[0]), float(low[1]), float(size[0]), float(size[1])
