@@ -220,6 +220,8 @@ def test_mask_iou_is_counted_near_the_landmarks_only(masks_set: Path) -> None:
     assert exact["notes"][0] == "1 images without landmarks left out" and "60 degrees" in exact["notes"][1]
     half = run(masks_set, KnownAnswer(lambda rgb, length: [(rectangle(70, 20, 100, 140, (240, 200)), 0.4)]))
     assert half["mask_iou_in_region"] == pytest.approx(0.5, abs=0.01) and half["hands_found"] == 1
+    # the grown hull is about 80 x 120 with round corners, of which 60 x 110 are skin
+    assert exact["mask_iou_in_region_if_all_were_hand"] == pytest.approx(6600 / 9514, abs=0.01)
     none = run(masks_set, KnownAnswer(lambda rgb, length: []))
     assert none["mask_iou_in_region"] == 0 and none["hands_found"] == 0
 

@@ -61,12 +61,16 @@ class HandScore:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One image: its hands, predicted hands that are none of them, IoU of skin in the region (masks sets)."""
+    """One image: its hands, and how many predicted hands are none of them.
+
+    Masks sets: IoU of skin in the region, and what calling all of the region hand would score.
+    """
 
     name: str
     hands: tuple[HandScore, ...]
     extra: int
     region_iou: float | None
+    region_all_iou: float | None
     ms: float
 
     @property
@@ -112,10 +116,12 @@ def score(sample: Sample, estimator: Estimator, given_boxes: bool = False) -> tu
         hands.append(
             HandScore(True, iou, completeness, guessed, known, constant, constant_all, covered, error)
         )
-    region_iou = None
+    region_iou = region_all_iou = None
     if sample.skin is not None:
         region_iou = metrics.mask_iou(frame.mask > 0, sample.skin, sample.region)
-    return ImageScore(sample.name, tuple(hands), len(frame.hands) - len(pairs), region_iou, ms), frame
+        region_all_iou = metrics.mask_iou(np.ones_like(sample.skin), sample.skin, sample.region)
+    extra = len(frame.hands) - len(pairs)
+    return ImageScore(sample.name, tuple(hands), extra, region_iou, region_all_iou, ms), frame
 
 
 def overlaps(hands: Sequence[TrueHand], frame: Any) -> tuple[np.ndarray, dict[int, int]]:
