@@ -1,0 +1,168 @@
+"""The `hand-depth demo` command: start the node, play the clip, measure, write pictures and a report."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hand_depth_ros.errors import DatasetError, HandDepthError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hand_depth_ros.demo.player import Sent
+    from hand_depth_ros.evaluation.readers import Sample
+
+CLIP = Path(__file__).resolve().parent / "clip"
+LEAST_SECONDS = 6.0
+PICTURES = 6
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for pictures and report.")] = Path("demo_out"),
+    clip: Annotated[
+        Path, typer.Option(help="A folder as `hand-depth synth` writes, of frames.", show_default=False)
+    ] = CLIP,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Folder of weights.", show_default=False)] = None,
+) -> None:
+    """Play a rendered clip with known depth through the real node, over DDS, and tell what came out.
+
+    The node runs in a process of its own, on a ROS domain of its own, heard on this machine only. No
+    camera and no ROS installation needed. Writes pictures (colour | depth | sigma | cloud from the side),
+    report.md and report.json.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from hand_depth_ros.demo import report
+    from hand_depth_ros.demo.node_process import REAL_NODE
+
+    ros_args = ["-p", f"device:={device}"]
+    if weights is not None:
+        ros_args += ["-p", f"weights:={weights.resolve()}"]
+    numbers = run(clip, out, REAL_NODE, ros_args)
+    rows = Table("measured", "", title="hand-depth demo")
+    for row in report.table(numbers):
+        rows.add_row(*row)
+    console = Console()
+    console.print(rows)
+    console.print(f"pictures and report: {out / 'report.md'}", soft_wrap=True)
+
+
+def run(clip: Path, out: Path, command: Sequence[str], ros_args: Sequence[str] = ()) -> dict[str, Any]:
+    """The whole demo; returns what was measured.
+
+    Args:
+        clip: A folder set of frames with depth, see `evaluation.readers`.
+        out: Where the files go; files of the same names are replaced.
+        command: What starts the node; `--ros-args` and the arguments are appended.
+        ros_args: More of them.
+
+    Raises:
+        HandDepthError: No ROS, no clip, or a node that does not answer: with its last words.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hand_depth_ros.demo import report
+    from hand_depth_ros.demo.node_process import NodeProcess, dds_environment
+
+    frames, fps = load_clip(clip)
+    os.environ.update(dds_environment())
+    try:
+        from hand_depth_ros.demo import player as ros
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.for_extra("ros", error.name or "rclpy") from error
+
+    out.mkdir(parents=True, exist_ok=True)
+    passes = max(1, math.ceil(LEAST_SECONDS * fps / len(frames)))
+    console = Console(stderr=True)
+    remaps = ["-r", f"image:={ros.IMAGE}", "-r", f"camera_info:={ros.INFO}"]
+    with NodeProcess(out / "node.log", [*remaps, *ros_args], command) as node, ros.Player(frames) as player:
+        with console.status("starting the node"):
+            try:
+                ready_s = player.wait_until_ready(node.check)
+            except HandDepthError as error:
+                raise HandDepthError(f"{error}; the node's last words: {node.last_words()}") from error
+        with Progress(console=console) as progress:
+            task = progress.add_task("playing", total=passes * len(frames))
+            played = player.play(fps, passes, node.check, lambda: progress.advance(task))
+        resident_mb = node.resident_mb()
+
+    numbers = {
+        **report.measure(frames, played, fps),
+        "ready_s": ready_s,
+        "resident_mb": resident_mb,
+        "image": f"{frames[0].rgb.shape[1]}x{frames[0].rgb.shape[0]}",
+        "cpu_cores": os.cpu_count(),
+    }
+    if not numbers["frames_out"]:
+        raise HandDepthError(f"none of {len(played)} frames came back: {node.last_words()}")
+    pictures = write_pictures(out, frames, played)
+    setting = (
+        f"{len(frames)} rendered frames of {numbers['image']}, played {passes} times at {fps:g} fps through the node in "
+        f"its own process over DDS; {platform.machine()}, {os.cpu_count()} CPU cores, Python {platform.python_version()}."
+    )
+    report.write(out, numbers, pictures, setting)
+    return numbers
+
+
+def load_clip(clip: Path) -> tuple[list[Sample], float]:
+    """The frames with their truth, and frames per second (dataset.json's "fps", 30 without)."""
+    from hand_depth_ros.evaluation.readers import open_dataset
+
+    if not clip.is_dir():
+        raise DatasetError(f"{clip}: no such clip: give --clip a folder with cameras.jsonl, rgb and depth")
+    frames = list(open_dataset(clip, split=None))
+    about = clip / "dataset.json"
+    fps = float(json.loads(about.read_text()).get("fps", 30.0)) if about.exists() else 30.0
+    return frames, fps
+
+
+def write_pictures(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) -> list[str]:
+    """demo_0.png ... of frames spread over the clip; returns their names."""
+    import numpy as np
+
+    from hand_depth_ros.demo import pictures
+    from hand_depth_ros.demo.player import TAKEN, pixels_of, points_of
+    from hand_depth_ros.images import write_png
+    from hand_depth_ros.ros import topics
+
+    complete = {sent.index: sent for sent in played if len(sent.outputs) == len(TAKEN)}
+    indices = sorted(complete)
+    names = []
+    for number, place in enumerate(np.linspace(0, len(indices) - 1, min(PICTURES, len(indices))).astype(int)):
+        sent = complete[indices[place]]
+        frame = frames[sent.index]
+        millimetres = pixels_of(sent.outputs[topics.DEPTH_MM])
+        picture = pictures.panel(
+            frame.rgb,
+            np.where(millimetres > 0, millimetres * 1e-3, np.nan),
+            pixels_of(sent.outputs[topics.SIGMA]),
+            *points_of(sent.outputs[topics.POINTS]),
+            _true_points(frame),
+        )
+        names.append(f"demo_{number}.png")
+        write_png(out / names[-1], picture[..., ::-1])
+    return names
+
+
+def _true_points(frame: Sample) -> np.ndarray:
+    """The true hand surface, (N, 3) metres in the optical frame."""
+    import numpy as np
+
+    rays = np.asarray(frame.camera.rays())
+    parts = [np.empty((0, 3), np.float32)]
+    for hand in frame.hands:
+        if hand.depth_m is not None:
+            valid = np.isfinite(hand.depth_m) & (hand.depth_m > 0)
+            parts.append(hand.depth_m[valid][:, None] * rays[valid])
+    return np.concatenate(parts).astype(np.float32)

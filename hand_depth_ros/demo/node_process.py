@@ -1,0 +1,76 @@
+"""The node as a separate process, with DDS kept on this machine and a domain of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hand_depth_ros.errors import HandDepthError
+from hand_depth_ros.share import share_file
+
+REAL_NODE = (sys.executable, "-m", "hand_depth_ros.cli", "node")
+LAST_LINES = 12
+
+
+def dds_environment() -> dict[str, str]:
+    """Variables for every process of the demo: nothing leaves this machine, no other ROS is heard or
+    disturbed, shared memory is large enough for images."""
+    profile = str(share_file("config/fastdds_large_images.xml"))
+    return {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+    }
+
+
+class NodeProcess:
+    """A running node; a context manager that stops it as Ctrl-C does. What it prints goes to `log`."""
+
+    def __init__(self, log: Path, ros_args: Sequence[str], command: Sequence[str] = REAL_NODE) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*command, "--ros-args", *ros_args],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **dds_environment(), "PYTHONUNBUFFERED": "1"},
+            )
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(timeout=15.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def check(self) -> None:
+        """Raise HandDepthError with the node's last words if it has ended."""
+        if self._process.poll() is not None:
+            raise HandDepthError(
+                f"the node ended with exit code {self._process.returncode}: {self.last_words()}"
+            )
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        return f"{' | '.join(lines) or 'it said nothing'} (all of it: {self.log})"
+
+    def resident_mb(self) -> float:
+        """Its resident memory now, in MB; NaN where /proc does not tell."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+        except OSError:
+            return float("nan")
+        resident = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(resident[0]) / 1024 if resident else float("nan")

@@ -1,0 +1,25 @@
+"""Files that are installed beside the package: config/ and launch/. Imports nothing of ours but errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hand_depth_ros.errors import HandDepthError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def share_file(relative: str) -> Path:
+    """The path of a file such as ``config/fastdds_large_images.xml``.
+
+    It stands beside the package in a checkout, and in PREFIX/share/hand_depth_ros after pip or colcon
+    installed it.
+
+    Raises:
+        HandDepthError: It is in neither place.
+    """
+    for folder in PACKAGE.parents:
+        for candidate in (folder / "share" / PACKAGE.name / relative, PACKAGE.parent / relative):
+            if candidate.is_file():
+                return candidate
+    raise HandDepthError(f"{relative} was not installed with the package: install hand_depth_ros again")
