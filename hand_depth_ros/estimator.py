@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
+from hand_depth_ros.boxes import inside, keep_largest, mask_box, to_frame
 from hand_depth_ros.camera import Camera, CropCamera
-from hand_depth_ros.errors import DeviceError, HandDepthError, ImageError
-from hand_depth_ros.finder import Detection, HandFinder
+from hand_depth_ros.device import resolve_device
+from hand_depth_ros.errors import ImageError
+from hand_depth_ros.finder import HandFinder
+from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
 from hand_depth_ros.network.fold import fold_batch_norms
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.settings import EstimatorSettings
-from hand_depth_ros.tracking import Roi, Track, Tracker
+from hand_depth_ros.tracking import Track, Tracker
 
 __all__ = ["EstimatorSettings", "Hand", "HandDepthEstimator", "HandDepthFrame"]
 
@@ -32,46 +34,6 @@ SHIPPED_WEIGHTS = Path(__file__).with_name("weights")
 DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.01
-_SMALLEST_HAND_PX = 30
-_SMALLEST_PART = 0.15
-
-
-@dataclasses.dataclass(frozen=True)
-class Hand:
-    """One hand of a frame.
-
-    id               its value in ``HandDepthFrame.mask``, the same from frame to frame while it is followed
-    roi              tight box of its mask: x, y, width, height in frame pixels
-    score            0..1, how sure the network is that this is a hand
-    hand_length_m    the length that its depth was computed with: given, or guessed
-    hand_length_sigma_m   one standard deviation of that
-    depth_m          median depth of its valid pixels, NaN when it has none
-    """
-
-    id: int
-    roi: Roi
-    score: float
-    hand_length_m: float
-    hand_length_sigma_m: float
-    depth_m: float
-
-
-@dataclasses.dataclass(frozen=True)
-class HandDepthFrame:
-    """The estimate for one frame of H x W pixels.
-
-    depth    float32 (H, W), metres along the optical axis, NaN where there is no hand
-    sigma    float32 (H, W), metres, one standard deviation, NaN where depth is
-    mask     uint8 (H, W), the hand's id, 0 where there is none; depth may be NaN inside it (range, sigma)
-    hands    one entry a hand
-    timings  milliseconds of the steps
-    """
-
-    depth: np.ndarray
-    sigma: np.ndarray
-    mask: np.ndarray
-    hands: tuple[Hand, ...]
-    timings: dict[str, float]
 
 
 @dataclasses.dataclass
@@ -228,14 +190,14 @@ class HandDepthEstimator:
             return
         picture = image if self.device.type == "cuda" else rgb
         found = self._finder.find(picture, self._settings.finder_threshold, 2 * self._settings.max_hands)
-        for new in tracker.add(_inside(found, camera)):
+        for new in tracker.add(inside(found, camera)):
             crop = CropCamera.looking_at(camera, new.roi, self.crop_size)
             mask = (
                 torch.sigmoid(self._predict([crop], image, camera)[0][0, 0]) > self._settings.mask_threshold
             )
-            box = _mask_box(mask.cpu().numpy())
+            box = mask_box(mask.cpu().numpy())
             if box is not None:
-                new.roi = _to_frame(crop, camera, box)
+                new.roi = to_frame(crop, camera, box)
 
     def _predict(
         self, crops: list[CropCamera], image: torch.Tensor, camera: Camera
@@ -336,7 +298,7 @@ class HandDepthEstimator:
         shown: dict[int, tuple[Roi, float]] = {}
         for look, row in zip(looks, numbers, strict=True):
             number, presence = look.track.id, 1.0 / (1.0 + math.exp(-float(np.clip(row[4], -50, 50))))
-            box = _keep_largest(mask, number)
+            box = keep_largest(mask, number)
             guess = math.log(MEAN_HAND_LENGTH_M) + float(row[2])
             if tracker is None:
                 visible = box is not None
@@ -375,79 +337,3 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = (now - self._last) * 1e3
         self._last = now
-
-
-def resolve_device(name: str) -> torch.device:
-    """ "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1"; DeviceError when it isn't there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise DeviceError(
-                f"device {name!r} was asked for but PyTorch sees {count} CUDA devices: use auto or cpu"
-            )
-    elif device.type != "cpu":
-        raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
-    return device
-
-
-def _inside(found: list[Detection], camera: Camera) -> list[Detection]:
-    """Boxes cut to the frame, those with nothing left dropped."""
-    kept = []
-    for (x, y, w, h), score in found:
-        x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, camera.width), min(y + h, camera.height)
-        if x1 - x0 >= 4 and y1 - y0 >= 4:
-            kept.append(Detection((x0, y0, x1 - x0, y1 - y0), score))
-    return kept
-
-
-def _mask_box(mask: np.ndarray) -> Roi | None:
-    """Tight box of the largest connected part, None when that is a speck."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return None
-    x, y, w, h, area = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
-    return (float(x), float(y), float(w), float(h)) if area >= _SMALLEST_HAND_PX else None
-
-
-def _keep_largest(mask: np.ndarray, number: int) -> Roi | None:
-    """Remove (in place) parts of instance ``number`` far smaller than its largest; the tight box of the rest, or None."""
-    rows, columns = np.flatnonzero((mask == number).any(1)), np.flatnonzero((mask == number).any(0))
-    if not len(rows):
-        return None
-    top, left = int(rows[0]), int(columns[0])
-    window = mask[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
-    own = (window == number).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(own, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    if areas.max() < _SMALLEST_HAND_PX:
-        window[own > 0] = 0
-        return None
-    keep = areas >= _SMALLEST_PART * areas.max()
-    if keep.sum() < count - 1:
-        window[(own > 0) & ~keep[labels]] = 0
-    x0, y0 = stats[keep, cv2.CC_STAT_LEFT].min(), stats[keep, cv2.CC_STAT_TOP].min()
-    x1 = (stats[keep, cv2.CC_STAT_LEFT] + stats[keep, cv2.CC_STAT_WIDTH]).max()
-    y1 = (stats[keep, cv2.CC_STAT_TOP] + stats[keep, cv2.CC_STAT_HEIGHT]).max()
-    return float(left + x0), float(top + y0), float(x1 - x0), float(y1 - y0)
-
-
-def _to_frame(crop: CropCamera, camera: Camera, box: Roi) -> Roi:
-    """A box of the crop as the box around it in the frame, cut to the frame."""
-    x, y, w, h = box
-    t = np.linspace(0, 1, 5)
-    border = np.concatenate([np.stack((x + w * t, np.full(5, y + h * s)), 1) for s in t])
-    pixels = crop.to_frame(camera, border)
-    pixels = pixels[np.isfinite(pixels).all(1)]
-    if not len(pixels):
-        raise HandDepthError("a crop lies where this lens has no rays")
-    low = np.maximum(pixels.min(0), 0)
-    high = np.minimum(pixels.max(0), (camera.width, camera.height))
-    size = np.maximum(high - low, 4)
-    return float(low[0]), float(low[1]), float(size[0]), float(size[1])

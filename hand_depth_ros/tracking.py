@@ -8,8 +8,7 @@ import math
 import numpy as np
 
 from hand_depth_ros.finder import Detection, overlaps
-
-Roi = tuple[float, float, float, float]
+from hand_depth_ros.frame import Roi
 
 _SAME_HAND = 0.2
 _DOUBLE = 0.6

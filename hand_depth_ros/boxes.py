@@ -1,0 +1,71 @@
+"""Boxes and masks of hands: tight boxes, connected parts, from crop to frame. numpy and OpenCV only."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from hand_depth_ros.camera import Camera, CropCamera
+from hand_depth_ros.errors import CameraError
+from hand_depth_ros.finder import Detection
+from hand_depth_ros.frame import Roi
+
+_SMALLEST_HAND_PX = 30
+_SMALLEST_PART = 0.15
+
+
+def inside(found: list[Detection], camera: Camera) -> list[Detection]:
+    """Boxes cut to the frame, those with nothing left dropped."""
+    kept = []
+    for (x, y, w, h), score in found:
+        x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, camera.width), min(y + h, camera.height)
+        if x1 - x0 >= 4 and y1 - y0 >= 4:
+            kept.append(Detection((x0, y0, x1 - x0, y1 - y0), score))
+    return kept
+
+
+def mask_box(mask: np.ndarray) -> Roi | None:
+    """Tight box of the largest connected part, None when that is a speck."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return None
+    x, y, w, h, area = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
+    return (float(x), float(y), float(w), float(h)) if area >= _SMALLEST_HAND_PX else None
+
+
+def keep_largest(mask: np.ndarray, number: int) -> Roi | None:
+    """Remove (in place) parts of instance ``number`` far smaller than its largest; the tight box of the rest, or None."""
+    rows, columns = np.flatnonzero((mask == number).any(1)), np.flatnonzero((mask == number).any(0))
+    if not len(rows):
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    window = mask[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+    own = (window == number).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(own, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    if areas.max() < _SMALLEST_HAND_PX:
+        window[own > 0] = 0
+        return None
+    keep = areas >= _SMALLEST_PART * areas.max()
+    if keep.sum() < count - 1:
+        window[(own > 0) & ~keep[labels]] = 0
+    x0, y0 = stats[keep, cv2.CC_STAT_LEFT].min(), stats[keep, cv2.CC_STAT_TOP].min()
+    x1 = (stats[keep, cv2.CC_STAT_LEFT] + stats[keep, cv2.CC_STAT_WIDTH]).max()
+    y1 = (stats[keep, cv2.CC_STAT_TOP] + stats[keep, cv2.CC_STAT_HEIGHT]).max()
+    return float(left + x0), float(top + y0), float(x1 - x0), float(y1 - y0)
+
+
+def to_frame(crop: CropCamera, camera: Camera, box: Roi) -> Roi:
+    """A box of the crop as the box around it in the frame, cut to the frame."""
+    x, y, w, h = box
+    t = np.linspace(0, 1, 5)
+    border = np.concatenate([np.stack((x + w * t, np.full(5, y + h * s)), 1) for s in t])
+    pixels = crop.to_frame(camera, border)
+    pixels = pixels[np.isfinite(pixels).all(1)]
+    if not len(pixels):
+        raise CameraError("a crop lies where this lens has no rays")
+    low = np.maximum(pixels.min(0), 0)
+    high = np.minimum(pixels.max(0), (camera.width, camera.height))
+    size = np.maximum(high - low, 4)
+    return float(low[0]), float(low[1]), float(size[0]), float(size[1])

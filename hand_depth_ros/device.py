@@ -1,0 +1,26 @@
+"""Which compute device a name means."""
+
+from __future__ import annotations
+
+import torch
+
+from hand_depth_ros.errors import DeviceError
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1"; DeviceError when it isn't there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DeviceError(
+                f"device {name!r} was asked for but PyTorch sees {count} CUDA devices: use auto or cpu"
+            )
+    elif device.type != "cpu":
+        raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    return device
