@@ -88,10 +88,9 @@ def run(clip: Path, out: Path, command: Sequence[str], ros_args: Sequence[str] =
     remaps = ["-r", f"image:={ros.IMAGE}", "-r", f"camera_info:={ros.INFO}"]
     with NodeProcess(out / "node.log", [*remaps, *ros_args], command) as node, ros.Player(frames) as player:
         with console.status("starting the node"):
-            try:
-                ready_s = player.wait_until_ready(node.check)
-            except HandDepthError as error:
-                raise HandDepthError(f"{error}; the node's last words: {node.last_words()}") from error
+            ready_s = player.wait_until_ready(node.check)
+        if ready_s is None:
+            raise HandDepthError(f"no depth came within {ros.READY_TIMEOUT_S:.0f} s: {node.last_words()}")
         with Progress(console=console) as progress:
             task = progress.add_task("playing", total=passes * len(frames))
             played = player.play(fps, passes, node.check, lambda: progress.advance(task))

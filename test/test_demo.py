@@ -1,0 +1,126 @@
+"""`hand-depth demo`: the clip goes through a node in its own process over DDS, and what is reported is what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
+
+from fakes import DEPTH_M, disc_centres
+
+from hand_depth_ros.demo import report
+from hand_depth_ros.demo.cli import CLIP, load_clip, run
+from hand_depth_ros.demo.node_process import dds_environment
+from hand_depth_ros.demo.pictures import HEIGHT, side_view
+from hand_depth_ros.errors import DatasetError, HandDepthError
+
+HERE = Path(__file__).resolve().parent
+FAKE_NODE = (sys.executable, str(HERE / "fakes.py"))
+WIDE, HIGH, FRAMES = 160, 120, 12
+BEHIND_M = 0.02
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What the demo sets for its own processes does not stay for the other tests."""
+    before = dict(os.environ)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plane 2 cm behind each of the stand-in's two discs, so that every number is known: error 20 mm, shape 0."""
+    folder = tmp_path_factory.mktemp("clip")
+    for name in ("rgb", "depth", "mask"):
+        (folder / name).mkdir()
+    y, x = np.mgrid[:HIGH, :WIDE]
+    mask = np.zeros((HIGH, WIDE), np.uint8)
+    for index, (cx, cy) in enumerate(disc_centres(WIDE, HIGH, 2)):
+        mask[(x - cx) ** 2 + (y - cy) ** 2 < (0.15 * HIGH) ** 2] = index + 1
+    depth = np.where(mask > 0, round((DEPTH_M + BEHIND_M) * 1e4), 0).astype(np.uint16)
+    lines = []
+    for index in range(FRAMES):
+        cv2.imwrite(str(folder / f"rgb/{index:03d}.jpg"), np.full((HIGH, WIDE, 3), 90 + index, np.uint8))
+        cv2.imwrite(str(folder / f"depth/{index:03d}.png"), depth)
+        cv2.imwrite(str(folder / f"mask/{index:03d}.png"), mask)
+        hands = [{"instance": i, "side": "right", "hand_length_m": 0.19} for i in (1, 2)]
+        camera = {"width": WIDE, "height": HIGH, "fx": 150.0, "fy": 150.0, "cx": 79.5, "cy": 59.5}
+        lines.append(json.dumps({"image": f"rgb/{index:03d}.jpg", **camera, "hands": hands}))
+    (folder / "cameras.jsonl").write_text("\n".join(lines) + "\n")
+    about = {"format": 1, "depth_unit_m": 1e-4, "transparent": False, "kind": "frames", "fps": 10}
+    (folder / "dataset.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_reports_what_came_out_of_the_node(clip: Path, tmp_path: Path) -> None:
+    numbers = run(clip, tmp_path / "out", FAKE_NODE)
+
+    assert numbers["frames_in"] == 60  # six seconds at 10 fps
+    assert 0 < numbers["frames_out"] <= numbers["frames_in"]
+    assert numbers["mae_mm"] == pytest.approx(1e3 * BEHIND_M, abs=0.01)
+    assert numbers["shape_mm"] == pytest.approx(0.0, abs=0.01)
+    assert numbers["mask_iou"] == 1.0 and numbers["hands_found"] == 1.0
+    assert numbers["latency_p50_ms"] > 0 and numbers["fps_out"] > 0
+
+    saved = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert saved == pytest.approx(numbers, nan_ok=True)
+    text = (tmp_path / "out" / "report.md").read_text()
+    for _, value in report.table(numbers):
+        assert value in text
+    pictures = sorted((tmp_path / "out").glob("demo_*.png"))
+    assert len(pictures) == 6 and all(picture.name in text for picture in pictures)
+    assert cv2.imread(str(pictures[0])).shape[0] > HEIGHT
+
+
+def test_a_node_that_cannot_start_is_an_error_with_its_own_words(clip: Path, tmp_path: Path) -> None:
+    broken = (sys.executable, "-c", "import sys; sys.exit('no weights for you')")
+    with pytest.raises(HandDepthError, match="no weights for you"):
+        run(clip, tmp_path / "out", broken)
+
+
+def test_a_missing_clip_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="no such clip"):
+        load_clip(Path("nowhere"))
+
+
+def test_dds_stays_on_this_machine_with_room_for_images() -> None:
+    environment = dds_environment()
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101
+    assert "segment_size" in Path(environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).read_text()
+
+
+def test_the_side_view_puts_far_right_and_down_below() -> None:
+    def brightest(point: tuple[float, float, float]) -> tuple[float, float]:
+        anchor = np.array([[0.0, 0.0, 0.5]] * 3, np.float32)
+        white = np.full((1, 3), 255, np.uint8)
+        view = side_view(np.array([point], np.float32), white, anchor)
+        rows, columns = np.nonzero((view == 255).all(axis=-1))
+        return float(rows.mean()), float(columns.mean())
+
+    middle = brightest((0.0, 0.0, 0.5))
+    assert brightest((0.1, 0.0, 0.5)) == middle
+    assert brightest((0.0, 0.0, 0.55))[1] > middle[1]
+    assert brightest((0.0, 0.05, 0.5))[0] > middle[0]
+
+
+def test_the_bundled_clip_is_whole() -> None:
+    if not CLIP.is_dir():
+        pytest.skip("the clip is not rendered yet")
+    frames, fps = load_clip(CLIP)
+    assert len(frames) >= 30 and fps > 0
+    for frame in frames:
+        assert frame.rgb.shape[:2] == (frame.camera.height, frame.camera.width)
+        for hand in frame.hands:
+            assert hand.depth_m is not None and 0.1 < np.nanmedian(hand.depth_m) < 2.0

@@ -1,0 +1,181 @@
+"""`hand-depth infer`: which images are done with which camera, what is written, one bad image stops nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fakes import DEPTH_M, SIGMA_M, FakeEstimator
+from messages import picture
+from typer.testing import CliRunner
+
+from hand_depth_ros import cli, options
+from hand_depth_ros.camera import Camera
+
+HEIGHT, WIDTH = 60, 80
+CAMERA = {"width": WIDTH, "height": HEIGHT, "fx": 70.0, "fy": 71.0, "cx": 40.0, "cy": 30.0}
+
+
+class Recorder(FakeEstimator):
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(max_hands=1)
+        self.asked: list[SimpleNamespace] = []
+
+    def estimate(self, rgb: np.ndarray, camera: Camera, **hints: Any) -> Any:
+        self.asked.append(SimpleNamespace(rgb=rgb, camera=camera, **hints))
+        return super().estimate(rgb, camera)
+
+
+@pytest.fixture
+def estimator(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(options, "load_estimator", lambda *_: recorder)
+    return recorder
+
+
+def write_image(path: Path, seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rgb = picture(height, width, seed)
+    assert cv2.imwrite(str(path), rgb[..., ::-1])
+    return rgb
+
+
+def write_list(path: Path, *lines: dict[str, Any] | str) -> Path:
+    path.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines))
+    return path
+
+
+def infer(*arguments: object) -> Any:
+    return CliRunner().invoke(cli.app, ["infer", *map(str, arguments)])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_exactly_the_listed_images_are_done(tmp_path: Path, estimator: Recorder) -> None:
+    for name in ("a", "b", "not_listed"):
+        write_image(tmp_path / f"set/rgb/{name}.png")
+    listed = write_list(tmp_path / "set/cameras.jsonl", *({"image": f"rgb/{n}.png", **CAMERA} for n in "ab"))
+    result = infer(tmp_path / "set", "--cameras", listed, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == ["a.depth.png", "a.sigma.png", "b.depth.png", "b.sigma.png"]
+    assert [asked.camera for asked in estimator.asked] == [Camera(**CAMERA)] * 2
+
+
+def test_the_files_are_16_bit_millimetres_and_tenths_of_them(tmp_path: Path, estimator: Recorder) -> None:
+    rgb = write_image(tmp_path / "a.png")
+    result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out", "--overlay")
+    assert result.exit_code == 0, result.output
+    depth = cv2.imread(str(tmp_path / "out/a.depth.png"), cv2.IMREAD_UNCHANGED)
+    sigma = cv2.imread(str(tmp_path / "out/a.sigma.png"), cv2.IMREAD_UNCHANGED)
+    assert depth.dtype == sigma.dtype == np.uint16
+    assert depth.shape == sigma.shape == rgb.shape[:2]
+    mask = FakeEstimator(max_hands=1).estimate(rgb, estimator.asked[0].camera).mask > 0
+    assert set(np.unique(depth[mask])) == {1000 * DEPTH_M} and not depth[~mask].any()
+    assert set(np.unique(sigma[mask])) == {10000 * SIGMA_M} and not sigma[~mask].any()
+    assert cv2.imread(str(tmp_path / "out/a.overlay.png")).shape == rgb.shape
+    assert np.array_equal(estimator.asked[0].rgb, rgb)
+
+
+def test_each_image_is_on_its_own_with_the_hints_of_its_line(tmp_path: Path, estimator: Recorder) -> None:
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "b.png")
+    hinted = {"image": "a.png", **CAMERA, "roi": [1, 2, 30, 40], "hand_length_m": 0.17, "person": "x"}
+    lens = {"distortion_model": "plumb_bob", "d": [0.1, 0.0, 0.0, 0.0, 0.0]}
+    listed = write_list(tmp_path / "cameras.jsonl", hinted, {"image": "b.png", **CAMERA, **lens})
+    assert infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out").exit_code == 0
+    first, second = estimator.asked
+    assert first.rois == [(1, 2, 30, 40)] and first.hand_length_m == 0.17 and not first.track
+    assert second.rois is None and second.hand_length_m is None and not second.track
+    assert second.camera.d[0] == 0.1
+
+
+def test_errors_come_at_the_end_and_the_rest_is_done(tmp_path: Path, estimator: Recorder) -> None:
+    write_image(tmp_path / "good.png")
+    write_image(tmp_path / "small.png", height=10, width=10)
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    lines = [{"image": f"{name}.png", **CAMERA} for name in ("gone", "small", "text", "empty")]
+    bad = [
+        "{not json",
+        {"width": 3},
+        {"image": "good.png", **CAMERA, "fx": 0},
+        {"image": "good.png", **CAMERA, "roi": [1, 2, 3]},
+        {"image": "good.png", **CAMERA, "hand_length_m": 19},
+        ["good.png"],
+    ]
+    good = {"image": "good.png", **CAMERA}
+    listed = write_list(tmp_path / "cameras.jsonl", *lines, *map(json_or_text, bad), good)
+    result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert names(tmp_path / "out") == ["good.depth.png", "good.sigma.png"]
+    told = result.stderr
+    for piece in ("gone.png", "small.png", "text.png", "empty.png", "10x10"):
+        assert piece in told
+    for number in range(5, 11):
+        assert f"cameras.jsonl:{number}" in told
+
+
+def json_or_text(line: Any) -> str:
+    return line if isinstance(line, str) else json.dumps(line)
+
+
+def test_a_folder_without_a_list_takes_one_camera(tmp_path: Path, estimator: Recorder) -> None:
+    write_image(tmp_path / "in/a.png")
+    write_image(tmp_path / "in/b.jpg", height=30, width=40)
+    (tmp_path / "in/notes.txt").write_text("not an image")
+    pinhole = ("--fx", 70, "--fy", 71, "--cx", 40, "--cy", 30)
+    assert infer(tmp_path / "in", *pinhole, "--out", tmp_path / "in").exit_code == 0
+    assert [(a.camera.width, a.camera.height, a.camera.fy) for a in estimator.asked] == [
+        (80, 60, 71),
+        (40, 30, 71),
+    ]
+    estimator.asked.clear()
+    assert infer(tmp_path / "in", "--hfov", 90, "--out", tmp_path / "again").exit_code == 0
+    assert len(estimator.asked) == 2  # what the first run wrote is not taken for images
+    camera = estimator.asked[1].camera
+    assert camera.fx == pytest.approx(camera.width / 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--fx", 1, "--fy", 1, "--cx", 1),
+        ("--hfov", 60, "--fx", 1, "--fy", 1, "--cx", 1, "--cy", 1),
+        ("--hfov", 180),
+    ],
+)
+def test_a_camera_said_wrongly_is_wrong_usage(tmp_path: Path, estimator: Recorder, arguments: tuple) -> None:
+    write_image(tmp_path / "a.png")
+    assert infer(tmp_path / "a.png", *arguments, "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path, estimator: Recorder) -> None:
+    for name in ("left/a.png", "right/a.png", "right/b.png", "right/b.jpg"):
+        write_image(tmp_path / name)
+    lines = [{"image": str(p.relative_to(tmp_path)), **CAMERA} for p in sorted(tmp_path.rglob("*.*g"))]
+    listed = write_list(tmp_path / "cameras.jsonl", *lines)
+    assert infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out").exit_code == 0
+    depths = [name for name in names(tmp_path / "out") if name.endswith(".depth.png")]
+    assert depths == [
+        "left/a.depth.png",
+        "right/a.depth.png",
+        "right/b.jpg.depth.png",
+        "right/b.png.depth.png",
+    ]
+
+
+def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, estimator: Recorder) -> None:
+    result = infer(tmp_path, "--cameras", tmp_path / "none.jsonl", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.exception is not None and "none.jsonl" in str(result.exception)
