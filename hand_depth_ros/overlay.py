@@ -36,7 +36,7 @@ def overlay(rgb: np.ndarray, frame: HandDepthFrame) -> np.ndarray:
     for hand in frame.hands:
         x, y, w, h = (round(float(v)) for v in hand.roi)
         cv2.rectangle(picture, (x, y), (x + w, y + h), (255, 255, 255), thickness)
-        text = f"{hand.id}: {hand.depth_m:.2f} m"
+        text = f"{hand.id}: {hand.depth_m:.2f} m" if np.isfinite(hand.depth_m) else f"{hand.id}: no depth"
         _label(picture, text, (x, y - round(6 * size)), 0.5 * size, thickness)
     return picture
 

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hand_depth_ros.camera import Camera
-
-try:
-    from hand_depth_ros.estimator import Hand, HandDepthFrame
-except ImportError:  # TEMPORARY
-    from types import SimpleNamespace as Hand
-    from types import SimpleNamespace as HandDepthFrame
+from hand_depth_ros.estimator import EstimatorSettings, Hand, HandDepthFrame
 
 DEPTH_M = 0.5
 SIGMA_M = 0.01
@@ -27,16 +22,6 @@ RADIUS = 0.15
 """Of a disc, in image heights."""
 CRASH_AT = (13, 13)
 """(width, height) of a picture that makes it raise, as a network might."""
-
-
-@dataclass(frozen=True)
-class FakeSettings:
-    max_hands: int = 2
-    hand_length_m: float | None = None
-    min_range_m: float = 0.1
-    max_range_m: float = 2.0
-    max_sigma_m: float | None = None
-    finder_interval: int = 5
 
 
 def disc_centres(width: int, height: int, count: int) -> list[tuple[float, float]]:
@@ -50,7 +35,7 @@ class FakeEstimator:
     device = "fake"
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = FakeSettings(**settings)
+        self.settings = EstimatorSettings(**settings)
         self.resets = 0
         self.warm_ups = 0
         self.frames = 0

@@ -9,6 +9,7 @@ import yaml
 
 from hand_depth_ros.ros import parameters
 from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, PARAMETERS, ParameterError, check_values
+from hand_depth_ros.settings import EstimatorSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,7 +36,7 @@ def test_the_readme_has_the_table() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("max_hands", 0, "1 to 16"),
+        ("max_hands", 0, "1 to 8"),
         ("max_hands", 2.0, "int is needed"),
         ("max_hands", True, "int is needed"),
         ("hand_length_m", 0.5, "0.08 to 0.3, or 0 = off"),
@@ -63,6 +64,17 @@ def test_contradictions_are_refused(values: dict) -> None:
 
 def test_a_whole_number_will_do_for_a_double() -> None:
     assert check_values({**DEFAULTS, "far_m": 6})["far_m"] == 6.0
+
+
+def test_the_defaults_are_the_estimators_own() -> None:
+    assert EstimatorSettings(**parameters.estimator_settings(DEFAULTS)) == EstimatorSettings()
+
+
+@pytest.mark.parametrize("name", parameters.ESTIMATOR_NAMES)
+def test_what_the_table_allows_the_estimator_takes(name: str) -> None:
+    for value in (BY_NAME[name].low, BY_NAME[name].high):
+        wide = {"min_range_m": 0.001, "max_range_m": 50.0}
+        EstimatorSettings(**{**wide, name: type(DEFAULTS[name])(value)})
 
 
 def test_off_is_none_for_the_estimator() -> None:

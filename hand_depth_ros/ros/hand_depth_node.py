@@ -72,6 +72,13 @@ class HandDepthNode(Node):
         self, estimator_factory: EstimatorFactory = shipped_estimator, **node_arguments: Any
     ) -> None:
         super().__init__("hand_depth", **node_arguments)
+        try:
+            self._set_up(estimator_factory)
+        except BaseException:
+            self.destroy_node()
+            raise
+
+    def _set_up(self, estimator_factory: EstimatorFactory) -> None:
         self._values = self._declare()
         self._output_settings = parameters.output_settings(self._values)
         self._estimator = estimator_factory(self._values)

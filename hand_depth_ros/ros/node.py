@@ -28,8 +28,11 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
         Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for unknown arguments.
     """
     arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
+    before = None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before ROS listens
+        before = signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # as Ctrl-C, before ROS listens too
     try:
         return _run(arguments, estimator_factory)
     except KeyboardInterrupt:
@@ -37,6 +40,9 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
     except HandDepthError as error:
         print(f"hand_depth_node: {error}", file=sys.stderr)
         return 1
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None) -> int:

@@ -10,11 +10,12 @@ import difflib
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros.pipeline import OutputSettings
+from hand_depth_ros.settings import EstimatorSettings
 
 Value = bool | int | float | str
 
@@ -106,7 +107,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         2,
         "Hands that are measured at most, the surest first. Time grows with each.",
         low=1,
-        high=16,
+        high=8,
     ),
     Parameter(
         "hand_length_m",
@@ -133,6 +134,20 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Look for new hands in the whole image every this many frames; known hands are followed in between.",
         low=1,
         high=1000,
+    ),
+    Parameter(
+        "finder_threshold",
+        0.35,
+        "How sure the search must be of a hand before it is looked at closely. Higher: fewer false hands.",
+        low=0.0,
+        high=1.0,
+    ),
+    Parameter(
+        "mask_threshold",
+        0.5,
+        "Probability from which a pixel counts as hand. Higher: tighter outlines.",
+        low=0.5,
+        high=0.99,
     ),
     Parameter(
         "background",
@@ -163,6 +178,8 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 BY_NAME: dict[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 DEFAULTS: dict[str, Value] = {parameter.name: parameter.default for parameter in PARAMETERS}
+
+ESTIMATOR_NAMES = tuple(field.name for field in fields(EstimatorSettings))
 
 
 def check_values(values: Mapping[str, Any]) -> dict[str, Value]:
@@ -198,8 +215,7 @@ def unknown_parameters(names: Iterable[str]) -> list[str]:
 
 def estimator_settings(values: Mapping[str, Value]) -> dict[str, Any]:
     """The values that the estimator takes, in its terms (None for off)."""
-    names = ("max_hands", "hand_length_m", "min_range_m", "max_range_m", "max_sigma_m", "finder_interval")
-    return {name: None if values[name] == BY_NAME[name].off else values[name] for name in names}
+    return {name: None if values[name] == BY_NAME[name].off else values[name] for name in ESTIMATOR_NAMES}
 
 
 def output_settings(values: Mapping[str, Value]) -> OutputSettings:

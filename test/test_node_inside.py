@@ -1,0 +1,215 @@
+"""What the node does inside, over DDS but with the fake estimator in reach: no work for nobody, only the newest frame, ..."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import messages
+import numpy as np
+import pytest
+import ros_graph
+from fakes import FakeEstimator, fake_factory
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+
+from hand_depth_ros.camera import Camera
+from hand_depth_ros.errors import MissingDependencyError, WeightsError
+from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+
+RGB = messages.picture(48, 64)
+
+
+class Watched(FakeEstimator):
+    """Notes the order of calls, and can be held inside `estimate`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.calls: list[str] = []
+        self.seen: list[int] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def warm_up(self, camera: Camera) -> None:
+        self.calls.append("warm_up")
+
+    def estimate(self, rgb: np.ndarray, camera: Camera, **how: Any) -> Any:
+        self.calls.append("estimate")
+        self.seen.append(int(rgb[0, 0, 0]))
+        assert self.go.wait(ros_graph.PATIENCE_S)
+        return super().estimate(rgb, camera, **how)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[ros_graph.Client]:
+    client = ros_graph.Client(ros_graph.some_domain())
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_node(client: ros_graph.Client) -> Iterator[Callable[..., tuple[HandDepthNode, Watched]]]:
+    made: list[HandDepthNode] = []
+
+    def make(**values: Any) -> tuple[HandDepthNode, Watched]:
+        estimators: list[Watched] = []
+
+        def factory(chosen: Any) -> Watched:
+            estimators.append(Watched(**vars(fake_factory(chosen).settings)))
+            return estimators[0]
+
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        node = HandDepthNode(factory, context=client.context, parameter_overrides=overrides)
+        made.append(node)
+        client._executor.add_node(node)
+        return node, estimators[0]
+
+    yield make
+    for node in made:
+        client._executor.remove_node(node)
+        node.close()
+
+
+def show(client: ros_graph.Client, stamp: int | None = None, brightness: int | None = None) -> int:
+    stamp = stamp or client.next_stamp()
+    rgb = RGB if brightness is None else np.full_like(RGB, brightness)
+    client.publisher("camera_info", CameraInfo).publish(
+        ros_graph.to_camera_info(messages.camera_info(64, 48, 60.0), stamp)
+    )
+    client.publisher("image", Image).publish(ros_graph.to_image(messages.image(rgb, "rgb8"), stamp))
+    return stamp
+
+
+def test_nothing_is_computed_for_nobody(client, make_node) -> None:
+    node, estimator = make_node()
+    client.spin_until(lambda: node._camera.image.received >= 3, lambda: show(client))
+    with client.listening(topics.CAMERA_INFO, CameraInfo) as infos:
+        client.spin_until(lambda: len(infos) >= 3, lambda: show(client))
+    assert estimator.frames == 0  # camera_info needs no inference
+    with client.listening(topics.HAND_MASK, Image) as masks:
+        client.spin_until(lambda: masks, lambda: show(client))
+    assert estimator.frames > 0
+
+
+def test_the_warm_up_comes_before_the_first_frame(client, make_node) -> None:
+    _, estimator = make_node()
+    with client.listening(topics.DEPTH_MM, Image) as heard:
+        client.spin_until(lambda: heard, lambda: show(client))
+    assert estimator.calls[0] == "warm_up" and estimator.calls.count("warm_up") == 1
+
+
+def test_only_the_newest_frame_waits_and_the_others_are_counted(client, make_node) -> None:
+    node, estimator = make_node()
+    with client.listening(topics.DEPTH_MM, Image) as heard:
+        client.spin_until(lambda: heard, lambda: show(client))
+        client.spin_until(lambda: len(estimator.seen) == estimator.frames)
+        estimator.go.clear()
+        show(client, brightness=100)
+        client.spin_until(lambda: estimator.seen[-1] == 100)
+        dropped, received = node._mailbox.replaced, node._camera.image.received
+        for brightness in range(101, 109):
+            show(client, brightness=brightness)
+            client.spin_until(lambda: node._camera.image.received == received + brightness - 100)  # noqa: B023
+        estimator.go.set()
+        client.spin_until(lambda: estimator.seen[-1] == 108)
+    assert estimator.seen[-2:] == [100, 108]
+    assert node._mailbox.replaced == dropped + 7
+
+
+def test_parameters_reach_the_estimator_and_the_outputs(client, make_node) -> None:
+    node, estimator = make_node(max_hands=1, hand_length_m=0.18, max_sigma_m=0.02)
+    assert estimator.settings.hand_length_m == 0.18 and estimator.settings.max_sigma_m == 0.02
+    result = node.set_parameters_atomically(
+        [
+            Parameter("hand_length_m", value=0.0),
+            Parameter("background", value="far"),
+            Parameter("far_m", value=5),
+        ]
+    )
+    assert result.successful, result.reason
+    assert estimator.settings.hand_length_m is None and estimator.settings.max_sigma_m == 0.02
+    assert (node._output_settings.background, node._output_settings.far_m) == ("far", 5.0)
+
+
+def test_a_change_is_all_or_nothing(client, make_node) -> None:
+    node, estimator = make_node()
+    before = estimator.settings
+    # 666 is refused by the estimator itself, after the table has let everything through.
+    result = node.set_parameters_atomically(
+        [
+            Parameter("max_hands", value=1),
+            Parameter("background", value="far"),
+            Parameter("finder_interval", value=666),
+        ]
+    )
+    assert not result.successful and "666" in result.reason
+    assert estimator.settings == before and node._output_settings.background == "invalid"
+    assert node.get_parameter("max_hands").value == 2
+
+
+def test_a_change_waits_for_the_frame_that_is_being_worked_on(client, make_node) -> None:
+    node, estimator = make_node()
+    with client.listening(topics.DEPTH_MM, Image):
+        estimator.go.clear()
+        client.spin_until(lambda: estimator.seen, lambda: show(client))
+        change = threading.Thread(target=lambda: node.set_parameters([Parameter("max_hands", value=1)]))
+        change.start()
+        assert estimator.settings.max_hands == 2  # the frame holds the lock
+        estimator.go.set()
+        change.join(ros_graph.PATIENCE_S)
+    assert estimator.settings.max_hands == 1
+
+
+def test_simulated_time_that_jumps_back_resets_the_tracks(client, make_node) -> None:
+    node, estimator = make_node(use_sim_time=True)
+
+    def tick(seconds: int) -> None:
+        message = Clock()
+        message.clock.sec = seconds
+        client.publisher("/clock", Clock).publish(message)
+
+    def now() -> float:
+        return 1e-9 * node.get_clock().now().nanoseconds
+
+    client.spin_until(lambda: now() == 100.0, lambda: tick(100))
+    client.spin_until(lambda: now() == 50.0, lambda: tick(50))
+    with client.listening(topics.DEPTH_MM, Image) as heard:
+        client.spin_until(lambda: heard, lambda: show(client))
+    assert estimator.resets == 1
+    client.drop_publisher("/clock")
+
+
+def test_an_estimator_that_cannot_be_made_says_why(client) -> None:
+    def broken(_: Any) -> FakeEstimator:
+        raise WeightsError("the file is truncated")
+
+    with pytest.raises(WeightsError, match="truncated"):
+        HandDepthNode(broken, context=client.context)
+
+
+def test_an_output_frame_asks_for_tf2_where_it_is_missing(client) -> None:
+    if importlib.util.find_spec("tf2_ros"):
+        pytest.skip("tf2_ros is installed")
+    overrides = [Parameter("depth_frame_id", value="hand_depth_frame")]
+    with pytest.raises(MissingDependencyError, match=r"sudo apt install ros-\w+-tf2-ros-py"):
+        HandDepthNode(fake_factory, context=client.context, parameter_overrides=overrides)
+
+
+def test_the_output_frame_is_tied_to_the_cameras(client, make_node) -> None:
+    pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (apt install ros-jazzy-tf2-ros-py)")
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from tf2_msgs.msg import TFMessage
+
+    make_node(depth_frame_id="hand_depth_frame")
+    static: list[Any] = []
+    qos = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.create_subscription(TFMessage, "/tf_static", static.append, qos)
+    with client.listening(topics.DEPTH_MM, Image) as heard:
+        client.spin_until(lambda: heard and static, lambda: show(client))
+    (transform,) = static[-1].transforms
+    assert heard[0].header.frame_id == transform.child_frame_id == "hand_depth_frame"
+    assert transform.header.frame_id == "camera_optical" and transform.transform.rotation.w == 1.0

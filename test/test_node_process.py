@@ -1,0 +1,194 @@
+"""Starting, configuring and stopping the node as a user does: remapping, namespaces, files, faults, signals."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import messages
+import numpy as np
+import pytest
+import ros_graph
+from diagnostic_msgs.msg import DiagnosticArray
+from fakes import fake_factory
+from rcl_interfaces.srv import GetParameters
+from ros_graph import NodeProcess
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from hand_depth_ros.ros.node import main
+
+CONFIG = Path(__file__).resolve().parent.parent / "config" / "hand_depth.yaml"
+RGB = messages.picture(48, 64)
+REMAPPED = (
+    *("-r", "__ns:=/robot", "-r", "image:=/wrist/color/image_raw"),
+    *("-r", "depth_registered/image_raw:=/arm/depth/image_raw"),
+    *("--params-file", str(CONFIG), "-p", "image_transport:=compressed", "-p", "points_organized:=true"),
+    *("-p", "qos_overrides./robot/depth_registered/image.publisher.durability:=transient_local"),
+)
+
+
+class Remapped:
+    """A node in a namespace, its camera elsewhere and compressed, one of its outputs elsewhere too."""
+
+    def __init__(self) -> None:
+        domain = ros_graph.some_domain()
+        self.node = NodeProcess(domain, *REMAPPED)
+        self.client = ros_graph.Client(domain)
+
+    def show(self, info: bool = True, extension: str = ".png") -> int:
+        stamp = self.client.next_stamp()
+        data = cv2.imencode(extension, RGB[..., ::-1])[1].reshape(-1)
+        image = SimpleNamespace(format=f"rgb8; {extension[1:]} compressed bgr8", data=data)
+        if info:
+            message = ros_graph.to_camera_info(messages.camera_info(64, 48, 60.0), stamp)
+            self.client.publisher("/wrist/color/camera_info", CameraInfo).publish(message)
+        topic = self.client.publisher("/wrist/color/image_raw/compressed", CompressedImage)
+        topic.publish(ros_graph.to_image(image, stamp))
+        return stamp
+
+
+@pytest.fixture(scope="module")
+def remapped() -> Iterator[Remapped]:
+    remapped = Remapped()
+    try:
+        yield remapped
+    finally:
+        print(remapped.node.output)
+        remapped.client.close()
+        remapped.node.stop()
+
+
+def test_a_camera_info_that_comes_late_is_waited_for(remapped: Remapped) -> None:
+    client, node = remapped.client, remapped.node
+    with client.listening("/arm/depth/image_raw", Image) as depth:
+        without: list[int] = []
+        text = "/wrist/color/camera_info: no camera_info has come yet"
+        client.spin_until(lambda: text in node.output, lambda: without.append(remapped.show(info=False)))
+        client.spin_until(lambda: depth, remapped.show)
+        assert not {ros_graph.stamp_of(m) for m in depth}.intersection(without)
+    assert depth[0].encoding == "16UC1" and max(depth[0].data) > 0
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_compressed_colour_is_understood(remapped: Remapped, extension: str) -> None:
+    client = remapped.client
+    with client.listening("/robot/depth_registered/points", PointCloud2) as clouds:
+        client.spin_until(lambda: clouds, lambda: remapped.show(extension=extension))
+    rgb = np.frombuffer(clouds[0].data, np.uint8).reshape(48, 64, 16)[..., [14, 13, 12]]
+    assert np.abs(rgb.astype(int) - RGB).mean() < (0.01 if extension == ".png" else 6)
+
+
+def test_the_camera_info_goes_where_the_remapped_depth_goes(remapped: Remapped) -> None:
+    client = remapped.client
+    names = ("/arm/depth/camera_info", "/robot/depth_registered/camera_info")
+    heard = [client.listen(name, CameraInfo) for name in names] + [
+        client.listen("/arm/depth/image_raw", Image)
+    ]
+
+    def stamps() -> set[int]:
+        return set.intersection(*({ros_graph.stamp_of(m) for m in messages} for messages in heard))
+
+    client.spin_until(stamps, remapped.show)
+
+
+def test_a_transient_local_subscriber_is_served_after_a_qos_override(remapped: Remapped) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    client, heard = remapped.client, []
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.create_subscription(Image, "/robot/depth_registered/image", heard.append, qos)
+    client.spin_until(lambda: heard, remapped.show)
+
+
+def test_parameters_change_at_run_time_and_are_refused_with_the_reason(remapped: Remapped) -> None:
+    client = remapped.client
+    with client.listening("/arm/depth/image_raw", Image) as depth:
+        assert client.set_parameters("/robot/hand_depth", {"background": "far", "far_m": 3}).successful
+
+        def far() -> bool:
+            return bool(depth) and np.frombuffer(depth[-1].data, "<u2").max() == 3000
+
+        client.spin_until(far, remapped.show)
+    refusals = {
+        "device": ("cpu", "read-only"),
+        "max_hands": (99, "out of range"),
+        "hand_length_m": (0.5, "0.08 to 0.3"),
+        "min_range_m": (5.0, "below max_range_m"),
+        "background": ("near", "invalid, far"),
+        "far_m": ("far", "double is needed"),
+    }
+    for name, (value, reason) in refusals.items():
+        result = client.set_parameters("/robot/hand_depth", {"image_is_rectified": True, name: value})
+        assert not result.successful and reason in result.reason, result
+    service = client.node.create_client(GetParameters, "/robot/hand_depth/get_parameters")
+    client.spin_until(service.service_is_ready)
+    future = service.call_async(GetParameters.Request(names=["image_is_rectified", "background"]))
+    client.spin_until(future.done)
+    rectified, background = future.result().values
+    assert rectified.bool_value is False and background.string_value == "far"
+
+
+def test_diagnostics_tell_what_happens(remapped: Remapped) -> None:
+    client = remapped.client
+    with client.listening("/diagnostics", DiagnosticArray) as heard:
+
+        def last() -> tuple[bytes, str, dict[str, str]]:
+            status = heard[-1].status[0]
+            return status.level, status.message, {item.key: item.value for item in status.values}
+
+        with client.listening("/robot/hand_mask", Image):
+            client.spin_until(lambda: heard and last()[1] == "running", remapped.show)
+        level, _, values = last()
+        assert level == b"\0" and values["camera_info topic"] == "/wrist/color/camera_info"
+        assert float(values["latency p50 (ms)"]) > 0 and values["device"] == "fake"
+        assert {"rate in (Hz)", "rate out (Hz)", "dropped", "hands", "camera_info age (s)"} <= set(values)
+        client.spin_until(lambda: last()[1].startswith("no image on /wrist/color/image_raw/compressed for"))
+        assert last()[0] == b"\1"
+
+
+def test_sigterm_ends_it_with_code_zero_and_no_traceback(remapped: Remapped) -> None:
+    assert remapped.node.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in remapped.node.output
+
+
+BAD_STARTS = {
+    "misspelt": (("-p", "max_hand:=1"), "did you mean max_hands?"),
+    "out of range": (("-p", "max_hands:=0"), "max_hands"),
+    "wrong type": (("-p", "max_hands:=many"), "max_hands"),
+    "wrong choice": (("-p", "background:=near"), "invalid, far"),
+    "contradiction": (("-p", "min_range_m:=3.0"), "min_range_m 3.0 must be below max_range_m 2.0"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_STARTS)
+def test_a_start_that_cannot_work_says_why_in_one_line(
+    fault: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ros_graph.environment(ros_graph.some_domain()).items():
+        monkeypatch.setenv(name, value)
+    arguments, reason = BAD_STARTS[fault]
+    assert main(["--ros-args", *arguments], fake_factory) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert reason in line
+
+
+def test_weights_that_are_not_there_are_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--ros-args", "-p", f"weights:={tmp_path}"]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert str(tmp_path) in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_starts_leaves_no_traceback(number: signal.Signals) -> None:
+    node = NodeProcess(ros_graph.some_domain(), program="start_node.py")
+    node.wait_for("starting")
+    assert node.stop(number) == 0, node.output
+    assert "Traceback" not in node.output
+
+
+def test_unknown_arguments_are_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--weights", "x"]) == 2
+    assert "--ros-args" in capfd.readouterr().err
