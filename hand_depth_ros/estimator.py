@@ -249,7 +249,7 @@ class HandDepthEstimator:
         canvas: torch.Tensor,
         best: torch.Tensor,
     ) -> torch.Tensor:
-        """Write one hand's depth, sigma and id into the frame where it is the likeliest; returns (length, its sigma), metres."""
+        """Write one hand's depth, sigma, id into the frame where it is the likeliest; returns (length, its sigma), metres."""
         scale, scale_spread, guess, guess_spread, _ = scalars
         if look.length_m is not None:
             length, relative = (
@@ -300,10 +300,7 @@ class HandDepthEstimator:
             number, presence = look.track.id, 1.0 / (1.0 + math.exp(-float(np.clip(row[4], -50, 50))))
             box = keep_largest(mask, number)
             guess = math.log(MEAN_HAND_LENGTH_M) + float(row[2])
-            if tracker is None:
-                visible = box is not None
-            else:
-                visible = tracker.update(look.track, box, presence, guess)
+            visible = tracker is None or tracker.update(look.track, box, presence, guess)
             if visible and box is not None:
                 shown[number] = (box, presence)
         for number in tracker.drop_doubles() if tracker is not None else ():

@@ -61,6 +61,7 @@ class HandFinder:
         self._network = network.to(device).eval()
         self._device = device
 
+    @torch.inference_mode()
     def find(self, rgb: np.ndarray | Tensor, threshold: float = 0.35, most: int = 4) -> list[Detection]:
         """Hands in ``rgb``, uint8, numpy (H, W, 3) or a tensor (3, H, W) on the device; best first."""
         config = self._network.config
@@ -79,5 +80,6 @@ class HandFinder:
         boxes, scores = decode_boxes(prediction.centre[0], prediction.box[0], threshold, most)
         boxes = (boxes - (left, top, 0, 0)) / (w / width, h / height, w / width, h / height)
         return [
-            Detection((*(float(v) for v in box),), float(s)) for box, s in zip(boxes, scores, strict=True)
-        ]  # type: ignore[arg-type]
+            Detection((float(x), float(y), float(bw), float(bh)), float(score))
+            for (x, y, bw, bh), score in zip(boxes, scores, strict=True)
+        ]

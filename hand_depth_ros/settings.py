@@ -44,6 +44,7 @@ class EstimatorSettings:
         for name in ("max_hands", "finder_interval"):
             if int(getattr(self, name)) != getattr(self, name):
                 raise ValueError(f"{name} must be a whole number, not {getattr(self, name)}")
+            object.__setattr__(self, name, int(getattr(self, name)))
 
 
 def _within(name: str, value: float | None, low: float, high: float, optional: bool = False) -> None:
