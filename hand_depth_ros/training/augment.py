@@ -38,7 +38,8 @@ def camera(image: np.ndarray, rng: Rng) -> np.ndarray:
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if ok else image
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if ok else None
+        image = image if decoded is None else decoded
     if rng.random() < 0.06:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return image

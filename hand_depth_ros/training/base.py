@@ -54,7 +54,8 @@ class NetworkTraining(lightning.LightningModule):
         super().__init__()
         self.config, self.sources, self.validation = config, sources, validation
         if config.start_from:
-            network.load_state_dict(load_weights(Path(config.start_from), type(network))[0].state_dict())
+            kind: Any = type(network)
+            network.load_state_dict(load_weights(Path(config.start_from), kind)[0].state_dict())
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = Average(self.network, config.average_decay)
 
@@ -64,8 +65,13 @@ class NetworkTraining(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         data = self.dataset(self.sources, self.config.epoch_samples, self.config.seed, self.current_epoch)
+        workers = self.config.workers
         return DataLoader(
-            data, self.config.batch, num_workers=self.config.workers, drop_last=True, prefetch_factor=4
+            data,
+            self.config.batch,
+            num_workers=workers,
+            drop_last=True,
+            prefetch_factor=4 if workers else None,
         )
 
     def val_dataloader(self) -> list[DataLoader[Any]]:

@@ -92,7 +92,7 @@ def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
         train_views += load_views(Path(folder), "train", limit_views)
         val_views += load_views(Path(folder), "val", limit_views)
     real = [image for path in plan.landmarks for image in load_real_images(Path(path), cache)]
-    # The validation part of the photographs: whole, contiguous runs of the listing, so that neighbouring video frames stay together.
+    # The validation part of the photographs: contiguous runs of the listing, so that neighbouring video frames stay together.
     held_out = [i % 400 >= 380 for i in range(len(real))]
     train_real = [image for image, out in zip(real, held_out, strict=True) if not out]
     val_real = [image for image, out in zip(real, held_out, strict=True) if out]

@@ -141,7 +141,7 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     picture = image.decode()
     roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.25 else rng.normal(0, 0.35)
     turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-    turned = (points + (label.x, label.y)) @ turn.T
+    turned = (points + np.array((label.x, label.y))) @ turn.T
     centre, extent = _jitter(turned.min(0), turned.max(0), rng)
     k = side / extent
     h = np.eye(3)

@@ -79,7 +79,8 @@ class FinderTraining(NetworkTraining):
         from hand_depth_ros.finder import decode_boxes, overlaps
 
         prediction = self.run(self.average.network, batch)
-        found, false = [], []
+        found: list[float] = []
+        false: list[float] = []
         for b, truth in enumerate(batch["boxes"]):
             known = truth[torch.isfinite(truth[:, 0])]
             boxes, _ = decode_boxes(prediction.centre[b].float(), prediction.box[b].float(), 0.35, len(truth))

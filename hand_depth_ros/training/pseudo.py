@@ -13,18 +13,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 """To be raised when labels change, so that caches are made anew."""
 
 WRIST, MIDDLE = 0, (9, 10, 11, 12)
 _FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
-# Radii for a hand of 0.19 m, in metres: CMC..tip of the thumb, MCP..tip of the fingers.
+# Radii for a hand of 0.18 m (wrist to middle fingertip), in metres: CMC..tip of the thumb, MCP..tip of the fingers.
 _THUMB_RADII = (0.0150, 0.0120, 0.0100, 0.0080)
 _FINGER_RADII = (0.0110, 0.0090, 0.0080, 0.0068)
 _LITTLE = 0.85
 _PALM_RADIUS = 0.0135
-_REFERENCE_LENGTH_M = 0.19
-_DISTAL_SHARE = 0.06
+_REFERENCE_LENGTH_M = 0.18
 
 
 class PseudoLabel(NamedTuple):
@@ -48,7 +47,7 @@ class PseudoLabel(NamedTuple):
 def hand_length(joints: np.ndarray) -> float:
     """Wrist to middle fingertip along the bones, in the unit of ``joints`` (21, 3)."""
     chain = joints[[WRIST, *MIDDLE]]
-    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum() * (1 + _DISTAL_SHARE))
+    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
 
 
 def pixels_per_metre(px: np.ndarray, world: np.ndarray) -> float:
@@ -131,7 +130,7 @@ def _cut(
     trimap[beyond] = cv2.GC_PR_FGD
     trimap[core & (along < 0.0)] = cv2.GC_FGD
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, trimap, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, trimap, (0, 0, 1, 1), *models, 3, cv2.GC_INIT_WITH_MASK)  # the box is not looked at
     cut = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
     return cut & near & ~(along > 0.03 * length_px), along > 0.03 * length_px
 

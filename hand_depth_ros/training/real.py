@@ -25,9 +25,9 @@ class RealImage(NamedTuple):
 
     def decode(self) -> np.ndarray:
         """uint8 (H, W, 3) RGB."""
-        return cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-        )
+        image = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None  # it was decoded when it was labelled
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _label(job: tuple[Path, dict[str, Any]]) -> RealImage | None:
@@ -71,7 +71,9 @@ def _pack(images: list[RealImage], store: Path) -> None:
     labels = [label for image in images for label in image.labels]
     arrays = {
         "encoded": np.frombuffer(b"".join(image.encoded for image in images), np.uint8),
-        "sizes": np.array([(len(i.encoded), len(i.labels), len(i.landmarks)) for i in images], np.int64).reshape(-1, 3),
+        "sizes": np.array(
+            [(len(i.encoded), len(i.labels), len(i.landmarks)) for i in images], np.int64
+        ).reshape(-1, 3),
         "landmarks": np.concatenate([image.landmarks for image in images]),
         "places": np.array([(la.x, la.y, *la.mask.shape) for la in labels], np.int64).reshape(-1, 4),
         "numbers": np.array([(la.log_length_px, la.weight) for la in labels], np.float64).reshape(-1, 2),
@@ -88,7 +90,7 @@ def _unpack(store: Path) -> list[RealImage]:
         data = {name: file[name] for name in file.files}
     images, byte, mark, number, pixel = [], 0, 0, 0, 0
     for size, label_count, mark_count in data["sizes"].tolist():
-        labels = []
+        labels: list[PseudoLabel] = []
         for x, y, h, w in data["places"][number : number + label_count].tolist():
             mask = data["masks"][pixel : pixel + h * w].reshape(h, w)
             relief = data["reliefs"][pixel : pixel + h * w].reshape(h, w)
