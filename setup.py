@@ -89,6 +89,9 @@ setup(
         "train": ["lightning>=2.4,<3"],
         "view": ["matplotlib"],
         "test": [
+            "colcon-core",
+            "colcon-library-path",
+            "colcon-ros",
             "hypothesis",
             "mypy>=1.10",
             "pytest>=7,<9",

@@ -18,8 +18,8 @@ def share_file(relative: str) -> Path:
     Raises:
         HandDepthError: It is in neither place.
     """
-    for folder in PACKAGE.parents:
-        for candidate in (folder / "share" / PACKAGE.name / relative, PACKAGE.parent / relative):
-            if candidate.is_file():
-                return candidate
+    installed = [folder / "share" / PACKAGE.name / relative for folder in PACKAGE.parents]
+    for candidate in (PACKAGE.parent / relative, *installed):
+        if candidate.is_file():
+            return candidate
     raise HandDepthError(f"{relative} was not installed with the package: install hand_depth_ros again")
