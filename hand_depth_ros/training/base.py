@@ -118,6 +118,10 @@ class NetworkTraining(lightning.LightningModule):
         state, self.average.steps = checkpoint["average"]
         self.average.network.load_state_dict(state)
 
+    def calibration(self, metrics: dict[str, float]) -> dict[str, float]:
+        """What the validation says about the network's own uncertainty, kept in the weights file."""
+        return {}
+
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the averaged network as a weights file."""
         save_weights(self.average.network, path, info)  # type: ignore[arg-type]

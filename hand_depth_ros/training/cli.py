@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,9 +48,15 @@ def train(
     class Export(lightning.Callback):
         def on_validation_end(self, trainer: Any, module: Any) -> None:
             if trainer.is_global_zero and not trainer.sanity_checking:
-                metrics = {k: round(float(v), 5) for k, v in trainer.callback_metrics.items()}
+                found = {k: float(v) for k, v in trainer.callback_metrics.items()}
+                metrics = {k: round(v, 5) for k, v in found.items() if math.isfinite(v)}
                 seen = trainer.global_step * plan.batch * trainer.world_size
-                info = {"samples": seen, "validation": metrics, "config": dataclasses.asdict(plan)}
+                info = {
+                    "samples": seen,
+                    "validation": metrics,
+                    "calibration": module.calibration(metrics),
+                    "config": dataclasses.asdict(plan),
+                }
                 info["config"] = {k: v for k, v in info["config"].items() if k not in _PATHS}
                 module.export(out / f"{plan.task}.safetensors", info)
                 print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,6 +29,19 @@ class DepthTraining(NetworkTraining):
         data.epoch = epoch
         return data
 
+    def calibration(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Factors on the three parts of sigma, from the validation's ``sigma_*``: the mean over the sets that have them."""
+        parts = {}
+        for part in ("relief", "scale", "length"):
+            found = [
+                v
+                for name in self.validation
+                if math.isfinite(v := metrics.get(f"{name}/sigma_{part}", math.nan))
+            ]
+            if found:
+                parts[part] = sum(found) / len(found)
+        return parts
+
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         weight = torch.where(batch["real"] > 0, batch["weight"] * self.config.real_weight, batch["weight"])
         prediction = self.run(self.network, batch)
@@ -42,15 +56,29 @@ class DepthTraining(NetworkTraining):
         guess = final.mask > 0
         overlap = (guess & hand & known).sum((1, 2, 3)) / ((guess | hand) & known).sum((1, 2, 3)).clamp_min(1)
         error = (final.relief - batch["relief"][:, None]).flatten(1)
-        flat = batch["relief"].flatten(1)
+        scale = (prediction.scalars[:, 0] - batch["scalars"][:, 0]).abs()
+        length = (prediction.scalars[:, 2] - batch["scalars"][:, 1]).abs()
         values = {
             "iou": overlap,
             "shape": _spread(error),
-            "constant": _spread(flat),
-            "scale": (prediction.scalars[:, 0] - batch["scalars"][:, 0]).abs(),
-            "length": (prediction.scalars[:, 2] - batch["scalars"][:, 1]).abs(),
+            "constant": _spread(batch["relief"].flatten(1)),
+            "scale": scale,
+            "length": length,
+            "sigma_relief": _one_sigma(error, final.spread.flatten(1)),
+            "sigma_scale": _one_sigma(scale, prediction.scalars[:, 1]),
+            "sigma_length": _one_sigma(length, prediction.scalars[:, 3]),
         }
         self.log_validation(dataloader_idx, values, len(hand))
+
+
+def _one_sigma(error: Tensor, log_scale: Tensor) -> Tensor:
+    """By how much the predicted standard deviation must grow for 68.3 % of the known errors to lie within one."""
+    ratio = error.abs() / (math.sqrt(2.0) * log_scale.exp())
+    return (
+        ratio[torch.isfinite(ratio)].float().cpu().quantile(0.683)
+        if torch.isfinite(ratio).any()
+        else error.new_tensor(math.nan)
+    )
 
 
 def _spread(values: Tensor) -> Tensor:

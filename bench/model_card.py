@@ -1,0 +1,131 @@
+"""Measure the weights on every data set at hand and write the model card from what was measured.
+
+    python bench/model_card.py --data ../shared/data [--weights FOLDER] [--synthetic FOLDER] [--pictures DIR]
+
+``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
+``--synthetic`` is a set of ``hand-depth synth``. The numbers and the card are written beside the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.evaluation.cli import evaluate_dataset
+from hand_depth_ros.evaluation.readers import open_dataset
+
+TEMPLATE = Path(__file__).with_name("model_card.template.md")
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The reports of `hand-depth evaluate` by name."""
+    estimator = HandDepthEstimator.from_pretrained(weights=arguments.weights, device="cpu")
+    real = arguments.data / "real_val"
+    runs: list[tuple[str, Path, dict[str, Any], bool]] = [
+        ("joints", real / "joints", {}, False),
+        ("joints, boxes given", real / "joints", {}, True),
+        ("masks", real / "masks", {}, False),
+        ("backgrounds", arguments.data / "backgrounds", {}, False),
+    ]
+    for folder in arguments.synthetic:
+        options = {"split": "val", "backgrounds": arguments.data / "backgrounds"}
+        runs.append((f"synthetic {folder.name}", folder, options, False))
+        runs.append((f"synthetic {folder.name}, boxes given", folder, options, True))
+    reports = {}
+    for name, path, options, boxes in runs:
+        data = open_dataset(path, limit=arguments.limit, **options)
+        reports[name] = evaluate_dataset(data, estimator, given_boxes=boxes, out=arguments.pictures)
+    return reports
+
+
+def rows(reports: dict[str, dict[str, Any]]) -> str:
+    """One table line a data set."""
+    lines = [
+        "| data set | images | hands found | shape mm | at one constant depth mm | absolute mm, length known / guessed "
+        "| mask IoU | images with a false hand |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, r in reports.items():
+        guessed, known = r["hand_length_guessed"] or {}, r["hand_length_known"] or {}
+        iou = r["mask_iou_in_region"] if r["mask_iou_in_region"] is not None else r["mask_iou"]
+        cells = (
+            name,
+            str(r["images"]),
+            _percent(r["hands_found"]),
+            _number(guessed.get("shape_mm")),
+            _number(r["constant_depth_mm"]),
+            f"{_number(known.get('mae_mm'))} / {_number(guessed.get('mae_mm'))}" if guessed else "",
+            _number(iou, 3),
+            _percent(r["images_with_false_hand"]),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def coverage(reports: dict[str, dict[str, Any]]) -> str:
+    """How many pixels (joints) lie within one and two sigma, and how far off the guessed hand length is."""
+    lines = [
+        "| data set | within 1 sigma | within 2 sigma | hand length, mean error | mean absolute error |",
+        "|---|---|---|---|---|",
+    ]
+    for name, r in reports.items():
+        if r["within_1_sigma"] is not None:
+            keys = ("within_1_sigma", "within_2_sigma", "hand_length_error", "hand_length_abs_error")
+            lines.append(f"| {name} | " + " | ".join(_percent(r[key]) for key in keys) + " |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _info(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    return {
+        "config": json.loads(metadata["config"]),
+        "bytes": path.stat().st_size,
+        **json.loads(metadata["info"]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=SHIPPED_WEIGHTS)
+    parser.add_argument("--synthetic", type=Path, nargs="*", default=[])
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--limit", type=int)
+    arguments = parser.parse_args()
+    reports = measure(arguments)
+    depth, finder = _info(arguments.weights / DEPTH_FILE), _info(arguments.weights / FINDER_FILE)
+    plain = {k: {n: v for n, v in r.items() if n != "median_ms_per_image"} for k, r in reports.items()}
+    (arguments.weights / "numbers.json").write_text(json.dumps(plain, indent=1) + "\n")
+    card = TEMPLATE.read_text()
+    for key, value in {
+        "NUMBERS": rows(reports),
+        "COVERAGE": coverage(reports),
+        "DEPTH_CONFIG": json.dumps(depth["config"]),
+        "FINDER_CONFIG": json.dumps(finder["config"]),
+        "DEPTH_SAMPLES": f"{depth.get('samples', 0):,}",
+        "FINDER_SAMPLES": f"{finder.get('samples', 0):,}",
+        "MEGABYTES": f"{(depth['bytes'] + finder['bytes']) / 1e6:.1f}",
+    }.items():
+        card = card.replace("{{" + key + "}}", value)
+    (arguments.weights / "MODEL_CARD.md").write_text(card)
+    print(card)
+
+
+if __name__ == "__main__":
+    main()
