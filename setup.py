@@ -93,6 +93,7 @@ setup(
             "colcon-library-path",
             "colcon-ros",
             "hypothesis",
+            "mcap",
             "mypy>=1.10",
             "pytest>=7,<9",
             "pytest-timeout",

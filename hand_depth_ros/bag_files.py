@@ -32,6 +32,8 @@ try:
     from rosbags.rosbag2.storage_mcap import McapReader
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
     from rosbags.typesys.store import Typestore
+
+    from hand_depth_ros.bag_mcap import Extra, McapExtras, McapWriterWithExtras
 except ImportError as error:
     raise MissingDependencyError.for_extra("bag", "rosbags") from error
 
@@ -51,6 +53,10 @@ OFFERED_QOS = Qos(
     False,
 )
 """What the node's publishers offer, recorded with the topics that are added."""
+
+
+class _Writer(Writer):
+    STORAGE_PLUGINS = {**Writer.STORAGE_PLUGINS, StoragePlugin.MCAP: McapWriterWithExtras}  # noqa: RUF012
 
 
 class BagReader:
@@ -74,6 +80,15 @@ class BagReader:
             raise self._unreadable(error) from error
         self.typestore = self._typestore()
         return self
+
+    def extras(self) -> McapExtras | None:
+        """Sequence numbers and publish times, if the bag is mcap and so has them."""
+        if self.storage != StoragePlugin.MCAP:
+            return None
+        try:
+            return McapExtras(self._storages())
+        except Exception as error:
+            raise self._unreadable(error) from error
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
@@ -157,6 +172,7 @@ class BagWriter:
     def __init__(self, writer: Writer, source: BagReader) -> None:
         self._writer = writer
         self._typestore = source.typestore
+        self._extras = source.extras()
         self._copies: dict[int, Connection] = {}
         known: dict[tuple[str, str, str], Connection] = {}
         for connection in source.connections:
@@ -173,13 +189,18 @@ class BagWriter:
 
     def copy(self, connection: Connection, timestamp: int, data: bytes) -> None:
         """A message of the source, as it is."""
-        self._write(self._copies[connection.id], timestamp, data)
+        extra = self._extras.take(connection, timestamp) if self._extras else None
+        self._write(self._copies[connection.id], timestamp, data, extra)
 
     def add(self, connection: Connection, timestamp: int, message: Any) -> None:
         """A message object of rosbags, on an added topic."""
         self._write(connection, timestamp, self._typestore.serialize_cdr(message, connection.msgtype))
 
-    def _write(self, connection: Connection, timestamp: int, data: bytes | memoryview) -> None:
+    def _write(
+        self, connection: Connection, timestamp: int, data: bytes | memoryview, extra: Extra | None = None
+    ) -> None:
+        if isinstance(self._writer.storage, McapWriterWithExtras):
+            self._writer.storage.extra = extra
         self._writer.write(connection, timestamp, data)
 
     def _copy(self, connection: Connection) -> Connection:
@@ -214,7 +235,7 @@ def new_bag(
     partial = path.with_name(f"{path.name}.partial")
     try:
         with _alone_in(partial):
-            writer = Writer(partial / path.name, version=8, storage_plugin=storage)
+            writer = _Writer(partial / path.name, version=8, storage_plugin=storage)
             if compression != CompressionMode.NONE:
                 writer.set_compression(compression, CompressionFormat.ZSTD)
             for key, value in source.custom_data.items():

@@ -167,6 +167,39 @@ def test_recorded_messages_stay_as_they_are(
             assert (copy.ext, copy.msgcount) == (connection.ext, connection.msgcount)
 
 
+def test_publish_times_and_sequence_numbers_of_mcap_stay(tmp_path: Path) -> None:
+    mcap_reader = pytest.importorskip("mcap.reader", reason="the reference mcap reader is not installed")
+    mcap_writer = pytest.importorskip("mcap.writer", reason="the reference mcap writer is not installed")
+    kinds = {"Image": IMAGE, "CameraInfo": INFO}
+    with (tmp_path / "in.mcap").open("wb") as file:
+        writer = mcap_writer.Writer(file, chunk_size=3000)
+        writer.start(profile="ros2", library="test")
+        channels = {}
+        for kind, topic in kinds.items():
+            definition = STORE.generate_msgdef(topics_type(kind), ros_version=2)[0].encode()
+            schema = writer.register_schema(topics_type(kind), "ros2msg", definition)
+            channels[kind] = writer.register_channel(topic, "cdr", schema)
+        for index in range(6):
+            stamp = START + index
+            for kind, message in (
+                ("CameraInfo", camera_info(stamp)),
+                ("Image", raw_image(stamp, picture(HEIGHT, WIDTH))),
+            ):
+                data = bytes(STORE.serialize_cdr(message, topics_type(kind)))
+                late = START + 10 * (index // 2)  # receive times come in ties
+                writer.add_message(channels[kind], late, data, publish_time=stamp - 5, sequence=40 + index)
+        writer.finish()
+    run(tmp_path / "in.mcap", tmp_path / "out")
+
+    def heads(path: Path) -> list[tuple[str, int, int, int, bytes]]:
+        with path.open("rb") as file:
+            messages = mcap_reader.make_reader(file).iter_messages(topics=list(kinds.values()))
+            return [(c.topic, m.sequence, m.log_time, m.publish_time, m.data) for _, c, m in messages]
+
+    before = heads(tmp_path / "in.mcap")
+    assert len(before) == 12 and heads(tmp_path / "out" / "out.mcap") == before
+
+
 @pytest.mark.parametrize("jpeg", [False, True], ids=["raw", "jpeg"])
 def test_added_topics_are_the_pipelines_bytes_under_the_colour_header(tmp_path: Path, jpeg: bool) -> None:
     record(tmp_path / "in", mcap=True, jpeg=jpeg, mode=CompressionMode.NONE)
