@@ -266,7 +266,7 @@ class HandDepthNode(Node):
         settled = (
             now - self._started > GRACE_S and not health.refusal
         )  # refusals were logged when they happened
-        if status.level != DiagnosticStatus.OK and settled and self._may_say(status.message):
+        if status.level != DiagnosticStatus.OK and settled and self._may_say(_NUMBERS_AND_NAMES.sub("#", status.message)):
             self.get_logger().warning(status.message)
 
 

@@ -1,0 +1,75 @@
+"""The node beside a camera that is running.
+
+ros2 launch hand_depth_ros hand_depth.launch.py image:=/camera/color/image_raw
+ros2 launch hand_depth_ros hand_depth.launch.py image:=/cam/image_raw namespace:=cam params_file:=my.yaml
+"""
+
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+
+ARGUMENTS = [
+    DeclareLaunchArgument("image", default_value="image", description="Colour image topic."),
+    DeclareLaunchArgument(
+        "camera_info", default_value="", description="Its CameraInfo topic. Empty: the one beside the image."
+    ),
+    DeclareLaunchArgument(
+        "image_transport",
+        default_value="",
+        choices=["", "raw", "compressed"],
+        description="How the image comes in. Empty: as the parameter file says.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(CONFIG / "hand_depth.yaml"),
+        description="Parameters; the default one explains each.",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="false",
+        choices=["true", "false"],
+        description="Take the time from /clock (replay, simulation).",
+    ),
+    DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Log level of the node.",
+    ),
+]
+
+
+def make_node(context: LaunchContext) -> list[Node]:
+    """The node with the remappings and parameters that the arguments ask for."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
+    remappings = [("image", given["image"])]
+    if given["camera_info"]:
+        remappings.append(("camera_info", given["camera_info"]))
+    parameters: list = [given["params_file"], {"use_sim_time": given["use_sim_time"] == "true"}]
+    if given["image_transport"]:
+        parameters.append({"image_transport": given["image_transport"]})
+    logger = ".".join([*filter(None, given["namespace"].split("/")), "hand_depth"])
+    return [
+        Node(
+            package="hand_depth_ros",
+            executable="hand_depth_node",
+            name="hand_depth",
+            namespace=given["namespace"],
+            remappings=remappings,
+            parameters=parameters,
+            ros_arguments=["--log-level", f"{logger}:={given['log_level']}"],
+            output="screen",
+            sigterm_timeout="20",  # it ends by itself within a second, unless the machine is very busy
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=make_node)])

@@ -1,0 +1,98 @@
+"""The launch files, run by the real launch and launch_ros; the node inside has the fake estimator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import messages
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros is not installed (apt install ros-jazzy-launch-ros)")
+pytest.importorskip("launch.actions", reason="launch is not installed (apt install ros-jazzy-launch)")
+import ros_graph
+from sensor_msgs.msg import CameraInfo, Image
+
+HERE = Path(__file__).resolve().parent
+LAUNCH = HERE.parent / "launch"
+
+
+def executable(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """An ament prefix with our package in it, and a `ros2` that only writes down what it is asked."""
+    marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "hand_depth_ros"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    node = tmp_path / "lib" / "hand_depth_ros" / "hand_depth_node"
+    executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "fakes.py"}" "$@"\n')
+    executable(tmp_path / "bin" / "ros2", f'#!/bin/sh\necho "$@" > "{tmp_path / "asked"}"\n')
+    return tmp_path
+
+
+@contextmanager
+def launched(prefix: Path, domain: int, *arguments: str) -> Iterator[subprocess.Popen]:
+    environment = ros_graph.environment(domain)
+    environment["AMENT_PREFIX_PATH"] = os.pathsep.join(
+        [str(prefix), environment.get("AMENT_PREFIX_PATH", "")]
+    )
+    environment["PATH"] = os.pathsep.join([str(prefix / "bin"), environment["PATH"]])
+    environment["ROS_LOG_DIR"] = str(prefix / "log")
+    command = [sys.executable, str(HERE / "run_launch_file.py"), *arguments]
+    with (prefix / "output").open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        try:
+            process.wait(ros_graph.PATIENCE_S)
+        finally:
+            process.kill()
+            print((prefix / "output").read_text())
+
+
+def test_the_node_is_started_as_the_arguments_say(prefix: Path) -> None:
+    domain = ros_graph.some_domain()
+    client = ros_graph.Client(domain)
+    arguments = ["image:=/wrist/image_raw", "camera_info:=/wrist/info", "namespace:=robot", "log_level:=warn"]
+    with launched(prefix, domain, str(LAUNCH / "hand_depth.launch.py"), *arguments) as process:
+        depth = client.listen("/robot/depth_registered/image_raw", Image)
+
+        def show() -> None:
+            stamp = client.next_stamp()
+            info = ros_graph.to_camera_info(messages.camera_info(), stamp)
+            client.publisher("/wrist/info", CameraInfo).publish(info)
+            image = ros_graph.to_image(messages.image(messages.picture(), "rgb8"), stamp)
+            client.publisher("/wrist/image_raw", Image).publish(image)
+
+        client.spin_until(lambda: depth or process.poll() is not None, show)
+        assert depth
+    client.close()
+    output = (prefix / "output").read_text()
+    assert process.returncode == 0 and "Traceback" not in output and "[INFO] [1" not in output
+
+
+def test_a_replay_plays_the_bag_on_its_clock_and_ends_with_it(prefix: Path) -> None:
+    arguments = ["bag:=my_bag", "image:=/cam/image_raw", "rate:=0.5", "loop:=true"]
+    with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
+        assert process.wait(ros_graph.PATIENCE_S) == 0
+    assert (
+        prefix / "asked"
+    ).read_text().split() == "bag play my_bag --clock --rate 0.5 --delay 5.0 --loop".split()  # noqa: SIM905
+    output = (prefix / "output").read_text()
+    assert "hand_depth_node-" in output and "Traceback" not in output
