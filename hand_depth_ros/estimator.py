@@ -25,6 +25,7 @@ from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
 from hand_depth_ros.network.fold import fold_batch_norms
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.network.weights import calibration_factors
 from hand_depth_ros.settings import EstimatorSettings
 from hand_depth_ros.tracking import Track, Tracker
 
@@ -78,7 +79,7 @@ class HandDepthEstimator:
         folder = Path(weights) if weights else SHIPPED_WEIGHTS
         network, info = load_weights(folder / DEPTH_FILE, HandDepthNet)
         finder, _ = load_weights(folder / FINDER_FILE, FinderNet)
-        return cls(network, finder, target, info.get("calibration", {}), **settings)
+        return cls(network, finder, target, calibration_factors(info, folder / DEPTH_FILE), **settings)
 
     @classmethod
     def untrained(

@@ -72,6 +72,9 @@ class NetworkConfig(_Config):
             levels=(1, 6),
             detail=(4, 256),
         )
+        for name in ("feed_mask", "predict_mask", "intermediate"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"NetworkConfig.{name} must be true or false, not {getattr(self, name)!r}")
         if self.mask_stacks >= self.stacks:
             raise ValueError(f"mask_stacks ({self.mask_stacks}) must be smaller than stacks ({self.stacks})")
         if self.features % 2:

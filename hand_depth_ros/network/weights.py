@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +66,8 @@ def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
     try:
         config = config_type.from_dict(json.loads(metadata["config"]))
         info = json.loads(metadata.get("info", "{}"))
+        if not isinstance(info, dict):
+            raise ValueError(f"info is not a mapping but {info!r}")
     except (ValueError, TypeError, KeyError) as error:
         raise WeightsError(
             f"{path} has a network config that this version does not understand: {error}"
@@ -72,6 +75,17 @@ def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
     network = network_type(config)  # type: ignore[arg-type]
     _fill(network, tensors, path)
     return network.eval(), info
+
+
+def calibration_factors(info: dict[str, Any], path: Path) -> dict[str, float]:
+    """The factors on the network's own uncertainties that ``info`` of the file ``path`` has; WeightsError if they are none."""
+    factors = info.get("calibration", {})
+    usable = isinstance(factors, dict) and all(
+        type(value) in (int, float) and math.isfinite(value) and value > 0 for value in factors.values()
+    )
+    if not usable:
+        raise WeightsError(f"{path}: calibration must be positive numbers by name, not {factors!r}")
+    return factors
 
 
 def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
