@@ -1,0 +1,107 @@
+"""Networks small enough for a test, and stand-ins that answer what the test wants. None of them has learned anything."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hand_depth_ros.network import FinderConfig, NetworkConfig, StageOutput
+from hand_depth_ros.network.finder_net import STRIDE, FinderPrediction
+from hand_depth_ros.network.hourglass import Prediction
+
+TINY = NetworkConfig(crop_size=32, stacks=2, mask_stacks=1, features=8, levels=2, detail=4)
+TINY_FINDER = FinderConfig(input_width=64, input_height=64, features=4)
+
+
+def shake(network: nn.Module, pictures: Tensor, batches: int = 4) -> None:
+    """Random batches in training mode, so that the batch norms have seen something; every norm gets its own scale."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.3)
+        network.train()
+        for _ in range(batches):
+            network(torch.rand_like(pictures))
+    network.eval()
+
+
+class FakeDepthNet(nn.Module):
+    """Sees a flat hand facing the crop's camera in the middle of every crop: a disc, its relief and scale as told.
+
+    With ``by_colour`` the disc is there only in crops whose middle is bright (> 0.5).
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        log_scale: float = -0.4,
+        radius: float = 0.3,
+        log_length: float = 0.0,
+        spreads: tuple[float, float, float] = (-4.0, -4.0, -3.0),
+        presence: float = 4.0,
+        by_colour: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config = NetworkConfig(crop_size=size)
+        self.log_scale, self.radius, self.log_length = log_scale, radius, log_length
+        self.relief_spread, self.scale_spread, self.length_spread = spreads
+        self.presence, self.by_colour = presence, by_colour
+        self.crops_seen = 0
+
+    def forward(self, rgb: Tensor) -> Prediction:
+        count, size = len(rgb), self.config.crop_size
+        self.crops_seen += count
+        steps = torch.arange(size, dtype=torch.float32, device=rgb.device) - (size - 1) / 2
+        disc = (steps[:, None] ** 2 + steps[None] ** 2) <= (self.radius * size) ** 2
+        there = torch.ones(count, dtype=torch.bool, device=rgb.device)
+        if self.by_colour:
+            third = size // 3
+            there = rgb[:, :, third : size - third, third : size - third].mean((1, 2, 3)) > 0.5
+        seen = disc[None, None] & there[:, None, None, None]
+        mask = torch.where(seen, 8.0, -8.0)
+        relief, spread = torch.zeros_like(mask), torch.full_like(mask, self.relief_spread)
+        presence = torch.where(there, self.presence, -self.presence)
+        row = torch.tensor([self.log_scale, self.scale_spread, self.log_length, self.length_spread])
+        scalars = torch.cat((row.to(rgb.device).expand(count, 4), presence[:, None]), 1)
+        return Prediction((), StageOutput(mask, relief, spread), scalars)
+
+
+class FakeFinderNet(nn.Module):
+    """Finds a hand at every spot that is bright in its input: a box of ``side`` input pixels around the spot's middle."""
+
+    def __init__(self, config: FinderConfig | None = None, side: float = 32.0) -> None:
+        super().__init__()
+        self.config = config or FinderConfig()
+        self.side = side
+        self.frames_seen = 0
+
+    def forward(self, rgb: Tensor) -> FinderPrediction:
+        self.frames_seen += 1
+        h, w = self.config.input_height // STRIDE, self.config.input_width // STRIDE
+        bright = (rgb.mean(1)[0] > 0.6).cpu()
+        centre = torch.full((1, 1, h, w), -8.0)
+        box = torch.zeros(1, 4, h, w)
+        for number, (x, y) in enumerate(spots(bright)):
+            column, row = min(int(x // STRIDE), w - 1), min(int(y // STRIDE), h - 1)
+            centre[0, 0, row, column] = 4.0 - 0.1 * number
+            box[0, :, row, column] = torch.tensor(
+                [
+                    x / STRIDE - column - 0.5,
+                    y / STRIDE - row - 0.5,
+                    math.log(self.side / STRIDE),
+                    math.log(self.side / STRIDE),
+                ]
+            )
+        return FinderPrediction(centre.to(rgb.device), box.to(rgb.device))
+
+
+def spots(bright: Tensor) -> list[tuple[float, float]]:
+    """Middles (x, y) of the connected bright spots, in pixels counted from the picture's edge, largest first."""
+    import cv2
+
+    count, _, stats, centres = cv2.connectedComponentsWithStats(bright.numpy().astype("uint8"))
+    order = sorted(range(1, count), key=lambda i: -stats[i, cv2.CC_STAT_AREA])
+    return [(float(centres[i][0]) + 0.5, float(centres[i][1]) + 0.5) for i in order]

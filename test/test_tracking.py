@@ -1,0 +1,173 @@
+"""Following hands: hands that move along known paths keep their ids, no more and no fewer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hand_depth_ros.finder import Detection
+from hand_depth_ros.tracking import Tracker
+
+Roi = tuple[float, float, float, float]
+
+
+def box(x: float, y: float, size: float = 80.0) -> Roi:
+    """Of a square hand whose middle is at (x, y)."""
+    return x - size / 2, y - size / 2, size, size
+
+
+def middle(roi: Roi) -> np.ndarray:
+    return np.array((roi[0] + roi[2] / 2, roi[1] + roi[3] / 2))
+
+
+def found(*rois: Roi) -> list[Detection]:
+    return [Detection(roi, 0.9) for roi in rois]
+
+
+def step(tracker: Tracker, hands: list[Roi], interval: int = 5) -> dict[int, Roi]:
+    """One frame in a world of ``hands``: a perfect finder when it is due, and a network that sees the hand whose middle
+    is nearest to where it looks, if that hand is in the look's box. Returns what is shown, by id."""
+    if tracker.wants_finder(interval):
+        tracker.add(found(*hands))
+    shown = {}
+    for track in list(tracker.tracks):
+        x, y, w, h = track.predicted()
+        seen = [hand for hand in hands if abs(middle(hand) - (x + w / 2, y + h / 2)).max() < 0.7 * max(w, h)]
+        nearest = min(seen, key=lambda hand: np.hypot(*(middle(hand) - (x + w / 2, y + h / 2))), default=None)
+        if tracker.update(track, nearest, 0.95 if nearest else 0.02, math.log(0.19)):
+            shown[track.id] = track.roi
+    for number in tracker.drop_doubles():
+        shown.pop(number, None)
+    return shown
+
+
+@pytest.mark.parametrize("speed", [0.0, 10.0, 40.0])
+def test_a_hand_that_moves_keeps_its_id(speed: float) -> None:
+    tracker = Tracker(2)
+    for frame in range(30):
+        shown = step(tracker, [box(100 + speed * frame, 200)])
+        assert list(shown) == [1]
+        assert middle(shown[1])[0] == pytest.approx(100 + speed * frame)
+
+
+def test_two_hands_that_cross_stay_two_and_themselves() -> None:
+    tracker = Tracker(2)
+    for frame in range(40):
+        left, right = box(100 + 12 * frame, 200), box(580 - 12 * frame, 280)  # they pass 80 px apart
+        shown = step(tracker, [left, right])
+        assert shown == {1: left, 2: right}
+
+
+def test_a_hand_that_leaves_is_dropped_after_three_frames_without_it() -> None:
+    tracker = Tracker(2)
+    for _ in range(5):
+        step(tracker, [box(100, 100)])
+    counts = []
+    for _ in range(4):
+        assert step(tracker, []) == {}  # it is not shown from the first of them on
+        counts.append(len(tracker.tracks))
+    assert counts == [1, 1, 0, 0]
+
+
+def test_a_hand_that_is_covered_for_two_frames_keeps_its_id() -> None:
+    tracker = Tracker(2)
+    hand, other = box(100, 100), box(400, 300)
+    step(tracker, [hand, other])
+    for covered in ([other], [other], [hand, other]):
+        shown = step(tracker, covered)
+    assert set(shown) == {1, 2} and shown[1] == hand
+
+
+def test_what_the_network_does_not_confirm_at_first_sight_is_no_hand() -> None:
+    tracker = Tracker(2)
+    (new,) = tracker.add(found(box(100, 100)))
+    assert not tracker.update(new, box(100, 100), 0.4, 0.0)  # a face, half believed
+    assert tracker.tracks == []
+
+
+@pytest.mark.parametrize("presence", [math.nan, math.inf, 0.1])
+def test_a_presence_that_is_low_or_no_number_is_a_miss(presence: float) -> None:
+    tracker = Tracker(1)
+    (new,) = tracker.add(found(box(100, 100)))
+    assert tracker.update(new, box(100, 100), 0.9, 0.0)
+    assert not tracker.update(new, box(100, 100), presence, 0.0)
+    assert new.misses == 1
+
+
+def test_the_finder_is_due_at_first_and_then_every_nth_frame_while_hands_may_be_missing() -> None:
+    tracker = Tracker(2)
+    due = []
+    for _ in range(12):
+        due.append(tracker.wants_finder(4))
+        if not tracker.tracks:
+            tracker.add(found(box(100, 100)))
+    assert [i for i, d in enumerate(due) if d] == [0, 4, 8]
+    tracker.add(found(box(400, 100)))
+    assert not any(tracker.wants_finder(4) for _ in range(12))  # all hands there are
+
+
+def test_the_finder_is_due_in_every_frame_while_nothing_is_followed() -> None:
+    tracker = Tracker(2)
+    assert all(tracker.wants_finder(100) for _ in range(5))
+
+
+def test_no_more_hands_than_max_hands_the_best_first() -> None:
+    tracker = Tracker(2)
+    tracker.add(found(box(100, 100), box(300, 100), box(500, 100)))
+    assert [track.roi for track in tracker.tracks] == [box(100, 100), box(300, 100)]
+
+
+def test_a_detection_of_a_hand_that_is_followed_is_not_a_new_hand() -> None:
+    tracker = Tracker(4)
+    tracker.add(found(box(100, 100)))
+    assert tracker.add(found(box(120, 110), box(100, 100, 140))) == []
+    assert len(tracker.add(found(box(190, 100)))) == 1  # beside it: another hand
+
+
+def test_ids_are_free_ones_and_never_zero() -> None:
+    tracker = Tracker(2)
+    step(tracker, [box(100, 100), box(400, 100)])
+    for _ in range(3):
+        step(tracker, [box(400, 100)])
+    assert [track.id for track in tracker.tracks] == [2]
+    for _ in range(6):
+        shown = step(tracker, [box(400, 100), box(100, 300)], interval=1)
+    assert set(shown) == {1, 2} and shown[2] == box(400, 100)
+
+
+def test_two_tracks_on_one_hand_become_one_the_older() -> None:
+    tracker = Tracker(3)
+    for _ in range(5):
+        step(tracker, [box(100, 100), box(400, 100)])
+    (new,) = tracker.add(found(box(250, 100)))
+    tracker.update(new, box(105, 102), 0.9, 0.0)  # its mask turned out to be the first hand
+    assert tracker.drop_doubles() == [new.id]
+    assert {track.id for track in tracker.tracks} == {1, 2}
+
+
+def test_of_two_tracks_as_old_as_each_other_one_is_left() -> None:
+    tracker = Tracker(2)
+    for new in tracker.add(found(box(100, 100), box(300, 100))):
+        tracker.update(new, box(200, 100), 0.9, 0.0)
+    assert len(tracker.drop_doubles()) == 1 and len(tracker.tracks) == 1
+
+
+def test_reset_forgets_every_hand() -> None:
+    tracker = Tracker(2)
+    step(tracker, [box(100, 100)])
+    tracker.reset()
+    assert tracker.tracks == [] and tracker.wants_finder(1000)
+
+
+def test_the_hand_length_is_the_mean_of_the_guesses_at_first_and_follows_slowly_later() -> None:
+    tracker = Tracker(1)
+    (track,) = tracker.add(found(box(100, 100)))
+    guesses = np.random.default_rng(0).normal(math.log(0.19), 0.1, 40)
+    for guess in guesses:
+        tracker.update(track, box(100, 100), 0.9, float(guess))
+    assert track.log_length == pytest.approx(guesses.mean())
+    for _ in range(600):
+        tracker.update(track, box(100, 100), 0.9, math.log(0.16))
+    assert track.log_length == pytest.approx(math.log(0.16), abs=1e-3)
