@@ -31,7 +31,7 @@ def shake(network: nn.Module, pictures: Tensor, batches: int = 4) -> None:
 class FakeDepthNet(nn.Module):
     """Sees a flat hand facing the crop's camera in the middle of every crop: a disc, its relief and scale as told.
 
-    With ``by_colour`` the disc is there only in crops whose middle is bright (> 0.5).
+    With ``by_colour`` the hand is every bright pixel (> 0.5) instead, and there is none in a dark crop.
     """
 
     def __init__(
@@ -56,11 +56,10 @@ class FakeDepthNet(nn.Module):
         self.crops_seen += count
         steps = torch.arange(size, dtype=torch.float32, device=rgb.device) - (size - 1) / 2
         disc = (steps[:, None] ** 2 + steps[None] ** 2) <= (self.radius * size) ** 2
-        there = torch.ones(count, dtype=torch.bool, device=rgb.device)
+        seen = disc.expand(count, 1, size, size)
         if self.by_colour:
-            third = size // 3
-            there = rgb[:, :, third : size - third, third : size - third].mean((1, 2, 3)) > 0.5
-        seen = disc[None, None] & there[:, None, None, None]
+            seen = rgb.mean(1, keepdim=True) > 0.5
+        there = seen.flatten(1).float().mean(1) > 0.02
         mask = torch.where(seen, 8.0, -8.0)
         relief, spread = torch.zeros_like(mask), torch.full_like(mask, self.relief_spread)
         presence = torch.where(there, self.presence, -self.presence)

@@ -1,0 +1,423 @@
+"""The estimator with stand-in networks whose answer is known: a flat hand facing the crop's camera, so its depth is a
+plane that can be written down. Networks with random weights where only the form of the answer counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_networks import TINY, FakeDepthNet, FakeFinderNet, shake
+
+from hand_depth_ros.boxes import keep_largest, mask_box
+from hand_depth_ros.camera import Camera, CropCamera
+from hand_depth_ros.device import resolve_device
+from hand_depth_ros.errors import CameraError, DeviceError, ImageError
+from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
+from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet
+
+CPU = torch.device("cpu")
+PINHOLE = Camera(640, 480, 600.0, 610.0, 322.0, 238.0)
+FISHEYE = Camera(640, 480, 280.0, 281.0, 318.0, 243.0, "equidistant", (-0.02, 0.004, -0.002, 0.0004))
+CENTRE, CORNER = (250.0, 170.0, 140.0, 140.0), (440.0, 40.0, 120.0, 150.0)
+LENGTH, LOG_SCALE, SIDE = 0.18, -0.35, 64
+
+
+def rigged(finder: FakeFinderNet | None = None, **options: Any) -> HandDepthEstimator:
+    """An estimator around stand-ins; options of FakeDepthNet, ``calibration`` and settings."""
+    names = {"log_scale", "radius", "log_length", "spreads", "presence", "by_colour"}
+    network = FakeDepthNet(
+        SIDE, **{"log_scale": LOG_SCALE} | {k: options.pop(k) for k in names & set(options)}
+    )
+    calibration = options.pop("calibration", {})
+    return HandDepthEstimator(network, finder or FakeFinderNet(), CPU, calibration, **options)  # type: ignore[arg-type]
+
+
+def black(camera: Camera = PINHOLE) -> np.ndarray:
+    return np.zeros((camera.height, camera.width, 3), np.uint8)
+
+
+def with_spots(*middles: tuple[float, float], camera: Camera = PINHOLE, radius: float = 45) -> np.ndarray:
+    y, x = np.mgrid[: camera.height, : camera.width]
+    bright = np.zeros(x.shape, bool)
+    for cx, cy in middles:
+        bright |= (x - cx) ** 2 + (y - cy) ** 2 <= radius**2
+    return np.repeat((bright * 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def plane(camera: Camera, roi: tuple[float, ...], length: float, log_scale: float = LOG_SCALE) -> np.ndarray:
+    """(H, W) depth of the plane that faces the ray through the box's middle, at L * f / S * exp(-log_scale) along it."""
+    pixels = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), -1).astype(float)
+    normal = camera.unproject(np.array([roi[0] + roi[2] / 2, roi[1] + roi[3] / 2]))
+    normal = normal / np.linalg.norm(normal)
+    f = CropCamera.looking_at(camera, roi, SIDE).f  # type: ignore[arg-type]
+    return length * f / SIDE * math.exp(-log_scale) / (camera.unproject(pixels) @ normal)
+
+
+def equal(a: HandDepthFrame, b: HandDepthFrame) -> bool:
+    same = all(
+        np.array_equal(getattr(a, n), getattr(b, n), equal_nan=True) for n in ("depth", "sigma", "mask")
+    )
+    return same and a.hands == b.hands
+
+
+@pytest.mark.parametrize("camera", [PINHOLE, FISHEYE], ids=["pinhole", "fisheye"])
+@pytest.mark.parametrize("roi", [CENTRE, CORNER], ids=["centre", "corner"])
+def test_metric_depth_is_the_plane_that_the_network_said(camera: Camera, roi: tuple[float, ...]) -> None:
+    frame = rigged(max_range_m=5.0).estimate(black(camera), camera, rois=[roi], hand_length_m=LENGTH)  # type: ignore[list-item]
+    seen = frame.mask == 1
+    assert seen.sum() > 3000
+    np.testing.assert_allclose(frame.depth[seen], plane(camera, roi, LENGTH)[seen], rtol=2e-4)
+
+
+def test_the_frame_keeps_its_contract() -> None:
+    frame = rigged().estimate(black(), PINHOLE, rois=[CENTRE, CORNER])
+    for values, kind in ((frame.depth, np.float32), (frame.sigma, np.float32), (frame.mask, np.uint8)):
+        assert values.shape == (480, 640) and values.dtype == kind
+    assert np.array_equal(np.isnan(frame.depth), frame.mask == 0)
+    assert np.array_equal(np.isnan(frame.sigma), np.isnan(frame.depth))
+    assert not np.isinf(frame.depth).any() and (frame.sigma[frame.mask > 0] > 0).all()
+    assert [hand.id for hand in frame.hands] == [1, 2] == sorted(set(np.unique(frame.mask)) - {0})
+    assert frame.timings and all(ms >= 0 for ms in frame.timings.values())
+
+
+def test_a_hand_says_what_its_pixels_say() -> None:
+    frame = rigged().estimate(black(), PINHOLE, rois=[CENTRE, CORNER])
+    for hand in frame.hands:
+        ys, xs = np.nonzero(frame.mask == hand.id)
+        box = (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)
+        assert hand.roi == pytest.approx(box)
+        assert hand.depth_m == pytest.approx(float(np.median(frame.depth[frame.mask == hand.id])))
+        assert hand.score == pytest.approx(1 / (1 + math.exp(-4)), abs=1e-6)
+
+
+def test_the_mask_is_as_large_as_the_network_said_and_sharp() -> None:
+    frame = rigged(radius=0.3).estimate(black(), PINHOLE, rois=[CENTRE])
+    radius = 0.3 * 1.35 * 140 * 0.995  # the box is 140 px, spans the crop with a margin of 1.35
+    assert (frame.mask == 1).sum() == pytest.approx(math.pi * radius**2, rel=0.05)
+    depth = frame.depth[frame.mask == 1]
+    assert np.ptp(depth) < 0.02 * depth.mean()  # no depth between the hand's and nothing's
+
+
+def test_two_boxes_that_overlap_share_no_pixel_and_mix_no_depth() -> None:
+    rois = [(200.0, 150.0, 140.0, 140.0), (260.0, 170.0, 140.0, 140.0)]
+    lengths = [0.15, 0.20]
+    frame = rigged(max_range_m=5.0).estimate(black(), PINHOLE, rois=rois, hand_length_m=lengths)  # type: ignore[arg-type]
+    for number, roi, length in zip((1, 2), rois, lengths, strict=True):
+        own = frame.mask == number
+        assert own.sum() > 1000
+        np.testing.assert_allclose(frame.depth[own], plane(PINHOLE, roi, length)[own], rtol=2e-4)
+
+
+def test_no_hand_is_nan_everywhere() -> None:
+    frame = rigged(by_colour=True).estimate(black(), PINHOLE)
+    assert np.isnan(frame.depth).all() and np.isnan(frame.sigma).all()
+    assert not frame.mask.any() and frame.hands == ()
+    empty = rigged().estimate(black(), PINHOLE, rois=[])
+    assert np.isnan(empty.depth).all() and empty.hands == ()
+
+
+@pytest.mark.parametrize("roi", [(-70.0, 100.0, 140.0, 140.0), (580.0, 420.0, 100.0, 100.0)])
+def test_a_box_that_leaves_the_frame_is_measured_where_it_is_in_it(roi: tuple[float, ...]) -> None:
+    frame = rigged(max_range_m=5.0).estimate(black(), PINHOLE, rois=[roi], hand_length_m=LENGTH)  # type: ignore[list-item]
+    seen = frame.mask == 1
+    assert seen.sum() > 500
+    np.testing.assert_allclose(frame.depth[seen], plane(PINHOLE, roi, LENGTH)[seen], rtol=2e-4)
+
+
+def test_a_box_outside_the_frame_is_no_hand() -> None:
+    frame = rigged().estimate(black(), PINHOLE, rois=[(900.0, 100.0, 100.0, 100.0)])
+    assert frame.hands == () and not frame.mask.any()
+
+
+def test_boxes_from_outside_skip_the_finder_and_its_opinion() -> None:
+    finder = FakeFinderNet()
+    frame = rigged(finder, presence=-2.0).estimate(with_spots((100, 100)), PINHOLE, rois=[CENTRE])
+    assert finder.frames_seen == 0 and len(frame.hands) == 1
+    assert frame.hands[0].score == pytest.approx(1 / (1 + math.exp(2)), abs=1e-6)
+
+
+def test_the_hand_length_comes_from_the_call_then_the_setting_then_the_network() -> None:
+    estimator = rigged(log_length=0.1, max_range_m=5.0)
+    rois = [CENTRE, CORNER]
+
+    def lengths(given: Any = None) -> list[float]:
+        return [h.hand_length_m for h in estimator.estimate(black(), PINHOLE, rois, given).hands]  # type: ignore[arg-type]
+
+    guess = 0.19 * math.exp(0.1)
+    assert lengths() == pytest.approx([guess, guess])
+    assert lengths([0.17, None]) == pytest.approx([0.17, guess])
+    estimator.configure(hand_length_m=0.2)
+    assert lengths() == pytest.approx([0.2, 0.2])
+    assert lengths([None, 0.17]) == pytest.approx([0.2, 0.17])
+    assert lengths(0.16) == pytest.approx([0.16, 0.16])
+
+
+def test_depth_is_in_proportion_to_the_hand_length() -> None:
+    estimator = rigged(max_range_m=5.0)
+    a, b = (estimator.estimate(black(), PINHOLE, [CENTRE], length).depth for length in (0.15, 0.18))
+    seen = np.isfinite(a)
+    np.testing.assert_allclose(b[seen] / a[seen], 0.18 / 0.15, rtol=1e-5)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "calibration", [{}, {"relief": 2.0, "scale": 0.5, "length": 1.5}], ids=["raw", "calibrated"]
+)
+def test_sigma_is_the_deviation_of_depths_drawn_from_what_the_network_said(
+    known: bool, calibration: dict[str, float]
+) -> None:
+    spreads = (-4.2, -3.8, -3.6)  # logs of the Laplace scales of relief, log scale, log length
+    estimator = rigged(spreads=spreads, calibration=calibration, max_range_m=5.0)
+    frame = estimator.estimate(black(), PINHOLE, [CENTRE], LENGTH if known else None)
+    rng, count = np.random.default_rng(0), 200_000
+    relief, scale, length = (
+        rng.laplace(0, calibration.get(name, 1.0) * math.exp(spread), count)
+        for name, spread in zip(("relief", "scale", "length"), spreads, strict=True)
+    )
+    f = CropCamera.looking_at(PINHOLE, CENTRE, SIDE).f
+    metres = rng.normal(LENGTH, 0.01 * LENGTH, count) if known else 0.19 * np.exp(length)
+    drawn = metres * (f / SIDE * np.exp(-LOG_SCALE - scale) + relief)
+    assert frame.sigma[240, 320] == pytest.approx(drawn.std(), rel=0.03)
+    (hand,) = frame.hands
+    assert hand.hand_length_sigma_m == pytest.approx(metres.std(), rel=0.03)
+
+
+def test_a_known_hand_is_surer_than_a_guessed_one() -> None:
+    estimator = rigged()
+    guessed = estimator.estimate(black(), PINHOLE, [CENTRE]).sigma
+    known = estimator.estimate(black(), PINHOLE, [CENTRE], 0.19).sigma
+    assert np.nanmax(known) < 0.6 * np.nanmin(guessed)
+
+
+def test_depth_out_of_range_is_invalid_but_stays_hand() -> None:
+    estimator = rigged()
+    z = np.nanmedian(estimator.estimate(black(), PINHOLE, [CENTRE], LENGTH).depth)
+    for limits in ({"max_range_m": 0.9 * z}, {"min_range_m": 1.1 * z}):
+        limited = rigged(**{k: float(v) for k, v in limits.items()})
+        frame = limited.estimate(black(), PINHOLE, [CENTRE], LENGTH)
+        assert np.isnan(frame.depth).all() and np.isnan(frame.sigma).all()
+        assert (frame.mask == 1).any() and math.isnan(frame.hands[0].depth_m)
+
+
+def test_the_range_cuts_pixel_by_pixel() -> None:
+    whole = rigged(max_range_m=5.0).estimate(black(FISHEYE), FISHEYE, [CORNER], LENGTH).depth
+    limit = float(np.nanmedian(whole))
+    cut = rigged(max_range_m=limit).estimate(black(FISHEYE), FISHEYE, [CORNER], LENGTH).depth
+    np.testing.assert_array_equal(cut, np.where(whole <= np.float32(limit), whole, np.nan))
+    assert 0.3 < np.isfinite(cut).sum() / np.isfinite(whole).sum() < 0.7
+
+
+def test_pixels_less_sure_than_asked_for_are_invalid() -> None:
+    estimator = rigged()
+    sigma = float(np.nanmedian(estimator.estimate(black(), PINHOLE, [CENTRE]).sigma))
+    estimator.configure(max_sigma_m=0.5 * sigma)
+    assert np.isnan(estimator.estimate(black(), PINHOLE, [CENTRE]).depth).all()
+    estimator.configure(max_sigma_m=2 * sigma)
+    assert np.isfinite(estimator.estimate(black(), PINHOLE, [CENTRE]).depth).any()
+
+
+def test_a_hand_is_found_and_followed_under_one_id_and_gone_when_it_is_gone() -> None:
+    finder = FakeFinderNet()
+    estimator = rigged(finder, by_colour=True, finder_interval=4, max_hands=1)
+    for i in range(12):
+        middle = (120.0 + 14 * i, 200.0)
+        frame = estimator.estimate(with_spots(middle), PINHOLE)
+        (hand,) = frame.hands
+        assert hand.id == 1
+        x, y, w, h = hand.roi
+        assert (x + w / 2, y + h / 2) == pytest.approx(middle, abs=3) and (w, h) == pytest.approx(
+            (91, 91), abs=6
+        )
+    assert finder.frames_seen == 1  # the crop followed the mask
+    assert estimator.estimate(black(), PINHOLE).hands == ()
+
+
+def test_two_hands_have_two_ids_that_stay() -> None:
+    estimator = rigged(by_colour=True)
+    for i in range(6):
+        left, right = (150.0 + 5 * i, 200.0), (480.0 - 5 * i, 260.0)
+        frame = estimator.estimate(with_spots(left, right), PINHOLE)
+        assert len(frame.hands) == 2
+        if i == 0:
+            ids = [frame.mask[200, 150], frame.mask[260, 480]]
+        assert [frame.mask[200, int(left[0])], frame.mask[260, int(right[0])]] == ids == sorted(ids)
+
+
+def test_a_second_hand_is_found_at_the_next_turn_of_the_finder() -> None:
+    estimator = rigged(by_colour=True, finder_interval=3)
+    counts = []
+    for i in range(5):
+        spots = [(150, 200)] if i == 0 else [(150, 200), (480, 260)]
+        counts.append(len(estimator.estimate(with_spots(*spots), PINHOLE).hands))
+    assert counts == [1, 1, 1, 2, 2]
+
+
+def test_what_the_network_does_not_believe_is_no_hand() -> None:
+    estimator = rigged(presence=-1.0)
+    frame = estimator.estimate(with_spots((150, 200)), PINHOLE)
+    assert frame.hands == () and not frame.mask.any() and np.isnan(frame.depth).all()
+
+
+def test_the_same_frames_give_the_same_bits_after_a_reset() -> None:
+    estimator = rigged(by_colour=True)
+    frames = [with_spots((150 + 9 * i, 200), (450, 250 - 7 * i)) for i in range(4)]
+    first = [estimator.estimate(rgb, PINHOLE) for rgb in frames]
+    estimator.reset()
+    again = [estimator.estimate(rgb, PINHOLE) for rgb in frames]
+    assert all(map(equal, first, again))
+    assert all(len(frame.hands) == 2 for frame in first)
+
+
+def test_a_look_at_something_else_leaves_the_followed_hands_alone() -> None:
+    frames = [with_spots((150 + 9 * i, 200)) for i in range(6)]
+    undisturbed = rigged(by_colour=True)
+    expected = [undisturbed.estimate(rgb, PINHOLE) for rgb in frames]
+    estimator = rigged(by_colour=True)
+    for rgb, wanted in zip(frames, expected, strict=True):
+        assert equal(estimator.estimate(rgb, PINHOLE), wanted)
+        alone = estimator.estimate(with_spots((500, 100), (200, 400)), PINHOLE, track=False)
+        assert [hand.id for hand in alone.hands] == [1, 2]
+        estimator.estimate(with_spots((500, 100)), PINHOLE, rois=[CORNER])
+        estimator.warm_up(Camera(320, 240, 300.0, 300.0, 160.0, 120.0))
+
+
+def test_the_resolution_may_change_in_the_middle_of_a_stream() -> None:
+    estimator = rigged(by_colour=True, finder_interval=5)
+    small = Camera(320, 240, 300.0, 305.0, 161.0, 119.0)
+    for _ in range(3):
+        estimator.estimate(with_spots((500, 400)), PINHOLE)
+    frames = [estimator.estimate(with_spots((80, 60), camera=small, radius=24), small) for _ in range(7)]
+    assert all(frame.depth.shape == (240, 320) for frame in frames)
+    x, y, w, h = frames[-1].hands[0].roi
+    assert (x + w / 2, y + h / 2) == pytest.approx((80, 60), abs=3)
+
+
+def test_pictures_may_be_views_and_are_left_as_they_are() -> None:
+    whole = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    copy = whole.copy()
+    a = untrained().estimate(whole, PINHOLE, rois=[CENTRE])
+    turned = np.ascontiguousarray(whole[:, ::-1])[:, ::-1]
+    b = untrained().estimate(turned, PINHOLE, rois=[CENTRE])
+    assert equal(a, b) and np.array_equal(whole, copy)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "reason"),
+    [
+        (np.zeros((480, 640, 3), np.float32), "uint8"),
+        (np.zeros((480, 640), np.uint8), "uint8"),
+        (np.zeros((480, 640, 4), np.uint8), "uint8"),
+        (np.zeros((0, 0, 3), np.uint8), "640x480"),
+        (np.zeros((720, 1280, 3), np.uint8), "1280x720"),
+        (torch.zeros(480, 640, 3, dtype=torch.uint8), "Tensor"),
+        (None, "NoneType"),
+    ],
+    ids=["float", "grey", "rgba", "empty", "size", "tensor", "none"],
+)
+def test_a_picture_that_is_none_is_refused(rgb: Any, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        rigged().estimate(rgb, PINHOLE)
+
+
+@pytest.mark.parametrize("roi", [(0.0, 0.0, 0.0, 10.0), (0.0, 0.0, 10.0, -1.0), (math.nan, 0.0, 10.0, 10.0)])
+def test_a_box_that_is_none_is_refused(roi: tuple[float, ...]) -> None:
+    with pytest.raises(CameraError, match="box"):
+        rigged().estimate(black(), PINHOLE, rois=[roi])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("length", [0.0, 19.0, math.nan, -0.2, [0.19, 0.19], []])
+def test_a_hand_length_that_cannot_be_is_refused(length: Any) -> None:
+    with pytest.raises(ValueError, match="hand_length_m"):
+        rigged().estimate(black(), PINHOLE, rois=[CENTRE], hand_length_m=length)
+
+
+def test_settings_change_all_or_not_at_all() -> None:
+    estimator = rigged()
+    before = estimator.settings
+    for wrong in ({"max_range_m": 1.5, "max_hands": 0}, {"max_range_m": 1.5, "colour": 1}):
+        with pytest.raises(ValueError, match=r"max_hands|colour"):
+            estimator.configure(**wrong)  # type: ignore[arg-type]
+        assert estimator.settings == before
+    estimator.configure(max_range_m=1.5, hand_length_m=0.2)
+    assert estimator.settings == dataclasses.replace(before, max_range_m=1.5, hand_length_m=0.2)
+
+
+def test_settings_that_have_nothing_to_do_with_it_keep_the_followed_hands() -> None:
+    finder = FakeFinderNet()
+    estimator = rigged(finder, by_colour=True, finder_interval=1000)
+    rgb = with_spots((150, 200))
+    estimator.estimate(rgb, PINHOLE)
+    estimator.configure(max_range_m=1.9)
+    assert len(estimator.estimate(rgb, PINHOLE).hands) == 1 and finder.frames_seen == 1
+    estimator.configure(max_hands=1)
+    assert len(estimator.estimate(rgb, PINHOLE).hands) == 1
+
+
+def test_parts_far_smaller_than_the_hand_are_not_hand() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:30, 10:40] = 3  # 600 px
+    mask[10:20, 45:60] = 3  # 150 px: a finger beyond another hand
+    mask[50:55, 70:75] = 3  # 25 px
+    mask[0:8, 0:8] = 5
+    others = mask == 5
+    assert keep_largest(mask, 3) == (10, 10, 50, 20)
+    assert not mask[50:55, 70:75].any() and mask[12, 50] == 3 and np.array_equal(mask == 5, others)
+    assert mask_box(mask == 3) == (10, 10, 30, 20)
+
+
+def test_a_speck_is_no_hand() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[3:8, 3:8] = 1
+    assert mask_box(mask == 1) is None and keep_largest(mask, 1) is None and not mask.any()
+    assert keep_largest(mask, 1) is None
+
+
+def untrained(device: str = "cpu") -> HandDepthEstimator:
+    """The real network, random weights, batch norms that have seen something; about half of its pixels are "hand"."""
+    torch.manual_seed(11)
+    network, finder = HandDepthNet(TINY), FinderNet(FinderConfig(features=4))
+    crops = torch.rand(4, 3, 32, 32)
+    shake(network, crops)
+    with torch.no_grad():
+        network.last[0].bias[:4] -= network(0.5 + 0.2 * (crops - 0.5)).final.mask.median()
+    return HandDepthEstimator(
+        network, finder.eval(), resolve_device(device), {}, max_range_m=100.0, min_range_m=0.0
+    )
+
+
+def test_the_real_network_gives_the_same_bits_for_the_same_frame() -> None:
+    rgb = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
+    one, other = untrained(), untrained()
+    first = one.estimate(rgb, PINHOLE, rois=[CENTRE, CORNER])
+    assert np.isfinite(first.depth).any()
+    assert equal(first, one.estimate(rgb, PINHOLE, rois=[CENTRE, CORNER]))
+    assert equal(first, other.estimate(rgb, PINHOLE, rois=[CENTRE, CORNER]))
+
+
+def test_an_untrained_estimator_runs_the_whole_way_and_leaves_the_random_numbers_alone() -> None:
+    state = torch.get_rng_state()
+    estimator = HandDepthEstimator.untrained(seed=0, device="cpu", network=TINY, max_hands=1)
+    assert torch.equal(state, torch.get_rng_state())
+    frame = estimator.estimate(with_spots((150, 200)), PINHOLE)
+    assert frame.depth.shape == (480, 640)
+    estimator.close()
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta", "", "mps"])
+def test_a_device_that_is_not_there_is_an_error_that_says_so(device: str) -> None:
+    with pytest.raises(DeviceError, match="auto"):
+        resolve_device(device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_cuda_gives_the_depth_of_the_cpu() -> None:
+    rgb = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
+    a, b = (untrained(d).estimate(rgb, PINHOLE, rois=[CENTRE, CORNER]) for d in ("cpu", "cuda"))
+    both, either = (a.mask > 0) & (b.mask > 0), (a.mask > 0) | (b.mask > 0)
+    assert both.sum() > 0.97 * either.sum()
+    difference = np.abs(a.depth - b.depth)[both & np.isfinite(a.depth) & np.isfinite(b.depth)]
+    assert np.median(difference) < 0.002 * np.nanmedian(a.depth)
