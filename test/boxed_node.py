@@ -1,0 +1,35 @@
+"""The real networks with random weights, told where to look: depth without trained weights. As a program: a node with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from hand_depth_ros.camera import Camera
+from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
+
+
+class BoxedEstimator(HandDepthEstimator):
+    """Takes the middle of every picture for a hand."""
+
+    def estimate(self, rgb: np.ndarray, camera: Camera, **_: Any) -> HandDepthFrame:
+        height, width = rgb.shape[:2]
+        return super().estimate(rgb, camera, rois=[(0.3 * width, 0.3 * height, 0.4 * width, 0.4 * height)])
+
+
+def boxed_estimator(values: Mapping[str, Any]) -> BoxedEstimator:
+    """An estimator factory for `HandDepthNode`: the same weights in every process."""
+    from hand_depth_ros.ros.parameters import estimator_settings
+
+    torch.set_num_threads(1)
+    return BoxedEstimator.untrained(seed=7, **estimator_settings(values))
+
+
+if __name__ == "__main__":
+    from hand_depth_ros.ros.node import main
+
+    sys.exit(main(estimator_factory=boxed_estimator))
