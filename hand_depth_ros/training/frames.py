@@ -81,7 +81,7 @@ def photograph(
     small = max(ph, pw) < 150
     fit = min(w / pw, h / ph)
     k = fit * float(np.exp(rng.uniform(np.log(0.4 if small else 0.65), np.log(1.1 if small else 2.0))))
-    angle = rng.normal(0, 0.12)
+    angle = rng.uniform(-np.pi, np.pi) if rng.random() < (0.4 if small else 0.2) else rng.normal(0, 0.15)
     anchor = np.array([pw, ph]) / 2
     if not small and len(image.landmarks) and k > fit:
         anchor = image.landmarks[int(rng.integers(len(image.landmarks)))].mean(0)
