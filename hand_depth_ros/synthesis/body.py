@@ -1,0 +1,165 @@
+"""People: anny's body in numpy arrays, with forward kinematics that is cheap enough to search poses with.
+
+World frame here: x to the person's left, y to the person's back, z up, metres. Only this module touches anny.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import MissingDependencyError
+
+SIDES = ("right", "left")
+FINGERS = 5
+_PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
+
+
+def bone(name: str, side: str) -> str:
+    """anny's name of a bone of one side: bone("wrist", "right") is "wrist.R"."""
+    return f"{name}.{'R' if side == 'right' else 'L'}"
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person at rest. Poses are (B, 4, 4) bone-to-world, B bones in the order of BodyModel.labels."""
+
+    phenotype: dict[str, float]
+    scale: float  # everything of anny's is multiplied by it, so that hands get real sizes
+    rest_vertices: np.ndarray  # (V, 3)
+    rest_bones: np.ndarray  # (B, 4, 4)
+    relative: np.ndarray  # (B, 4, 4) each bone at rest, in its parent's frame
+    root: np.ndarray  # (4, 4) pose of the root bone when nothing is posed
+    tips: dict[
+        tuple[str, int], np.ndarray
+    ]  # (side, finger 0..4) -> (3,) finger's end in its last bone's frame
+    hand_length_m: float  # wrist joint to the end of the middle finger, along the bones
+
+
+class BodyModel:
+    """anny's topology and its shape and pose functions. Loading takes about a second: use `body_model()`."""
+
+    def __init__(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import anny
+                import torch
+                import warp
+
+                warp.config.quiet = True
+                self._torch = torch
+                self._anny = anny.Anny(topology="anny-quads", pose_parameterization="local-bone")
+        except ImportError as error:
+            raise MissingDependencyError.for_extra("synth", "anny") from error
+        model = self._anny
+        self.labels: list[str] = list(model.bone_labels)
+        self.index = {label: i for i, label in enumerate(self.labels)}
+        self.parents = [int(p) for p in model.bone_parents]
+        self.quads = np.asarray(model.faces).astype(np.int64)
+        self.uv = np.asarray(model.texture_coordinates).astype(np.float32)
+        self.uv_quads = np.asarray(model.face_texture_coordinate_indices).astype(np.int64)
+        count = int(model.template_vertices.shape[0])
+        weights = torch.zeros(count, len(self.labels), dtype=torch.float64)
+        weights.scatter_add_(
+            1,
+            torch.as_tensor(model.vertex_bone_indices).long(),
+            torch.as_tensor(model.vertex_bone_weights).double(),
+        )
+        self.part = weights.argmax(1).numpy()  # (V,) the bone that moves a vertex most
+
+    def vertices_of(self, *prefixes: str, side: str | None = None) -> np.ndarray:
+        """(V,) bool: vertices moved most by bones whose names start so (and are of that side)."""
+        end = "" if side is None else bone("", side)
+        good = [label.startswith(prefixes) and label.endswith(end) for label in self.labels]
+        return np.asarray(good)[self.part]
+
+    def _forward(self, pose: np.ndarray, phenotype: dict[str, float]) -> dict[str, np.ndarray]:
+        torch = self._torch
+        with torch.no_grad():
+            out = self._anny(pose_parameters=torch.from_numpy(pose)[None], phenotype_kwargs=phenotype)
+        return {key: value[0].numpy().astype(np.float64) for key, value in out.items()}
+
+    def person(self, phenotype: dict[str, float], hand_length_m: float | None = None) -> Person:
+        """A person of that shape, scaled so that the hand has the length asked for (anny's own when None)."""
+        phenotype = {key: float(phenotype.get(key, 0.5)) for key in _PHENOTYPES}
+        out = self._forward(self.identity(), phenotype)
+        bones, vertices = out["rest_bone_poses"], out["rest_vertices"]
+        tips = {}
+        for side in SIDES:
+            for finger in range(FINGERS):
+                i = self.index[bone(f"finger{finger + 1}-3", side)]
+                local = (vertices[self.part == i] - bones[i, :3, 3]) @ bones[i, :3, :3]
+                tips[side, finger] = local[local[:, 1].argmax()]
+        heads = [
+            bones[self.index[bone(n, "right")], :3, 3]
+            for n in ("wrist", "finger3-1", "finger3-2", "finger3-3")
+        ]
+        length = sum(float(np.linalg.norm(b - a)) for a, b in itertools.pairwise(heads))
+        length += float(np.linalg.norm(tips["right", 2]))
+        scale = 1.0 if hand_length_m is None else hand_length_m / length
+        bones = bones.copy()
+        bones[:, :3, 3] *= scale
+        root = out["bone_poses"][0].copy()
+        root[:3, 3] *= scale
+        tips = {key: tip * scale for key, tip in tips.items()}
+        inverse = np.linalg.inv(bones)
+        relative = np.stack(
+            [bones[i] if p < 0 else inverse[p] @ bones[i] for i, p in enumerate(self.parents)]
+        )
+        return Person(phenotype, scale, vertices * scale, bones, relative, root, tips, length * scale)
+
+    def identity(self) -> np.ndarray:
+        """(B, 4, 4) the pose parameters of the rest pose."""
+        return np.tile(np.eye(4), (len(self.labels), 1, 1))
+
+    def bones(self, person: Person, pose: np.ndarray) -> np.ndarray:
+        """(B, 4, 4) bone-to-world of a pose (B, 4, 4), by forward kinematics: anny's own to a few millimetres."""
+        out = np.empty_like(pose)
+        for i, parent in enumerate(self.parents):
+            out[i] = person.root if parent < 0 else out[parent] @ person.relative[i] @ pose[i]
+        return out
+
+    def posed(self, person: Person, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The skinned mesh (V, 3) and the bones (B, 4, 4), from anny itself."""
+        out = self._forward(pose, person.phenotype)
+        bones = out["bone_poses"]
+        bones[:, :3, 3] *= person.scale
+        return out["vertices"] * person.scale, bones
+
+
+@functools.lru_cache(maxsize=1)
+def body_model() -> BodyModel:
+    """The model, loaded once a process."""
+    return BodyModel()
+
+
+def hand_joints(
+    model: BodyModel, person: Person, bones: np.ndarray, side: str, tip_at: float = 0.93
+) -> np.ndarray:
+    """(21, 3) world: wrist, then thumb, index, middle, ring, little, four each from the palm outwards.
+
+    The last of each four lies on the bone at `tip_at` of the way to the finger's end: joints are inside the hand.
+    """
+    joints = [bones[model.index[bone("wrist", side)], :3, 3]]
+    for finger in range(FINGERS):
+        for j in (1, 2, 3):
+            joints.append(bones[model.index[bone(f"finger{finger + 1}-{j}", side)], :3, 3])
+        last = bones[model.index[bone(f"finger{finger + 1}-3", side)]]
+        joints.append(last[:3, :3] @ (person.tips[side, finger] * tip_at) + last[:3, 3])
+    return np.stack(joints)
+
+
+def hand_axes(joints: np.ndarray, side: str) -> np.ndarray:
+    """(3, 3) rows: towards the thumb's side, towards the fingers, out of the palm; from (21, 3) joints."""
+    along = joints[9] - joints[0]
+    along = along / np.linalg.norm(along)
+    across = joints[5] - joints[17]
+    across = across - across @ along * along
+    across = across / np.linalg.norm(across)
+    palm = np.cross(across, along) * (1.0 if side == "right" else -1.0)
+    return np.stack([across, along, palm])

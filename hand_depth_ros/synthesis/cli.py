@@ -1,0 +1,106 @@
+"""`hand-depth synth`: renders a data set, shard by shard; run it again to go on."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import DatasetError
+
+
+class Kind(str, Enum):
+    """What a data set's pictures show."""
+
+    crops = "crops"
+    frames = "frames"
+    clip = "clip"
+
+
+def _images(folder: Path | None, what: str, endings: tuple[str, ...]) -> list[Path]:
+    if folder is None:
+        return []
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in endings)
+    if not found:
+        raise DatasetError(f"{folder} holds no {what} ({', '.join(endings)})")
+    return found
+
+
+def synth(
+    out: Annotated[Path, typer.Option(help="Folder of the data set; an unfinished one is continued.")],
+    count: Annotated[int, typer.Option(min=1, help="How many views there shall be in all.")] = 1000,
+    kind: Annotated[
+        Kind, typer.Option(help="crops: one hand fills a square; frames: an upper body; clip: a film.")
+    ] = Kind.crops,
+    seed: Annotated[
+        int, typer.Option(min=0, help="View k depends on the seed and on k, and on nothing else.")
+    ] = 0,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Side of a crop (192), or width of a 4:3 frame (640).")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Light paths per pixel; the denoiser does the rest.")
+    ] = 8,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the path tracer; 0: all cores.")] = 2,
+    start: Annotated[int, typer.Option(min=0, help="First view: several machines can share a set.")] = 0,
+    skins: Annotated[
+        Path | None, typer.Option(help="Folder of MakeHuman skin textures; procedural skin without.")
+    ] = None,
+    hdris: Annotated[
+        Path | None, typer.Option(help="Folder of environment maps beside bpy's own eight.")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames per second of a clip.")] = 12.0,
+) -> None:
+    """Render people's hands with exact depth, masks, joints and hand lengths (needs the extra `synth`)."""
+    import os
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from .clip import clip_view
+    from .dataset import Writer
+    from .develop import develop
+    from .render import Renderer, bundled_maps
+    from .views import VIEWS_PER_PERSON, View, crop_view, frame_view
+
+    size = size or (192 if kind is Kind.crops else 640)
+    skin_files = _images(skins, "skin textures", (".png", ".jpg", ".jpeg"))
+    maps = bundled_maps() + _images(hdris, "environment maps", (".hdr", ".exr"))
+    settings = {"seed": seed, "size": size, "samples": samples}
+    settings |= {"skins": [path.name for path in skin_files], "hdris": [path.name for path in maps]}
+    if kind is Kind.clip:
+        settings["count"] = count
+    clip = kind is Kind.clip
+    writer = Writer(out, kind.value, settings, transparent=not clip, fps=fps if clip else None)
+    frame = (size, size * 3 // 4)
+
+    def view(k: int) -> View:
+        if kind is Kind.crops:
+            return crop_view(seed, k, size)
+        return frame_view(seed, k, frame) if kind is Kind.frames else clip_view(seed, k, count, frame)
+
+    if start % VIEWS_PER_PERSON:
+        raise DatasetError(
+            f"--start is {start}: give a multiple of {VIEWS_PER_PERSON}, the views of one person"
+        )
+    shards = [
+        range(k, min(k + VIEWS_PER_PERSON, start + count))
+        for k in range(start, start + count, VIEWS_PER_PERSON)
+    ]
+    todo = [views for views in shards if not writer.done(views[0] // VIEWS_PER_PERSON, len(views))]
+    renderer = None
+    columns = (TextColumn(f"{kind.value}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("views", total=count, completed=count - sum(map(len, todo)))
+        for views in todo:
+            lines = []
+            for k in views:
+                renderer = renderer or Renderer(
+                    samples, threads or os.cpu_count() or 1, skin_files, maps, not clip
+                )
+                shown = view(k)
+                light = renderer.render(shown.surface, shown.camera, shown.look, shown.light, shown.seed)
+                lines.append(writer.write(shown, develop(light, shown.hits.label, shown.look, shown.light)))
+                progress.advance(task)
+            writer.finish_shard(views[0] // VIEWS_PER_PERSON, lines)

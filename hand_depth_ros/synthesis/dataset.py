@@ -1,0 +1,117 @@
+"""The data set's files: whole or absent, so that a killed run goes on where it stopped.
+
+A view's line is in shards/NNNNN.jsonl only after all of its files are in place; cameras.jsonl is put together from the
+shards, so it never lists what is not there. numpy and OpenCV.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import DatasetError
+from .mesh import FOREARM
+from .views import View, visible_hands
+
+DEPTH_UNIT_M = 0.0001
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes beside the file and renames: a reader never meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _encoded(extension: str, image: np.ndarray, *options: int) -> bytes:
+    ok, data = cv2.imencode(extension, image, list(options))
+    if not ok:
+        raise DatasetError(f"OpenCV cannot encode {extension} images of shape {image.shape}")
+    return data.tobytes()
+
+
+def _webp(rgba: np.ndarray, quality: int = 88) -> bytes:
+    """Lossy colour, lossless alpha."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(rgba).save(out, "WEBP", quality=quality, alpha_quality=100, method=4)
+    return out.getvalue()
+
+
+class Writer:
+    """Writes views under `folder`. settings are stored, and a folder made with others is refused."""
+
+    def __init__(
+        self, folder: Path, kind: str, settings: dict, transparent: bool = True, fps: float | None = None
+    ) -> None:
+        self.folder, self.transparent = Path(folder), transparent
+        description = {"format": 1, "kind": kind, "depth_unit_m": DEPTH_UNIT_M, "transparent": transparent}
+        if fps is not None:
+            description["fps"] = fps
+        description["made_with"] = settings
+        path = self.folder / "dataset.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            if found.get("made_with") != settings or found.get("kind") != kind:
+                raise DatasetError(
+                    f"{path} was made with {found.get('made_with')}, not {settings}: give the same settings to go on, "
+                    "or another --out"
+                )
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise DatasetError(f"{self.folder} is not empty and holds no dataset.json: give an empty --out")
+        write_whole(path, (json.dumps(description, indent=1) + "\n").encode())
+
+    def shard_path(self, shard: int) -> Path:
+        """The lines of one shard."""
+        return self.folder / "shards" / f"{shard:05d}.jsonl"
+
+    def done(self, shard: int, views: int) -> bool:
+        """Whether a shard holds that many views."""
+        path = self.shard_path(shard)
+        return path.exists() and len(path.read_text().splitlines()) >= views
+
+    def write(self, view: View, rgba: np.ndarray) -> dict:
+        """The files of one view; returns its line."""
+        name = f"{view.index:05d}"
+        label, depth = view.hits.label, view.hits.depth
+        mask = np.where(label < FOREARM, label, 0).astype(np.uint8)
+        kept = (
+            depth if self.transparent else np.where(mask > 0, depth, 0)
+        )  # a clip ships the hands' depth only
+        units = np.rint(kept / DEPTH_UNIT_M)
+        units = np.where(units <= 65535, units, 0).astype(np.uint16)
+        if self.transparent:
+            image = f"rgb/{name}.webp"
+            write_whole(self.folder / image, _webp(rgba))
+            write_whole(self.folder / f"label/{name}.png", _encoded(".png", label))
+        else:
+            image = f"rgb/{name}.jpg"
+            bgr = np.ascontiguousarray(rgba[..., 2::-1])
+            write_whole(self.folder / image, _encoded(".jpg", bgr, cv2.IMWRITE_JPEG_QUALITY, 88))
+        write_whole(
+            self.folder / f"depth/{name}.png", _encoded(".png", units, cv2.IMWRITE_PNG_COMPRESSION, 9)
+        )
+        write_whole(self.folder / f"mask/{name}.png", _encoded(".png", mask))
+        camera = view.camera
+        line = {"image": image, "width": camera.width, "height": camera.height}
+        line |= {
+            "fx": round(camera.f, 4),
+            "fy": round(camera.f, 4),
+            "cx": round(camera.cx, 4),
+            "cy": round(camera.cy, 4),
+        }
+        line |= {"hands": visible_hands(view), "person": view.person, "split": view.split}
+        return line
+
+    def finish_shard(self, shard: int, lines: list[dict]) -> None:
+        """Makes a shard's views part of the set."""
+        write_whole(self.shard_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
+        shards = sorted((self.folder / "shards").glob("*.jsonl"))
+        write_whole(self.folder / "cameras.jsonl", b"".join(path.read_bytes() for path in shards))

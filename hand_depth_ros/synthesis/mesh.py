@@ -1,0 +1,151 @@
+"""Surfaces from the posed body: one step of Catmull-Clark smoothing, clothes and hair as shells, and parts of meshes.
+
+numpy only. A Surface is what both the ray caster and Cycles get, so that picture and depth cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Labels of the data set (label/NAME.png): hand instances are 1, 2, ...
+FOREARM, CLOTH, BODY, OBJECT = 100, 101, 102, 103
+# Materials: the slots of the renderer.
+SKIN, FABRIC, HAIR, TROUSERS, THING = range(5)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles. vertices (V, 3); triangles (T, 3); uv (T, 3, 2); material (T,); label (T,); tint (V, 3) multiplies
+    the skin's colour; along (V,) metres beyond the wrist towards the fingers on hands and forearms, else -1."""
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    uv: np.ndarray
+    material: np.ndarray
+    label: np.ndarray
+    tint: np.ndarray
+    along: np.ndarray
+
+    def only(self, keep: np.ndarray) -> Surface:
+        """The triangles where keep (T,) is true, and the vertices that they use."""
+        used, inverse = np.unique(self.triangles[keep], return_inverse=True)
+        return Surface(
+            self.vertices[used], inverse.reshape(-1, 3), self.uv[keep], self.material[keep], self.label[keep],
+            self.tint[used], self.along[used],
+        )  # fmt: skip
+
+
+def joined(surfaces: list[Surface]) -> Surface:
+    """Several surfaces as one."""
+    start = np.cumsum([0] + [len(s.vertices) for s in surfaces[:-1]])
+    triangles = np.concatenate([s.triangles + offset for s, offset in zip(surfaces, start, strict=True)])
+    rest = [
+        np.concatenate([getattr(s, k) for s in surfaces])
+        for k in ("uv", "material", "label", "tint", "along")
+    ]
+    return Surface(np.concatenate([s.vertices for s in surfaces]), triangles, *rest)
+
+
+class Subdivision:
+    """One Catmull-Clark step over the `fine` of fixed quads: vertices (V, 3) in, smoother vertices out.
+
+    Catmull and Clark 1978: face points, edge points, moved corners; borders stay where they are, so that no crack
+    opens beside the other quads, which are only cut into triangles. uv (N, 2) with uv_quads (Q, 4): texture
+    coordinates, interpolated linearly.
+    """
+
+    def __init__(self, quads: np.ndarray, uv: np.ndarray, uv_quads: np.ndarray, fine: np.ndarray) -> None:
+        order = np.argsort(~fine, kind="stable")
+        self.quads = quads[order]  # (Q, 4) the faces given, the fine ones first
+        self.per_quad = np.where(fine[order], 8, 2)  # triangles that became of each
+        coarse_quads, coarse_uv = quads[~fine], uv[uv_quads[~fine]]
+        quads, uv_quads = quads[fine], uv_quads[fine]
+        self.used, inverse = np.unique(quads, return_inverse=True)
+        quads = inverse.reshape(-1, 4)
+        count, faces = len(self.used), len(quads)
+        edges = np.sort(np.stack([quads, np.roll(quads, -1, 1)], -1).reshape(-1, 2), axis=1)
+        self._edges, edge_of = np.unique(edges, axis=0, return_inverse=True)
+        edge_of = edge_of.reshape(faces, 4)  # edge i of a face runs from corner i to corner i + 1
+        self._quads, self._edge_of = quads, edge_of
+        uses = np.bincount(edge_of.ravel(), minlength=len(self._edges))
+        self._inner = uses == 2
+        border = self._edges[~self._inner]
+        self._border_vertex = np.zeros(count, bool)
+        self._border_vertex[border.ravel()] = True
+        self._valence = np.maximum(np.bincount(self._edges.ravel(), minlength=count), 1)
+        self._faces_at = np.maximum(np.bincount(quads.ravel(), minlength=count), 1)
+        face_point = count + np.arange(faces)
+        edge_point = count + faces + edge_of
+        corners = [
+            np.stack([quads[:, i], edge_point[:, i], face_point, edge_point[:, i - 1]], 1) for i in range(4)
+        ]
+        new = np.stack(corners, 1).reshape(-1, 4)
+        self.triangles = np.stack([new[:, [0, 1, 2]], new[:, [0, 2, 3]]], 1).reshape(-1, 3)
+        corner_uv = uv[uv_quads]
+        middle = (corner_uv + np.roll(corner_uv, -1, 1)) / 2
+        centre = corner_uv.mean(1, keepdims=True)
+        quad_uv = np.stack(
+            [np.stack([corner_uv[:, i], middle[:, i], centre[:, 0], middle[:, i - 1]], 1) for i in range(4)],
+            1,
+        )
+        quad_uv = quad_uv.reshape(-1, 4, 2)
+        fine_uv = np.stack([quad_uv[:, [0, 1, 2]], quad_uv[:, [0, 2, 3]]], 1).reshape(-1, 3, 2)
+        self._coarse_used, inverse = np.unique(coarse_quads, return_inverse=True)
+        coarse = inverse.reshape(-1, 4) + count + faces + len(self._edges)
+        coarse = np.stack([coarse[:, [0, 1, 2]], coarse[:, [0, 2, 3]]], 1).reshape(-1, 3)
+        coarse_uv = np.stack([coarse_uv[:, [0, 1, 2]], coarse_uv[:, [0, 2, 3]]], 1).reshape(-1, 3, 2)
+        self.triangles = np.concatenate([self.triangles, coarse])
+        self.uv = np.concatenate([fine_uv, coarse_uv]).astype(np.float32)
+
+    def per_triangle(self, values: np.ndarray) -> np.ndarray:
+        """(Q, ...) values of `quads`, repeated for the triangles of each."""
+        return np.repeat(values, self.per_quad, axis=0)
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        """Linear interpolation of per-vertex values (V, ...) onto the finer vertices."""
+        near = values[self.used]
+        return np.concatenate(
+            [near, near[self._quads].mean(1), near[self._edges].mean(1), values[self._coarse_used]]
+        )
+
+    def __call__(self, vertices: np.ndarray) -> np.ndarray:
+        """(V, 3) to (V', 3)."""
+        v = vertices[self.used]
+        face = v[self._quads].mean(1)
+        middle = v[self._edges].mean(1)
+        around = np.zeros_like(middle)
+        for i in range(4):
+            np.add.at(around, self._edge_of[:, i], face)
+        edge = np.where(self._inner[:, None], (middle * 2 + around) / 4, middle)
+        q, r = np.zeros_like(v), np.zeros_like(v)
+        for i in range(4):
+            np.add.at(q, self._quads[:, i], face)
+        for i in range(2):
+            np.add.at(r, self._edges[:, i], middle)
+        n = self._valence[:, None]
+        moved = (q / self._faces_at[:, None] + 2 * r / n + (n - 3) * v) / n
+        moved = np.where(self._border_vertex[:, None], v, moved)
+        return np.concatenate([moved, face, edge, vertices[self._coarse_used]])
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(V, 3) unit normals, area-weighted."""
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    face = np.cross(b - a, c - a)
+    index = triangles.ravel()
+    spread = np.repeat(face, 3, axis=0)
+    out = np.stack([np.bincount(index, spread[:, c], minlength=len(vertices)) for c in range(3)], 1)
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+
+
+def waves(points: np.ndarray, rng: np.random.Generator, size: float, count: int = 6) -> np.ndarray:
+    """(N,) smooth noise around 0, about ±1, whose bumps are `size` metres wide: sums of plane waves."""
+    direction = rng.normal(size=(count, 3))
+    direction *= (
+        (2 * np.pi / size)
+        * rng.uniform(0.5, 1.4, (count, 1))
+        / np.linalg.norm(direction, axis=1, keepdims=True)
+    )
+    return np.sin(points @ direction.T + rng.uniform(0, 2 * np.pi, count)).sum(1) / np.sqrt(count)

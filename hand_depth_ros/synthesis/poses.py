@@ -1,0 +1,209 @@
+"""Hand and arm poses that a person can do: gestures, blends of them, joint limits, no finger through another.
+
+Angles are degrees relative to anny's rest hand (slightly flexed). A hand's pose is written for the right hand and
+mirrored for the left. numpy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .body import BodyModel, Person, bone, hand_joints
+
+# Flexion of (knuckle, middle, end joint) for index, middle, ring, little.
+FLAT, SOFT, BENT, HOOK, FIST = (-18, -7, -5), (4, 12, 8), (30, 38, 22), (0, 75, 48), (62, 88, 52)
+# Thumb: (base across the palm +, base towards the back of the hand +, middle joint, end joint).
+T_OUT, T_SOFT, T_IN, T_FIST, T_UP = (
+    (-12, 12, -8, -12),
+    (0, 0, 0, 0),
+    (18, -8, 20, 14),
+    (24, -4, 38, 42),
+    (-22, 20, -12, -18),
+)
+
+# name: (weight, thumb, four fingers, spread of the fingers in degrees)
+GESTURES: dict[str, tuple] = {
+    "open": (3.0, T_OUT, (FLAT, FLAT, FLAT, FLAT), 9),
+    "flat": (1.5, T_SOFT, (FLAT, FLAT, FLAT, FLAT), 0),
+    "relaxed": (3.0, T_SOFT, (SOFT, (10, 18, 10), (15, 22, 12), (16, 24, 14)), 2),
+    "loose": (1.5, T_IN, (BENT, (36, 44, 26), (40, 48, 28), (40, 46, 26)), 0),
+    "fist": (2.0, T_FIST, (FIST, FIST, FIST, FIST), -2),
+    "thumb up": (1.0, T_UP, (FIST, FIST, FIST, FIST), -2),
+    "point": (2.0, T_FIST, (FLAT, FIST, FIST, FIST), 0),
+    "gun": (1.0, T_UP, (FLAT, FIST, FIST, FIST), 0),
+    "two": (1.5, T_FIST, (FLAT, FLAT, FIST, FIST), 8),
+    "three": (1.0, T_IN, (FLAT, FLAT, FLAT, FIST), 7),
+    "three with thumb": (0.7, T_UP, (FLAT, FLAT, FIST, FIST), 7),
+    "four": (1.0, (30, -10, 35, 35), (FLAT, FLAT, FLAT, FLAT), 7),
+    "little": (0.5, T_FIST, (FIST, FIST, FIST, FLAT), 0),
+    "call": (0.5, T_UP, (FIST, FIST, FIST, FLAT), 3),
+    "horns": (0.5, T_FIST, (FLAT, FIST, FIST, FLAT), 3),
+    "ok": (1.2, (16, -18, 12, 22), ((36, 48, 24), SOFT, FLAT, FLAT), 6),
+    "pinch": (1.5, (16, -18, 12, 22), ((36, 48, 24), (44, 52, 26), (50, 55, 28), (50, 52, 26)), 0),
+    "pen": (1.0, (18, -16, 14, 20), ((30, 42, 18), (34, 46, 24), (46, 60, 34), (52, 66, 38)), 0),
+    "claw": (0.8, (0, -10, 10, 22), (HOOK, HOOK, HOOK, HOOK), 6),
+    "bowl": (1.0, (5, -14, 8, 10), (BENT, BENT, BENT, BENT), 4),
+    "grip": (1.2, (12, -18, 14, 20), ((34, 52, 30), (38, 54, 32), (42, 54, 32), (44, 50, 30)), 0),
+    "bent": (0.5, T_SOFT, ((55, -5, -5), (58, -5, -5), (58, -5, -5), (55, -5, -5)), 0),
+}
+_LOW = np.array([-32.0, -9.0, -9.0])
+_HIGH = np.array([70.0, 95.0, 60.0])
+_THUMB_LOW = np.array([-30.0, -25.0, -18.0, -22.0])
+_THUMB_HIGH = np.array([36.0, 24.0, 48.0, 55.0])
+
+
+@dataclass(frozen=True)
+class HandAngles:
+    """Degrees: thumb (4,), fingers (4, 3) flexion, spread (4,) sideways of index..little (+ towards the little finger)."""
+
+    thumb: np.ndarray
+    fingers: np.ndarray
+    spread: np.ndarray
+
+    def towards(self, other: HandAngles, t: float) -> HandAngles:
+        """This pose moved the fraction t to another."""
+        pairs = zip(
+            (self.thumb, self.fingers, self.spread), (other.thumb, other.fingers, other.spread), strict=True
+        )
+        return HandAngles(*[a + t * (b - a) for a, b in pairs])
+
+    def clipped(self) -> HandAngles:
+        """Within the limits of the joints."""
+        return HandAngles(
+            np.clip(self.thumb, _THUMB_LOW, _THUMB_HIGH),
+            np.clip(self.fingers, _LOW, _HIGH),
+            np.clip(self.spread, -16, 16),
+        )
+
+
+def gesture(name: str) -> HandAngles:
+    """A gesture of the table, as it stands."""
+    _, thumb, fingers, spread = GESTURES[name]
+    sideways = np.array([-1.0, -0.1, 0.5, 1.2]) * spread
+    return HandAngles(np.array(thumb, float), np.array(fingers, float), sideways)
+
+
+def random_angles(rng: np.random.Generator) -> HandAngles:
+    """A gesture, often on its way to another, with the slack of real hands."""
+    names = list(GESTURES)
+    weights = np.array([GESTURES[n][0] for n in names])
+    first, second = (gesture(names[rng.choice(len(names), p=weights / weights.sum())]) for _ in range(2))
+    angles = first.towards(second, rng.uniform(0.0, 1.0) if rng.random() < 0.35 else rng.beta(1.0, 6.0))
+    slack = rng.uniform(0.3, 1.3)
+    fingers = angles.fingers.copy()
+    fingers[:, 0] += rng.normal(0, 7, 4) * slack + rng.normal(0, 5)
+    bend = rng.normal(0, 8, 4) * slack
+    fingers[:, 1] += bend
+    fingers[:, 2] += 0.6 * bend + rng.normal(0, 3, 4) * slack
+    thumb = angles.thumb + rng.normal(0, 6, 4) * slack
+    return HandAngles(thumb, fingers, angles.spread + rng.normal(0, 2.5, 4) * slack).clipped()
+
+
+def rotation(vector: np.ndarray) -> np.ndarray:
+    """(..., 3) rotation vectors in radians to (..., 3, 3) matrices (Rodrigues)."""
+    vector = np.asarray(vector, float)
+    angle = np.linalg.norm(vector, axis=-1, keepdims=True)[..., None]
+    axis = vector / np.maximum(angle[..., 0], 1e-12)
+    cross = np.zeros((*vector.shape, 3))
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -axis[..., 2], axis[..., 1], -axis[..., 0]
+    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = axis[..., 2], -axis[..., 1], axis[..., 0]
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def _turn(x: float, y: float, z: float, side: str) -> np.ndarray:
+    """Flexion about x after a sideways turn about z and a twist about y, in degrees; mirrored for the left."""
+    mirror = 1.0 if side == "right" else -1.0
+    x, y, z = np.radians([x, y * mirror, z * mirror])
+    return rotation(np.array([0, 0, z])) @ rotation(np.array([0, y, 0])) @ rotation(np.array([x, 0, 0]))
+
+
+def set_hand(model: BodyModel, pose: np.ndarray, side: str, angles: HandAngles) -> None:
+    """Writes the fingers of one hand into pose parameters (B, 4, 4)."""
+    across, back, middle, end = angles.thumb
+    for j, (x, z) in enumerate(((across, back), (middle, 0.0), (end, 0.0))):
+        pose[model.index[bone(f"finger1-{j + 1}", side)], :3, :3] = _turn(x, 0, z, side)
+    for f in range(4):
+        for j in range(3):
+            sideways = angles.spread[f] * np.clip(1 - angles.fingers[f, 0] / 70, 0, 1) if j == 0 else 0.0
+            pose[model.index[bone(f"finger{f + 2}-{j + 1}", side)], :3, :3] = _turn(
+                angles.fingers[f, j], 0, sideways, side
+            )
+
+
+def set_wrist(
+    model: BodyModel, pose: np.ndarray, side: str, flex: float, deviate: float, twist: float
+) -> None:
+    """Wrist flexion towards the palm, deviation towards the thumb, and the forearm's turn, in degrees."""
+    pose[model.index[bone("wrist", side)], :3, :3] = _turn(deviate, 0.25 * twist, flex, side)
+    pose[model.index[bone("lowerarm02", side)], :3, :3] = _turn(0, 0.55 * twist, 0, side)
+    lower = model.index[bone("lowerarm01", side)]
+    pose[lower, :3, :3] = pose[lower, :3, :3] @ _turn(0, 0.2 * twist, 0, side)
+
+
+def set_arm(model: BodyModel, pose: np.ndarray, side: str, upper: np.ndarray, elbow: float) -> None:
+    """Upper arm (raise forward, twist, adduct) and elbow flexion beyond anny's bent rest arm, in degrees."""
+    mirror = 1.0 if side == "right" else -1.0
+    vector = np.radians(np.asarray(upper) * np.array([1.0, mirror, mirror]))
+    pose[model.index[bone("upperarm01", side)], :3, :3] = rotation(vector)
+    pose[model.index[bone("lowerarm01", side)], :3, :3] = _turn(elbow, 0, 0, side)
+
+
+def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points along the bones of a hand (21, 3): points (N, 3), finger of each (0..4; 5 is the palm), rank along it."""
+    points, owner, rank = [], [], []
+    for f in range(5):
+        chain = joints[1 + 4 * f : 5 + 4 * f]
+        for j in range(3):
+            for t in (0.0, 0.33, 0.67, 1.0)[(0 if j else 1) :]:
+                points.append(chain[j] + t * (chain[j + 1] - chain[j]))
+                owner.append(f)
+                rank.append(j)
+    for f in (1, 2, 3, 4):
+        for t in (0.35, 0.55, 0.75, 0.92):
+            points.append(joints[0] + t * (joints[1 + 4 * f] - joints[0]))
+            owner.append(5)
+            rank.append(0)
+    return np.array(points), np.array(owner), np.array(rank)
+
+
+def penetration(joints: np.ndarray, hand_length_m: float) -> float:
+    """How far the bones' flesh overlaps, as a fraction of the touching distance: 0 none, 1 bones that cross.
+
+    Spheres along the bones; knuckle rows that touch by nature (neighbouring first bones, finger roots on the palm)
+    are left out.
+    """
+    points, owner, rank = _samples(joints)
+    radius = (
+        np.where(owner == 5, 0.058, np.where(owner == 0, 0.048, np.where(rank == 2, 0.038, 0.043)))
+        * hand_length_m
+    )
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    touching = radius[:, None] + radius[None]
+    first, second = owner[:, None], owner[None]
+    test = first < second
+    test &= ~((second == 5) & ((first == 0) & (rank[:, None] < 2) | (first > 0) & (rank[:, None] < 1)))
+    test &= ~((second - first == 1) & (first > 0) & (rank[:, None] == 0) & (rank[None] == 0))
+    test &= ~((first == 0) & (rank[:, None] == 0))
+    return float(np.max(np.where(test, 1 - distance / touching, 0.0)))
+
+
+def hand_joints_of(model: BodyModel, person: Person, angles: HandAngles, side: str = "right") -> np.ndarray:
+    """(21, 3) joints of an otherwise resting body: what pose checks and pictures of poses need."""
+    pose = model.identity()
+    set_hand(model, pose, side, angles)
+    return hand_joints(model, person, model.bones(person, pose), side)
+
+
+def free_angles(
+    model: BodyModel, person: Person, rng: np.random.Generator, allowed: float = 0.6
+) -> HandAngles:
+    """A random pose whose fingers do not pass through each other or the palm; opened step by step where they would."""
+    angles = random_angles(rng)
+    relaxed = gesture("relaxed")
+    for _ in range(6):
+        if penetration(hand_joints_of(model, person, angles), person.hand_length_m) <= allowed:
+            break
+        angles = angles.towards(relaxed, 0.25)
+    return angles
