@@ -13,13 +13,15 @@ import pytest
 import ros_graph
 from fakes import FakeEstimator, fake_factory
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import MissingDependencyError, WeightsError
 from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+from hand_depth_ros.ros.hand_depth_node import HandDepthNode, shipped_estimator
+from hand_depth_ros.ros.parameters import DEFAULTS
 
 RGB = messages.picture(48, 64)
 
@@ -183,6 +185,38 @@ def test_simulated_time_that_jumps_back_resets_the_tracks(client, make_node) -> 
     client.drop_publisher("/clock")
 
 
+def test_a_latched_camera_info_published_once_is_heard(client, make_node) -> None:
+    for topic, kind in (("camera_info", CameraInfo), ("image", Image)):
+        client.publisher(topic, kind)
+        client.drop_publisher(topic)
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    latched = client.node.create_publisher(CameraInfo, "camera_info", qos)
+    latched.publish(ros_graph.to_camera_info(messages.camera_info(64, 48, 60.0), 5))
+    make_node()
+
+    def show_image() -> None:
+        image = ros_graph.to_image(messages.image(RGB, "rgb8"), client.next_stamp())
+        client.publisher("image", Image).publish(image)
+
+    with client.listening(topics.CAMERA_INFO, CameraInfo) as heard:
+        client.spin_until(lambda: heard, show_image)
+    assert heard[0].k[0] == 60.0
+    client.node.destroy_publisher(latched)
+
+
+def test_the_real_estimator_is_asked_for_what_the_parameters_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hand_depth_ros.estimator import HandDepthEstimator
+
+    asked: dict[str, Any] = {}
+    threads: list[int] = []
+    monkeypatch.setattr(HandDepthEstimator, "from_pretrained", lambda **given: asked.update(given))
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
+    shipped_estimator(DEFAULTS)
+    assert asked["weights"] is None and asked["device"] == "auto" and threads == []
+    shipped_estimator({**DEFAULTS, "weights": "/there", "device": "cpu", "num_threads": 3, "max_hands": 1})
+    assert (asked["weights"], asked["device"], asked["max_hands"], threads) == ("/there", "cpu", 1, [3])
+
+
 def test_an_estimator_that_cannot_be_made_says_why(client) -> None:
     def broken(_: Any) -> FakeEstimator:
         raise WeightsError("the file is truncated")
@@ -201,7 +235,6 @@ def test_an_output_frame_asks_for_tf2_where_it_is_missing(client) -> None:
 
 def test_the_output_frame_is_tied_to_the_cameras(client, make_node) -> None:
     pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (apt install ros-jazzy-tf2-ros-py)")
-    from rclpy.qos import DurabilityPolicy, QoSProfile
     from tf2_msgs.msg import TFMessage
 
     make_node(depth_frame_id="hand_depth_frame")

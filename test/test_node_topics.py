@@ -293,7 +293,7 @@ def test_a_best_effort_camera_that_comes_later_is_heard(camera: Camera) -> None:
     for topic in ("image", "camera_info"):
         camera.client.drop_publisher(topic)
     camera.frame(reliable=False)
-    assert "/image: subscribing best_effort" in camera.node.output
+    assert "/image: subscribing best_effort, volatile" in camera.node.output
     for topic in ("image", "camera_info"):
         camera.client.drop_publisher(topic, reliable=False)
     camera.frame()

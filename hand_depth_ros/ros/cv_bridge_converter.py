@@ -75,5 +75,5 @@ def _message(pixels: np.ndarray, encoding: str) -> SimpleNamespace:
         encoding=encoding,
         is_bigendian=0,
         step=pixels.strides[0],
-        data=memoryview(np.ascontiguousarray(pixels)).cast("B"),
+        data=np.ascontiguousarray(pixels).reshape(-1).view(np.uint8),
     )

@@ -99,7 +99,7 @@ def _decode_raw(msg: Any) -> np.ndarray:
     order = ">" if msg.is_bigendian and encoding.dtype == "u2" else "<"
     pixels = np.ndarray(
         shape=(rows, width) if encoding.channels == 1 else (rows, width, encoding.channels),
-        dtype=np.dtype(encoding.dtype).newbyteorder(order),
+        dtype=np.dtype(f"{order}{encoding.dtype}"),
         buffer=data,
         strides=(step, pixel) if encoding.channels == 1 else (step, pixel, pixel // encoding.channels),
     )

@@ -227,7 +227,8 @@ class HandDepthNode(Node):
         """Count a frame that gives no output, and say why: once in a while, not every time."""
         self._statistics.add_refused(reason)
         if self._may_say(kind + _NUMBERS_AND_NAMES.sub("#", reason)):
-            self.get_logger().error(reason)
+            logger = self.get_logger()
+            logger.warning(reason) if kind == "stamp" else logger.error(reason)
 
     def _diagnose(self) -> None:
         camera, now, statistics = self._camera, time.monotonic(), self._statistics
@@ -266,7 +267,11 @@ class HandDepthNode(Node):
         settled = (
             now - self._started > GRACE_S and not health.refusal
         )  # refusals were logged when they happened
-        if status.level != DiagnosticStatus.OK and settled and self._may_say(_NUMBERS_AND_NAMES.sub("#", status.message)):
+        if (
+            status.level != DiagnosticStatus.OK
+            and settled
+            and self._may_say(_NUMBERS_AND_NAMES.sub("#", status.message))
+        ):
             self.get_logger().warning(status.message)
 
 
@@ -278,13 +283,12 @@ def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
         dynamic_typing=parameter.type
         == "double",  # so that a whole number is taken; the table checks the type
     )
-    if parameter.low is not None and parameter.off is None:
+    low, high = parameter.low, parameter.high
+    if low is not None and high is not None and parameter.off is None:
         if parameter.type == "int":
-            descriptor.integer_range = [
-                IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high))
-            ]
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
         else:
             descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(parameter.low), to_value=float(parameter.high))
+                FloatingPointRange(from_value=float(low), to_value=float(high))
             ]
     return descriptor

@@ -18,7 +18,14 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from hand_depth_ros.ros.qos import BEST_EFFORT, RELIABLE, input_qos, reliability_to_ask
+from hand_depth_ros.ros.qos import (
+    BEST_EFFORT,
+    RELIABLE,
+    VOLATILE,
+    durability_to_ask,
+    input_qos,
+    reliability_to_ask,
+)
 from hand_depth_ros.ros.topics import sibling_camera_info
 
 COMPRESSED = "/compressed"
@@ -46,15 +53,17 @@ def resolve_inputs(node: Node, image_transport: str) -> InputTopics:
 
 
 class FollowingSubscription:
-    """A subscription that is made anew whenever the publishers' reliability asks for it.
+    """A subscription that is made anew whenever what the publishers offer asks for it.
 
-    Starts reliable. `follow()` compares with the graph; it is called when a publisher turns out incompatible,
-    and now and then.
+    Starts reliable and volatile. `follow()` compares with the graph; the node calls it now and then. `latched`:
+    a message that was published before we came is wanted too, where it is kept for us.
     """
 
-    def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+    def __init__(
+        self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], latched: bool = False
+    ) -> None:
         self._node, self._kind, self.topic, self._callback = node, kind, topic, callback
-        self._reliability = RELIABLE
+        self._reliability, self._durability, self._latched = RELIABLE, VOLATILE, latched
         self.received = 0
         self.trouble = ""
         self._subscription = self._subscribe()
@@ -78,13 +87,16 @@ class FollowingSubscription:
                 f"{self.topic} carries {', '.join(sorted(foreign))}, not {wanted_type}: "
                 "remap image to the colour topic and set image_transport to raw or compressed as it is"
             )
-        offers = [info.qos_profile.reliability for info in found if info.topic_type == wanted_type]
-        asked = reliability_to_ask(offers, self._reliability)
-        if asked == self._reliability:
+        offers = [info.qos_profile for info in found if info.topic_type == wanted_type]
+        reliability = reliability_to_ask((qos.reliability for qos in offers), self._reliability)
+        durability = self._durability
+        if self._latched:
+            durability = durability_to_ask((qos.durability for qos in offers), durability)
+        if (reliability, durability) == (self._reliability, self._durability):
             return
-        self._reliability = asked
+        self._reliability, self._durability = reliability, durability
         self._node.get_logger().info(
-            f"{self.topic}: subscribing {self._reliability.name.lower()}, as it is published"
+            f"{self.topic}: subscribing {reliability.name.lower()}, {durability.name.lower()}, as it is published"
         )
         self._node.destroy_subscription(self._subscription)
         self._subscription = self._subscribe()
@@ -94,7 +106,7 @@ class FollowingSubscription:
             self._kind,
             self.topic,
             self._heard,
-            input_qos(self._reliability),
+            input_qos(self._reliability, self._durability),
             # rclpy's own callbacks would warn of an incompatible publisher, which follow() sees to.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
@@ -117,7 +129,9 @@ class ColourCamera:
         self.topics = resolve_inputs(node, image_transport)
         kind = CompressedImage if image_transport == "compressed" else Image
         self.image = FollowingSubscription(node, kind, self.topics.image, on_image)
-        self.camera_info = FollowingSubscription(node, CameraInfo, self.topics.camera_info, on_camera_info)
+        self.camera_info = FollowingSubscription(
+            node, CameraInfo, self.topics.camera_info, on_camera_info, latched=True
+        )
 
     def follow(self) -> None:
         """Follow both publishers."""

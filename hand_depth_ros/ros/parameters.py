@@ -17,7 +17,7 @@ from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros.pipeline import OutputSettings
 from hand_depth_ros.settings import EstimatorSettings
 
-Value = bool | int | float | str
+Value = Any  # bool, int, float or str, as the parameter's default is
 
 
 class ParameterError(HandDepthError, ValueError):

@@ -9,17 +9,19 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 RELIABLE = QoSReliabilityPolicy.RELIABLE
 BEST_EFFORT = QoSReliabilityPolicy.BEST_EFFORT
+VOLATILE = QoSDurabilityPolicy.VOLATILE
+TRANSIENT_LOCAL = QoSDurabilityPolicy.TRANSIENT_LOCAL
 DEPTH = 5
 
 
 def output_qos() -> QoSProfile:
     """Reliable, volatile, depth 5, as cameras offer (REP 2003): whatever the subscriber, it matches."""
-    return _profile(RELIABLE, DEPTH)
+    return _profile(RELIABLE, VOLATILE)
 
 
-def input_qos(reliability: QoSReliabilityPolicy, depth: int = DEPTH) -> QoSProfile:
-    """What we ask a camera for: volatile, which every publisher matches, and the given reliability."""
-    return _profile(reliability, depth)
+def input_qos(reliability: QoSReliabilityPolicy, durability: QoSDurabilityPolicy) -> QoSProfile:
+    """What we ask a camera for."""
+    return _profile(reliability, durability)
 
 
 def overridable() -> QoSOverridingOptions:
@@ -27,6 +29,19 @@ def overridable() -> QoSOverridingOptions:
     return QoSOverridingOptions(
         (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
     )
+
+
+def durability_to_ask(
+    offers: Iterable[QoSDurabilityPolicy], current: QoSDurabilityPolicy
+) -> QoSDurabilityPolicy:
+    """Transient local where every publisher offers it: only so is a camera_info heard that was published once.
+
+    Without any publisher it stays as it is.
+    """
+    offered = set(offers)
+    if not offered:
+        return current
+    return TRANSIENT_LOCAL if offered == {TRANSIENT_LOCAL} else VOLATILE
 
 
 def reliability_to_ask(
@@ -43,10 +58,10 @@ def reliability_to_ask(
     return BEST_EFFORT if BEST_EFFORT in offered else RELIABLE
 
 
-def _profile(reliability: QoSReliabilityPolicy, depth: int) -> QoSProfile:
+def _profile(reliability: QoSReliabilityPolicy, durability: QoSDurabilityPolicy) -> QoSProfile:
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
-        depth=depth,
+        depth=DEPTH,
         reliability=reliability,
-        durability=QoSDurabilityPolicy.VOLATILE,
+        durability=durability,
     )

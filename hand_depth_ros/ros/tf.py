@@ -38,7 +38,7 @@ class OutputFrame:
         return Header(stamp=colour.stamp, frame_id=self._frame)
 
     def _broadcast(self, colour: Header) -> None:
-        if colour.frame_id == self._frame:
+        if self._broadcaster is None or colour.frame_id == self._frame:
             return
         transform = TransformStamped()
         transform.header = colour

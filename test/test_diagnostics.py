@@ -1,0 +1,82 @@
+"""Why nothing comes out, told in one sentence that names the topic and the cure."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
+from rclpy.qos import QoSDurabilityPolicy as Durability
+from rclpy.qos import QoSReliabilityPolicy as Reliability
+
+from hand_depth_ros.ros.diagnostics import Health, Statistics
+from hand_depth_ros.ros.qos import durability_to_ask, reliability_to_ask
+
+NEVER = float("inf")
+WELL = {
+    "image_topic": "/cam/image",
+    "camera_info_topic": "/cam/camera_info",
+    "image_publishers": 1,
+    "camera_info_publishers": 1,
+    "image_rate": 30.0,
+    "camera_info_rate": 30.0,
+    "output_rate": 30.0,
+    "image_age_s": 0.01,
+    "camera_info_age_s": 0.01,
+    "best_effort": False,
+    "subscribers": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "words"),
+    [
+        ({}, b"\0", ["running"]),
+        ({"subscribers": 0}, b"\0", ["idle", "nobody subscribes"]),
+        ({"image_age_s": NEVER, "image_publishers": 0}, b"\1", ["/cam/image", "nobody publishes", "remap"]),
+        ({"image_age_s": NEVER}, b"\1", ["/cam/image", "none came yet"]),
+        ({"image_age_s": 7.0}, b"\1", ["no image on /cam/image for 7 s", "check the camera"]),
+        (
+            {"camera_info_age_s": NEVER, "camera_info_publishers": 0},
+            b"\1",
+            ["waiting for camera_info on /cam/camera_info", "remap camera_info"],
+        ),
+        ({"camera_info_age_s": NEVER}, b"\1", ["waiting for camera_info on /cam/camera_info"]),
+        (
+            {"best_effort": True, "image_rate": 9.0},
+            b"\1",
+            ["21 images a second are lost", "fastdds_large_images"],
+        ),
+        ({"best_effort": True}, b"\0", ["running"]),
+        ({"refusal": "/cam/image: step is 17"}, b"\2", ["step is 17"]),
+        ({"trouble": "/cam/image carries std_msgs/msg/String"}, b"\2", ["carries"]),
+    ],
+)
+def test_verdict(state: dict, level: bytes, words: list[str]) -> None:
+    status = Health(**{**WELL, **state}).to_status("hand_depth: depth", "/cam/image")
+    assert status.level == level and all(word in status.message for word in words), status.message
+
+
+def test_percentiles_and_the_last_refusal() -> None:
+    statistics = Statistics()
+    assert all(value != value for value in statistics.percentiles())  # NaN: nothing was measured
+    statistics.add_refused("bad step")
+    assert statistics.refusal == "bad step" and statistics.refused == 1
+    for latency in range(1, 101):
+        statistics.add_published(float(latency), 1, {})
+    assert statistics.refusal == ""
+    p50, p95 = statistics.percentiles()
+    assert p50 == pytest.approx(50.5) and p95 == pytest.approx(95.05)
+
+
+def test_reliability_follows_what_is_offered() -> None:
+    reliable, best = Reliability.RELIABLE, Reliability.BEST_EFFORT
+    assert reliability_to_ask([reliable, reliable], best) == reliable
+    assert reliability_to_ask([reliable, best], reliable) == best
+    assert reliability_to_ask([], best) == best
+
+
+def test_durability_follows_what_is_offered() -> None:
+    kept, volatile = Durability.TRANSIENT_LOCAL, Durability.VOLATILE
+    assert durability_to_ask([kept], volatile) == kept
+    assert durability_to_ask([kept, volatile], kept) == volatile
+    assert durability_to_ask([], kept) == kept
