@@ -58,13 +58,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         camera = {"width": WIDE, "height": HIGH, "fx": 150.0, "fy": 150.0, "cx": 79.5, "cy": 59.5}
         lines.append(json.dumps({"image": f"rgb/{index:03d}.jpg", **camera, "hands": hands}))
     (folder / "cameras.jsonl").write_text("\n".join(lines) + "\n")
-    about = {"format": 1, "depth_unit_m": 1e-4, "transparent": False, "kind": "frames", "fps": 10}
+    about = {"format": 1, "depth_unit_m": 1e-4, "transparent": False, "kind": "frames"}
     (folder / "dataset.json").write_text(json.dumps(about))
     return folder
 
 
 def test_reports_what_came_out_of_the_node(clip: Path, tmp_path: Path) -> None:
-    numbers = run(clip, tmp_path / "out", FAKE_NODE)
+    numbers = run(clip, tmp_path / "out", 10.0, FAKE_NODE)
 
     assert numbers["frames_in"] == 60  # six seconds at 10 fps
     assert 0 < numbers["frames_out"] <= numbers["frames_in"]
@@ -86,7 +86,7 @@ def test_reports_what_came_out_of_the_node(clip: Path, tmp_path: Path) -> None:
 def test_a_node_that_cannot_start_is_an_error_with_its_own_words(clip: Path, tmp_path: Path) -> None:
     broken = (sys.executable, "-c", "import sys; sys.exit('no weights for you')")
     with pytest.raises(HandDepthError, match="no weights for you"):
-        run(clip, tmp_path / "out", broken)
+        run(clip, tmp_path / "out", 10.0, broken)
 
 
 def test_a_missing_clip_is_an_error() -> None:
@@ -118,8 +118,8 @@ def test_the_side_view_puts_far_right_and_down_below() -> None:
 def test_the_bundled_clip_is_whole() -> None:
     if not CLIP.is_dir():
         pytest.skip("the clip is not rendered yet")
-    frames, fps = load_clip(CLIP)
-    assert len(frames) >= 30 and fps > 0
+    frames = load_clip(CLIP)
+    assert len(frames) >= 30
     for frame in frames:
         assert frame.rgb.shape[:2] == (frame.camera.height, frame.camera.width)
         for hand in frame.hands:

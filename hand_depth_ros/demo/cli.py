@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -30,6 +29,7 @@ def demo(
     clip: Annotated[
         Path, typer.Option(help="A folder as `hand-depth synth` writes, of frames.", show_default=False)
     ] = CLIP,
+    fps: Annotated[float, typer.Option(min=1.0, help="Frames per second that are played.")] = 30.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Folder of weights.", show_default=False)] = None,
 ) -> None:
@@ -48,7 +48,7 @@ def demo(
     ros_args = ["-p", f"device:={device}"]
     if weights is not None:
         ros_args += ["-p", f"weights:={weights.resolve()}"]
-    numbers = run(clip, out, REAL_NODE, ros_args)
+    numbers = run(clip, out, fps, REAL_NODE, ros_args)
     rows = Table("measured", "", title="hand-depth demo")
     for row in report.table(numbers):
         rows.add_row(*row)
@@ -57,12 +57,15 @@ def demo(
     console.print(f"pictures and report: {out / 'report.md'}", soft_wrap=True)
 
 
-def run(clip: Path, out: Path, command: Sequence[str], ros_args: Sequence[str] = ()) -> dict[str, Any]:
+def run(
+    clip: Path, out: Path, fps: float, command: Sequence[str], ros_args: Sequence[str] = ()
+) -> dict[str, Any]:
     """The whole demo; returns what was measured.
 
     Args:
         clip: A folder set of frames with depth, see `evaluation.readers`.
         out: Where the files go; files of the same names are replaced.
+        fps: Frames per second that are published.
         command: What starts the node; `--ros-args` and the arguments are appended.
         ros_args: More of them.
 
@@ -75,7 +78,7 @@ def run(clip: Path, out: Path, command: Sequence[str], ros_args: Sequence[str] =
     from hand_depth_ros.demo import report
     from hand_depth_ros.demo.node_process import NodeProcess, dds_environment
 
-    frames, fps = load_clip(clip)
+    frames = load_clip(clip)
     os.environ.update(dds_environment())
     try:
         from hand_depth_ros.demo import player as ros
@@ -114,16 +117,13 @@ def run(clip: Path, out: Path, command: Sequence[str], ros_args: Sequence[str] =
     return numbers
 
 
-def load_clip(clip: Path) -> tuple[list[Sample], float]:
-    """The frames with their truth, and frames per second (dataset.json's "fps", 30 without)."""
+def load_clip(clip: Path) -> list[Sample]:
+    """The frames with their truth."""
     from hand_depth_ros.evaluation.readers import open_dataset
 
     if not clip.is_dir():
         raise DatasetError(f"{clip}: no such clip: give --clip a folder with cameras.jsonl, rgb and depth")
-    frames = list(open_dataset(clip, split=None))
-    about = clip / "dataset.json"
-    fps = float(json.loads(about.read_text()).get("fps", 30.0)) if about.exists() else 30.0
-    return frames, fps
+    return list(open_dataset(clip, split=None))
 
 
 def write_pictures(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) -> list[str]:
