@@ -88,11 +88,10 @@ class NetworkTraining(lightning.LightningModule):
             {"params": rest, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
-        steps = self.config.samples // (self.config.batch * max(1, self.trainer.world_size))
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             self.config.learning_rate,
-            total_steps=steps + 1,
+            total_steps=self.trainer.max_steps + 1,
             pct_start=0.03,
             final_div_factor=100.0,
         )

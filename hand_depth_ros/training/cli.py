@@ -46,7 +46,10 @@ def train(
     module = _module(plan, cache or out / "cache", limit_views)
 
     class Export(lightning.Callback):
+        step = -1
+
         def on_validation_end(self, trainer: Any, module: Any) -> None:
+            self.step = trainer.global_step
             if trainer.is_global_zero and not trainer.sanity_checking:
                 found = {k: float(v) for k, v in trainer.callback_metrics.items()}
                 metrics = {k: round(v, 5) for k, v in found.items() if math.isfinite(v)}
@@ -64,16 +67,16 @@ def train(
                     flush=True,
                 )
 
-    steps = plan.samples // (plan.batch * max(1, num_nodes))
+    export = Export()
     trainer = lightning.Trainer(
-        max_steps=steps,
+        max_epochs=-1,
         devices=devices,
         num_nodes=num_nodes,
         precision=precision,  # type: ignore[arg-type]
         default_root_dir=out,
         logger=CSVLogger(out, name="log", version=0),
         callbacks=[
-            Export(),
+            export,
             ModelCheckpoint(out, filename="last", save_last=False, enable_version_counter=False),
         ],
         reload_dataloaders_every_n_epochs=1,
@@ -82,8 +85,13 @@ def train(
         gradient_clip_val=2.0,
         log_every_n_steps=20,
     )
+    # The budget is counted over all devices, and how many those are only the trainer knows.
+    trainer.fit_loop.epoch_loop.max_steps = plan.samples // (plan.batch * trainer.world_size)
     checkpoint = out / "last.ckpt"
     trainer.fit(module, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=False)
+    if export.step != trainer.global_step:  # the budget ended within an epoch
+        trainer.save_checkpoint(checkpoint)
+        trainer.validate(module, verbose=False)
 
 
 _PATHS = ("rendered", "landmarks", "backgrounds", "start_from")
