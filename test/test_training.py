@@ -1,0 +1,398 @@
+"""Losses, pseudo labels and training samples, on hands and planes whose depth and outline are known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from drawn import PIXELS_PER_METRE, SKIN, draw_hand, open_hand, plane_view, write_landmarks, write_views
+from small_networks import TINY
+
+from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.finder import decode_boxes
+from hand_depth_ros.network import HandDepthNet, StageOutput
+from hand_depth_ros.network.hourglass import Prediction
+from hand_depth_ros.training import augment, frames
+from hand_depth_ros.training.config import TrainConfig
+from hand_depth_ros.training.crops import CropDataset, Sources
+from hand_depth_ros.training.losses import total_loss
+from hand_depth_ros.training.pseudo import hand_length, label_hand
+from hand_depth_ros.training.real import RealImage, load_real_images
+from hand_depth_ros.training.rendered import load_views
+
+SIDE = 64
+
+
+def batch(count: int = 2, side: int = 32) -> dict[str, torch.Tensor]:
+    """A square hand in every crop, its relief a ramp; a strip whose labels are unknown."""
+    mask = torch.zeros(count, side, side, dtype=torch.uint8)
+    mask[:, 8:24, 8:24] = 1
+    relief = torch.where(mask == 1, torch.linspace(-0.3, 0.3, side).expand(count, side, side), torch.nan)
+    mask[:, :, 20:] = 255
+    relief[:, :, 20:] = torch.nan
+    scalars = torch.tensor([[-0.3, 0.05, 1.0]]).repeat(count, 1)
+    return {"mask": mask, "relief": relief, "scalars": scalars, "weight": torch.ones(count)}
+
+
+def perfect(truth: dict[str, torch.Tensor]) -> Prediction:
+    mask = torch.where(truth["mask"] == 1, 9.0, -9.0)[:, None]
+    relief = torch.nan_to_num(truth["relief"])[:, None]
+    goal = truth["scalars"].nan_to_num()
+    spread = torch.full((len(goal),), -4.0)
+    scalars = torch.stack((goal[:, 0], spread, goal[:, 1], spread, torch.full_like(spread, 9.0)), 1)
+    return Prediction((), StageOutput(mask, relief, torch.full_like(mask, -4.0)), scalars)
+
+
+def loss(prediction: Prediction, truth: dict[str, torch.Tensor]) -> float:
+    return float(total_loss(prediction, truth)[0])
+
+
+def with_final(prediction: Prediction, **maps: torch.Tensor) -> Prediction:
+    return prediction._replace(final=prediction.final._replace(**maps))
+
+
+def test_the_truth_has_a_lower_loss_than_anything_beside_it() -> None:
+    truth = batch()
+    best = perfect(truth)
+    final, least = best.final, loss(best, truth)
+    assert final.mask is not None and final.relief is not None and final.spread is not None
+    worse = [
+        with_final(best, mask=-final.mask),
+        with_final(best, mask=0 * final.mask),
+        with_final(best, relief=final.relief + 0.05),
+        with_final(best, relief=-final.relief),
+        with_final(best, spread=final.spread + 3),
+        best._replace(scalars=best.scalars + torch.tensor([0.1, 0, 0, 0, 0])),
+        best._replace(scalars=best.scalars + torch.tensor([0, 0, 0.1, 0, 0])),
+        best._replace(scalars=best.scalars * torch.tensor([1, 1, 1, 1, -1.0])),
+    ]
+    assert all(loss(other, truth) > least + 1e-3 for other in worse)
+
+
+def test_pixels_that_are_unknown_do_not_count() -> None:
+    truth = batch()
+    best = perfect(truth)
+    unknown = (truth["mask"] == 255)[:, None]
+    final = best.final
+    assert final.mask is not None and final.relief is not None and final.spread is not None
+    nonsense = with_final(
+        best,
+        mask=torch.where(unknown, 50.0, final.mask),
+        relief=torch.where(unknown, 1e3, final.relief),
+        spread=torch.where(unknown, 1.0, final.spread),
+    )
+    assert loss(nonsense, truth) == pytest.approx(loss(best, truth))
+
+
+def test_numbers_that_are_unknown_do_not_count() -> None:
+    truth = batch()
+    truth["scalars"][:, 1] = torch.nan
+    best = perfect(truth)
+    other = best._replace(scalars=best.scalars + torch.tensor([0, 0, 3.0, 1.0, 0]))
+    assert loss(other, truth) == pytest.approx(loss(best, truth))
+
+
+def test_a_sample_without_weight_does_not_count() -> None:
+    truth = batch(2)
+    truth["weight"] = torch.tensor([1.0, 0.0])
+    best = perfect(truth)
+    final = best.final
+    assert final.mask is not None and final.relief is not None
+    flip = torch.tensor([1.0, -1.0])[:, None, None, None]
+    other = with_final(best, mask=final.mask * flip, relief=final.relief * flip)
+    assert loss(other, truth) == pytest.approx(loss(best, truth))
+
+
+@pytest.mark.parametrize("known", ["all", "no relief", "nothing"])
+def test_every_stage_learns_from_finite_gradients(known: str) -> None:
+    torch.manual_seed(0)
+    truth = batch(2)
+    if known != "all":
+        truth["relief"][:] = torch.nan
+    if known == "nothing":
+        truth["mask"][:] = 255
+        truth["scalars"][:, :2] = torch.nan
+    network = HandDepthNet(TINY).train()
+    total_loss(network(torch.rand(2, 3, 32, 32)), truth)[0].backward()
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    assert all(torch.isfinite(g).all() for g in gradients.values())
+    if known == "all":
+        for stage in range(TINY.stacks):
+            assert gradients[f"heads.{stage}.weight"].abs().sum() > 0
+
+
+def test_without_intermediate_supervision_only_the_end_counts() -> None:
+    truth = batch()
+    best = perfect(truth)
+    wrong = StageOutput(torch.full((2, 1, 8, 8), 9.0), None, None)
+    assert float(total_loss(best._replace(stages=(wrong,)), truth, False)[0]) == pytest.approx(
+        loss(best, truth)
+    )
+    assert float(total_loss(best._replace(stages=(wrong,)), truth, True)[0]) > loss(best, truth) + 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_finders_targets_are_read_back_as_the_boxes_they_came_from(seed: int) -> None:
+    pytest.importorskip("lightning", reason="training needs the extra 'train'")
+    from hand_depth_ros.training.finder import targets
+
+    rng = np.random.default_rng(seed)
+    low = np.array([[12, 12], [110, 20], [60, 100]]) + rng.uniform(0, 20, (3, 2))
+    size = rng.uniform(15, 45, (3, 2))
+    first, last = np.floor(low), np.floor(low + size)  # pixels of the box, both within it
+    boxes = np.full((1, 8, 4), np.nan, np.float32)
+    boxes[0, :3] = np.hstack(((first + last) / 2, last - first + 1))
+    heat, values, _ = targets(torch.from_numpy(boxes), 160, 192)
+    found, scores = decode_boxes(torch.logit(heat[0], 1e-4), values[0], 0.9, 8)
+    order = np.lexsort(found.T[::-1])
+    expected = np.hstack((first, last - first + 1))
+    np.testing.assert_allclose(found[order], expected[np.lexsort(expected.T[::-1])], atol=1e-2)
+    assert (scores > 0.99).all()
+
+
+def test_a_drawn_hand_is_labelled_where_it_is() -> None:
+    px, world = open_hand(tilt=0.6)
+    picture, hand = draw_hand(px)
+    label = label_hand(picture, px, world)
+    assert label is not None and label.weight > 0.3
+    h, w = label.mask.shape
+    truth = hand[label.y : label.y + h, label.x : label.x + w]
+    known = label.mask != 255
+    iou = (truth & known & (label.mask == 1)).sum() / ((truth | (label.mask == 1)) & known).sum()
+    assert iou > 0.8 and truth.sum() > 0.95 * hand.sum()
+    below = int(px[0, 1] - label.y + 0.06 * hand_length(world) * PIXELS_PER_METRE)
+    assert not (label.mask[below:] == 1).any()  # the forearm is no hand
+
+
+def test_a_drawn_hands_relief_is_its_tilt_in_hand_lengths() -> None:
+    px, world = open_hand(tilt=0.6)
+    label = label_hand(draw_hand(px)[0], px, world)
+    assert label is not None
+    bones = sum(np.linalg.norm(world[b] - world[a]) for a, b in ((0, 9), (9, 10), (10, 11), (11, 12)))
+    length = np.exp(label.log_length_px) / PIXELS_PER_METRE
+    assert length == pytest.approx(hand_length(world))
+    assert 1.0 <= length / bones < 1.2  # the landmarks end short of the wrist's crease and of the tip
+
+    def relief(joint: int) -> float:
+        x, y = np.round(px[joint]).astype(int) - (label.x, label.y)
+        return float(np.nanmedian(label.relief[y - 2 : y + 3, x - 2 : x + 3]))
+
+    for near, far in ((5, 17), (6, 18), (9, 13)):  # the index's side is nearer
+        expected = (world[far, 2] - world[near, 2]) / length
+        assert relief(far) - relief(near) == pytest.approx(expected, abs=0.03)
+    assert np.nanmedian(label.relief) == pytest.approx(0, abs=1e-5)
+    assert np.array_equal(np.isfinite(label.relief) & (label.mask != 1), np.zeros_like(label.mask, bool))
+
+
+def test_a_hand_too_small_or_out_of_the_picture_has_no_labels() -> None:
+    px, world = open_hand()
+    picture, _ = draw_hand(px)
+    assert label_hand(picture, px * 0.05, world) is None
+    assert label_hand(picture, px + 5000, world) is None
+
+
+def same(a: RealImage, b: RealImage) -> bool:
+    if (
+        a.encoded != b.encoded
+        or not np.array_equal(a.landmarks, b.landmarks)
+        or len(a.labels) != len(b.labels)
+    ):
+        return False
+    return all(
+        np.array_equal(p, q, equal_nan=True) if isinstance(p, np.ndarray) else p == q
+        for mine, theirs in zip(a.labels, b.labels, strict=True)
+        for p, q in zip(mine, theirs, strict=True)
+    )
+
+
+def test_labels_are_made_once_and_read_back_from_the_cache(tmp_path: Path) -> None:
+    listing = write_landmarks(tmp_path / "photos")
+    made = load_real_images(listing, tmp_path / "cache", workers=1)
+    assert [len(image.labels) for image in made] == [1, 0]
+    for picture in (tmp_path / "photos").glob("*.jpg"):
+        picture.unlink()  # whatever is read now comes from the cache
+    read = load_real_images(listing, tmp_path / "cache", workers=1)
+    assert len(read) == len(made) and all(map(same, made, read))
+    with pytest.raises(DatasetError, match=r"landmarks\.jsonl"):
+        load_real_images(tmp_path / "nowhere.jsonl", tmp_path / "cache")
+
+
+def only_rendered(*views: Any) -> Sources:
+    return Sources(list(views), [], [], real_share=0.0, negative_share=0.0)
+
+
+def touches_border(mask: np.ndarray) -> bool:
+    return bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
+
+
+def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The crop's camera is turned and zoomed at random, but distances in space stay. Its focal length follows from how
+    far away the points are on average; then their spread and the plane's distance must be the real ones."""
+    monkeypatch.setattr(augment, "occlude", lambda image, *_: image)
+    view, points, distance = plane_view()
+    far, spread = np.linalg.norm(points, axis=1).mean(), points.std(0)
+    data = CropDataset(only_rendered(view), SIDE, 40, seed=1)
+    checked = 0
+    for sample in (data[i] for i in range(40)):
+        seen = (sample["mask"] == 1) & np.isfinite(sample["relief"])
+        if touches_border(sample["mask"]):
+            continue
+        log_scale, log_length, presence = sample["scalars"].tolist()
+        length = 0.19 * np.exp(log_length)
+        assert length == pytest.approx(0.18, rel=1e-4) and presence == 1
+        v, u = np.nonzero(seen)
+        relief = sample["relief"][seen].astype(float)
+
+        def back_projected(f: float) -> np.ndarray:
+            z = length * (f / (SIDE * np.exp(log_scale)) + relief)  # noqa: B023
+            return np.column_stack(((u - 31.5) / f * z, (v - 31.5) / f * z, z))  # noqa: B023
+
+        low, high = 50.0, 2000.0
+        for _ in range(50):
+            f = (low + high) / 2
+            low, high = (f, high) if np.linalg.norm(back_projected(f), axis=1).mean() < far else (low, f)
+        found = back_projected(f)
+        assert np.sqrt((found.std(0) ** 2).sum()) == pytest.approx(np.sqrt((spread**2).sum()), rel=0.01)
+        centre = found.mean(0)
+        normal = np.linalg.svd(found - centre)[2][2]
+        assert abs(normal @ centre) == pytest.approx(distance, rel=0.01)
+        assert np.abs((found - centre) @ normal).max() < 0.003
+        checked += 1
+    assert checked >= 10
+
+
+def test_a_photographs_crop_is_as_large_as_its_labels_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augment, "occlude", lambda image, *_: image)
+    images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
+    label = images[0].labels[0]
+    data = CropDataset(Sources([], images, [], real_share=1.0, negative_share=0.0), 96, 20, seed=0)
+    checked = 0
+    for sample in (data[i] for i in range(20)):
+        hand = sample["mask"] == 1
+        if touches_border(hand):
+            continue
+        zoom = np.sqrt(hand.sum() / (label.mask == 1).sum())
+        assert sample["scalars"][0] == pytest.approx(label.log_length_px + np.log(zoom / 96), abs=0.03)
+        assert np.isnan(sample["scalars"][1]) and sample["real"] == 1
+        assert np.nanmin(sample["relief"]) == pytest.approx(np.nanmin(label.relief), abs=0.08)
+        checked += 1
+    assert checked >= 8
+
+
+def test_samples_have_the_form_that_the_loss_takes() -> None:
+    data = CropDataset(
+        dataclasses.replace(only_rendered(plane_view()[0]), negative_share=0.5), SIDE, 12, seed=0
+    )
+    samples = [data[i] for i in range(len(data))]
+    assert {float(s["scalars"][2]) for s in samples} == {0.0, 1.0}
+    for sample in samples:
+        assert sample["rgb"].shape == (3, SIDE, SIDE) and sample["rgb"].dtype == np.uint8
+        assert sample["mask"].dtype == np.uint8 and set(np.unique(sample["mask"])) <= {0, 1, 255}
+        assert sample["relief"].dtype == np.float32
+        assert not np.isfinite(sample["relief"][sample["mask"] != 1]).any()
+        if sample["scalars"][2] == 0:
+            assert not sample["mask"].any() and np.isnan(sample["scalars"][:2]).all()
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone() -> None:
+    def sample(seed: int, epoch: int, index: int, *before: int) -> np.ndarray:
+        data = CropDataset(only_rendered(plane_view()[0]), SIDE, 8, seed)
+        data.epoch = epoch
+        for other in before:
+            data[other]
+        return data[index]["rgb"]
+
+    first = sample(1, 2, 3)
+    assert np.array_equal(first, sample(1, 2, 3, 0, 5, 7))
+    others = [sample(2, 2, 3), sample(1, 3, 3), sample(1, 2, 4)]
+    assert not any(np.array_equal(first, other) for other in others)
+
+
+def test_a_pasted_hand_is_in_its_box() -> None:
+    view = plane_view()[0]
+    pasted = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        boxes: list[np.ndarray] = []
+        frame = frames.paste(np.zeros((160, 192, 3), np.uint8), boxes, np.zeros((160, 192), bool), view, rng)
+        if not boxes:
+            continue
+        ys, xs = np.nonzero(frame.max(2) > 0.4 * frame.max())
+        expected = ((xs.min() + xs.max()) / 2, (ys.min() + ys.max()) / 2, np.ptp(xs) + 1, np.ptp(ys) + 1)
+        assert tuple(boxes[0]) == pytest.approx(expected, abs=2.5)
+        pasted += 1
+    assert pasted >= 8
+
+
+def test_frames_have_boxes_within_reach_and_repeat() -> None:
+    sources = Sources([plane_view()[0]], [], [], real_share=0.0, negative_share=0.2)
+    data, again = (frames.FrameDataset(sources, (192, 160), 12, seed=0) for _ in range(2))
+    counts = []
+    for i in range(12):
+        sample = data[i]
+        assert sample["rgb"].shape == (3, 160, 192) and sample["boxes"].shape == (8, 4)
+        known = sample["boxes"][np.isfinite(sample["boxes"][:, 0])]
+        assert (known[:, 2:] > 0).all() and (known[:, :2] > -1).all() and (known[:, :2] < (192, 160)).all()
+        counts.append(len(known))
+        assert np.array_equal(sample["rgb"], again[i]["rgb"])
+    assert 0 in counts and max(counts) >= 1
+
+
+def test_a_rendered_set_is_read_as_it_was_written(tmp_path: Path) -> None:
+    folder = write_views(tmp_path / "set", 4)
+    train, val = load_views(folder, "train"), load_views(folder, "val")
+    assert (len(train), len(val), len(load_views(folder)), len(load_views(folder, "train", 2))) == (
+        3,
+        1,
+        4,
+        2,
+    )
+    truth, _, _ = plane_view(96, 240.0, 0.17)
+    np.testing.assert_allclose(train[0].depth_m, truth.depth_m, atol=6e-5)
+    assert np.array_equal(train[0].mask, truth.mask) and np.array_equal(train[0].rgba, truth.rgba)
+    assert train[0].k == truth.k and train[0].hands == truth.hands
+    assert tuple(train[0].rgba[48, 48]) == (*SKIN, 255)
+
+
+def test_a_set_that_is_missing_or_broken_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="hand-depth synth"):
+        load_views(tmp_path)
+    folder = write_views(tmp_path / "set", 2)
+    (folder / "depth" / "00000.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"00000\.png"):
+        load_views(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("- 1", "mapping"), ("sample: 3", "sample"), ("task: hands", "task")]
+)
+def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=reason):
+        TrainConfig.read(path)
+
+
+def test_paths_of_a_config_file_are_relative_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "train.yaml"
+    path.parent.mkdir()
+    path.write_text("{rendered: [../set], landmarks: [real/landmarks.jsonl], backgrounds: ../walls}")
+    config = TrainConfig.read(path)
+    assert config.rendered == (str(tmp_path / "set"),)
+    assert config.landmarks == (str(tmp_path / "deep" / "real" / "landmarks.jsonl"),)
+    assert config.backgrounds == str(tmp_path / "walls") and config.start_from is None
+
+
+def test_augmentation_keeps_pictures_pictures() -> None:
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 255, (8, 8, 3), np.uint8), (64, 64))
+    for _ in range(30):
+        out = augment.camera(augment.tone(picture, rng), rng)
+        assert out.shape == picture.shape and out.dtype == np.uint8

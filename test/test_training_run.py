@@ -1,0 +1,124 @@
+"""`hand-depth train` on a handful of tiny pictures: weights come out, an interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="training needs the extra 'train'")
+
+from drawn import write_landmarks, write_views
+from small_networks import TINY, TINY_FINDER
+
+from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights
+from hand_depth_ros.training.base import Average, NetworkTraining
+from hand_depth_ros.training.cli import train
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_views(folder / "set", 3)
+    write_landmarks(folder / "photos")
+    return folder
+
+
+def plan(data: Path, name: str, network: Any, **options: Any) -> Path:
+    """A config file for steps of two samples each, validated and saved after every two steps."""
+    values = {
+        "task": "depth",
+        "network": json.loads(network.to_json()),
+        "rendered": ["set"],
+        "landmarks": ["photos/landmarks.jsonl"],
+        "samples": 8,
+        "epoch_samples": 4,
+        "val_samples": 2,
+        "batch": 2,
+        "workers": 0,
+        **options,
+    }
+    path = data / f"{name}.yaml"
+    path.write_text(json.dumps(values))  # YAML takes JSON as it is
+    return path
+
+
+def run(config: Path, out: Path) -> None:
+    train(config, out, precision="32-true", cache=None, devices="1", num_nodes=1, limit_views=None)
+
+
+def test_a_run_leaves_weights_that_load_and_say_where_they_are_from(data: Path, tmp_path: Path) -> None:
+    run(plan(data, "whole", TINY, samples=4), tmp_path)
+    network, info = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
+    assert network.config == TINY and info["samples"] == 4
+    assert {"rendered/iou", "rendered/shape", "rendered/scale"} <= set(info["validation"])
+    assert str(data) not in json.dumps(info)  # no paths of the machine that trained
+
+
+def test_a_finder_is_trained_by_the_same_command(data: Path, tmp_path: Path) -> None:
+    config = plan(data, "finder", TINY_FINDER, task="finder", samples=4, landmarks=[])
+    run(config, tmp_path)
+    network, info = load_weights(tmp_path / "finder.safetensors", FinderNet)
+    assert network.config == TINY_FINDER and "rendered/found" in info["validation"]
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = plan(data, "cut", TINY, samples=8), tmp_path
+
+    def power_cut(self: NetworkTraining) -> None:
+        if self.current_epoch == 1:
+            raise InterruptedError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NetworkTraining, "on_train_epoch_start", power_cut)
+        with pytest.raises(InterruptedError):
+            run(config, out)
+    assert load_weights(out / "depth.safetensors", HandDepthNet)[1]["samples"] == 4
+    capsys.readouterr()
+    run(config, out)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("samples ")]
+    assert [line.split(":")[0] for line in said] == ["samples 8"]
+    assert load_weights(out / "depth.safetensors", HandDepthNet)[1]["samples"] == 8
+
+
+def test_the_last_weights_are_those_of_the_whole_budget(data: Path, tmp_path: Path) -> None:
+    run(plan(data, "odd", TINY, samples=6), tmp_path)  # an epoch and a half
+    assert load_weights(tmp_path / "depth.safetensors", HandDepthNet)[1]["samples"] == 6
+    assert torch.load(tmp_path / "last.ckpt", weights_only=False)["global_step"] == 3
+
+
+def test_a_finished_run_can_be_exported_again(data: Path, tmp_path: Path) -> None:
+    config = plan(data, "again", TINY, samples=4)
+    run(config, tmp_path)
+    before = load_weights(tmp_path / "depth.safetensors", HandDepthNet)[0].state_dict()
+    (tmp_path / "depth.safetensors").unlink()
+    run(config, tmp_path)
+    after = load_weights(tmp_path / "depth.safetensors", HandDepthNet)[0].state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_config_without_anything_to_train_on_says_so(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="rendered views nor landmarks"):
+        run(plan(data, "none", TINY, rendered=[], landmarks=[]), tmp_path)
+
+
+def test_the_average_starts_at_once_and_then_follows_slowly() -> None:
+    network = torch.nn.Linear(1, 1)
+    average = Average(network, decay=0.99)
+    values = []
+    for step in range(1200):
+        with torch.no_grad():
+            network.bias.fill_(float(step < 1000))
+        average.update(network)
+        values.append(float(average.network.bias))
+    assert values[50] > 0.9 and values[999] == pytest.approx(1.0, abs=1e-3)
+    half = next(i for i, v in enumerate(values[1000:]) if v < 0.5)
+    assert half == pytest.approx(69, abs=2)  # log(0.5) / log(0.99)
