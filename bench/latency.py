@@ -196,7 +196,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         "estimate (ms)": float(consumer.diagnostics.get("estimate (ms)", "nan")),
         "encode (ms)": float(consumer.diagnostics.get("encode (ms)", "nan")),
         "hand pixels (median)": float(np.median(np.array(consumer.valid_pixels)[measured])),
-        "node CPU (cores)": cpu / lasted,
+        "node CPU per frame (ms)": 1e3 * cpu / len(stamps),
         "node memory (MB)": memory,
         "weights (MB)": sum(file.stat().st_size for file in WEIGHTS.glob("*.safetensors")) / 1e6,
         "load average": os.getloadavg()[0],
