@@ -185,6 +185,12 @@ def test_simulated_time_that_jumps_back_resets_the_tracks(client, make_node) -> 
     client.drop_publisher("/clock")
 
 
+def test_parameters_of_other_nodes_are_named_and_do_no_harm(client, make_node, capfd) -> None:
+    make_node(**{"camera.exposure": 5, "start_type_description_service": True})
+    error = capfd.readouterr().err
+    assert "'camera.exposure' is not one of this node's" in error and "start_type" not in error
+
+
 def test_a_latched_camera_info_published_once_is_heard(client, make_node) -> None:
     for topic, kind in (("camera_info", CameraInfo), ("image", Image)):
         client.publisher(topic, kind)

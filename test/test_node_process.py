@@ -68,7 +68,8 @@ def test_a_camera_info_that_comes_late_is_waited_for(remapped: Remapped) -> None
         text = "/wrist/color/camera_info: no camera_info has come yet"
         client.spin_until(lambda: text in node.output, lambda: without.append(remapped.show(info=False)))
         client.spin_until(lambda: depth, remapped.show)
-        assert not {ros_graph.stamp_of(m) for m in depth}.intersection(without)
+        # The last two may still have been waiting when the camera_info came.
+        assert not {ros_graph.stamp_of(m) for m in depth}.intersection(without[:-2])
     assert depth[0].encoding == "16UC1" and max(depth[0].data) > 0
 
 

@@ -90,8 +90,8 @@ def test_every_parameter_goes_somewhere() -> None:
     assert used == {parameter.name for parameter in PARAMETERS}
 
 
-def test_misspelt_names_are_pointed_out() -> None:
-    (sentence,) = parameters.unknown_parameters(
-        ["max_hand", "use_sim_time", "qos_overrides./x.publisher.depth"]
-    )
-    assert "did you mean max_hands?" in sentence
+def test_misspelt_names_are_refused_and_foreign_ones_named() -> None:
+    with pytest.raises(ParameterError, match=r"did you mean max_hands\?"):
+        parameters.refuse_misspelt(["max_hand"])
+    names = ["camera.exposure", "qos_overrides./x.publisher.depth"]
+    assert parameters.refuse_misspelt(names) == ["camera.exposure"]

@@ -125,13 +125,13 @@ class HandDepthNode(Node):
     # Parameters
 
     def _declare(self) -> dict[str, parameters.Value]:
-        unknown = parameters.unknown_parameters(self._parameter_overrides)
-        if unknown:
-            raise parameters.ParameterError("; ".join(unknown))
         values = {
             p.name: self.declare_parameter(p.name, p.default, _descriptor(p)).value
             for p in parameters.PARAMETERS
         }
+        unknown = [name for name in self._parameter_overrides if not self.has_parameter(name)]
+        for name in parameters.refuse_misspelt(unknown):
+            self.get_logger().warning(f"parameter {name!r} is not one of this node's: it has no effect")
         return parameters.check_values(values)
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:

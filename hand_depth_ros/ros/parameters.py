@@ -201,16 +201,21 @@ def check_values(values: Mapping[str, Any]) -> dict[str, Value]:
     return checked
 
 
-def unknown_parameters(names: Iterable[str]) -> list[str]:
-    """A sentence for each name that is no parameter of the node: ROS would ignore it without a word."""
-    sentences = []
-    for name in names:
-        if name in BY_NAME or name == "use_sim_time" or name.startswith("qos_overrides."):
-            continue
-        close = difflib.get_close_matches(name, BY_NAME, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(BY_NAME)}"
-        sentences.append(f"unknown parameter {name!r}: {hint}")
-    return sentences
+def refuse_misspelt(names: Iterable[str]) -> list[str]:
+    """Look through names that were set and are no parameters of the node: ROS would ignore them without a word.
+
+    Returns:
+        The names that are like none of ours (a file for several nodes may hold them).
+
+    Raises:
+        ParameterError: A name is nearly one of ours.
+    """
+    foreign = [name for name in names if not name.startswith("qos_overrides.")]
+    for name in foreign:
+        close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.75)
+        if close:
+            raise ParameterError(f"unknown parameter {name!r}: did you mean {close[0]}?")
+    return foreign
 
 
 def estimator_settings(values: Mapping[str, Value]) -> dict[str, Any]:
