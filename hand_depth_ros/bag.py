@@ -51,6 +51,7 @@ class BagOptions:
     namespace: str = "/"
     wanted: frozenset[str] = frozenset()
     storage: str | None = None
+    zstd: bool = False
 
 
 @dataclass
@@ -85,6 +86,9 @@ def bag(
     storage: Annotated[
         Storage | None, typer.Option(help="Of OUT.  [default: as IN]", show_default=False)
     ] = None,
+    zstd: Annotated[
+        bool, typer.Option("--zstd", help="Compress OUT (empty depth shrinks much).  [default: as IN]")
+    ] = False,
     hand_length_m: options.HandLength = None,
     max_hands: options.MaxHands = 2,
     min_range_m: options.MinRange = 0.1,
@@ -116,7 +120,7 @@ def bag(
         source,
         target,
         estimator,
-        BagOptions(image, camera_info, namespace, wanted, None if storage is None else storage.value),
+        BagOptions(image, camera_info, namespace, wanted, None if storage is None else storage.value, zstd),
         settings,
     )
     print(f"{summary.frames} frames with depth added to {target}, {summary.with_hands} of them with hands")
@@ -144,9 +148,7 @@ def convert(
         colour = _one_topic(reader, wish.image, (RAW, COMPRESSED), "--image")
         infos = _camera_infos(reader, wish)
         storage = bag_files.StoragePlugin[wish.storage.upper()] if wish.storage else reader.storage
-        compression = reader.compression
-        if storage == bag_files.StoragePlugin.SQLITE3 and compression == bag_files.CompressionMode.STORAGE:
-            compression = bag_files.CompressionMode.NONE
+        compression = bag_files.compression_for(storage, reader.compression, wish.zstd)
         with bag_files.new_bag(target, reader, storage, compression) as writer:
             adding = _Adding(reader, writer, wish, settings, estimator, infos)
             messages = track(

@@ -248,6 +248,14 @@ def new_bag(
         raise BagError(f"{path}: cannot be written ({error})") from error
 
 
+def compression_for(storage: StoragePlugin, recorded: CompressionMode, zstd: bool) -> CompressionMode:
+    """How to compress a new bag: as the recorded one, or with zstd in any case; only mcap compresses inside."""
+    inside = CompressionMode.STORAGE if storage == StoragePlugin.MCAP else CompressionMode.MESSAGE
+    if recorded == CompressionMode.STORAGE or (zstd and recorded == CompressionMode.NONE):
+        return inside
+    return recorded
+
+
 def refuse_existing(path: Path) -> None:
     """BagError if there is anything at `path`."""
     if path.exists() or path.is_symlink():

@@ -257,6 +257,16 @@ def test_storage_can_be_changed(tmp_path: Path) -> None:
     assert [p.suffix for p in (tmp_path / "out").iterdir() if p.suffix != ".yaml"] == [".db3"]
 
 
+@pytest.mark.parametrize("mcap", [False, True], ids=["sqlite3", "mcap"])
+def test_zstd_makes_the_bag_smaller_and_changes_nothing(tmp_path: Path, mcap: bool) -> None:
+    record(tmp_path / "in", mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
+    run(tmp_path / "in", tmp_path / "plain")
+    run(tmp_path / "in", tmp_path / "packed", zstd=True)
+    assert contents(tmp_path / "plain") == contents(tmp_path / "packed")
+    sizes = [sum(f.stat().st_size for f in (tmp_path / n).iterdir()) for n in ("packed", "plain")]
+    assert sizes[0] < sizes[1]
+
+
 def test_a_frame_takes_the_latest_camera_info_when_none_has_its_stamp(tmp_path: Path) -> None:
     with Writer(tmp_path / "in", version=9) as writer:
         image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
