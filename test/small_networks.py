@@ -32,6 +32,7 @@ class FakeDepthNet(nn.Module):
     """Sees a flat hand facing the crop's camera in the middle of every crop: a disc, its relief and scale as told.
 
     With ``by_colour`` the hand is every bright pixel (> 0.5) instead, and there is none in a dark crop.
+    ``strengths``: the mask's logit on the hand, one for each crop of a call (default 8).
     """
 
     def __init__(
@@ -49,18 +50,18 @@ class FakeDepthNet(nn.Module):
         self.log_scale, self.radius, self.log_length = log_scale, radius, log_length
         self.relief_spread, self.scale_spread, self.length_spread = spreads
         self.presence, self.by_colour = presence, by_colour
-        self.crops_seen = 0
+        self.strengths: tuple[float, ...] = ()
 
     def forward(self, rgb: Tensor) -> Prediction:
         count, size = len(rgb), self.config.crop_size
-        self.crops_seen += count
         steps = torch.arange(size, dtype=torch.float32, device=rgb.device) - (size - 1) / 2
         disc = (steps[:, None] ** 2 + steps[None] ** 2) <= (self.radius * size) ** 2
         seen = disc.expand(count, 1, size, size)
         if self.by_colour:
             seen = rgb.mean(1, keepdim=True) > 0.5
         there = seen.flatten(1).float().mean(1) > 0.02
-        mask = torch.where(seen, 8.0, -8.0)
+        strengths = torch.tensor(self.strengths or (8.0,) * count, device=rgb.device)[:, None, None, None]
+        mask = torch.where(seen, strengths, -8.0)
         relief, spread = torch.zeros_like(mask), torch.full_like(mask, self.relief_spread)
         presence = torch.where(there, self.presence, -self.presence)
         row = torch.tensor([self.log_scale, self.scale_spread, self.log_length, self.length_spread])

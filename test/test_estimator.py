@@ -112,6 +112,18 @@ def test_two_boxes_that_overlap_share_no_pixel_and_mix_no_depth() -> None:
         np.testing.assert_allclose(frame.depth[own], plane(PINHOLE, roi, length)[own], rtol=2e-4)
 
 
+@pytest.mark.parametrize(("strengths", "owner"), [((8.0, 2.0), 1), ((2.0, 8.0), 2)])
+def test_where_two_hands_meet_the_likelier_one_owns_the_pixel(
+    strengths: tuple[float, float], owner: int
+) -> None:
+    network = FakeDepthNet(SIDE)
+    network.strengths = strengths
+    estimator = HandDepthEstimator(network, FakeFinderNet(), CPU, {})  # type: ignore[arg-type]
+    frame = estimator.estimate(black(), PINHOLE, [(200.0, 150.0, 140.0, 140.0), (260.0, 150.0, 140.0, 140.0)])
+    assert frame.mask[220, 300] == owner  # half-way between the boxes' middles
+    assert set(np.unique(frame.mask)) == {0, 1, 2}
+
+
 def test_no_hand_is_nan_everywhere() -> None:
     frame = rigged(by_colour=True).estimate(black(), PINHOLE)
     assert np.isnan(frame.depth).all() and np.isnan(frame.sigma).all()

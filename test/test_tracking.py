@@ -52,6 +52,14 @@ def test_a_hand_that_moves_keeps_its_id(speed: float) -> None:
         assert middle(shown[1])[0] == pytest.approx(100 + speed * frame)
 
 
+def test_a_hand_that_gets_fast_is_looked_for_where_it_is_going() -> None:
+    tracker = Tracker(1)
+    for frame in range(11):
+        x = 100 + 3.5 * frame**2  # at the end 66 px a frame, and a look reaches 56 px
+        assert step(tracker, [box(x, 200)], interval=1000) == {1: box(x, 200)}
+    assert len(tracker.tracks) == 1
+
+
 def test_two_hands_that_cross_stay_two_and_themselves() -> None:
     tracker = Tracker(2)
     for frame in range(40):

@@ -247,6 +247,7 @@ def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch:
         assert length == pytest.approx(0.18, rel=1e-4) and presence == 1
         v, u = np.nonzero(seen)
         relief = sample["relief"][seen].astype(float)
+        assert np.median(relief) == pytest.approx(0, abs=1e-3)  # the reference is the hand's median
 
         def back_projected(f: float) -> np.ndarray:
             z = length * (f / (SIDE * np.exp(log_scale)) + relief)  # noqa: B023
