@@ -92,6 +92,15 @@ def test_hand_points_project_back_to_their_pixels(camera: Camera) -> None:
     assert np.array_equal(rgb[at[:, 1], at[:, 0]], colours)
 
 
+def test_pixels_that_the_lens_has_no_ray_for_give_no_points() -> None:
+    wide = Camera(
+        32, 24, 30.0, 30.0, 15.5, 11.5, "plumb_bob", (-0.5, 0.0, 0.0, 0.0)
+    )  # its corners are beyond the fold
+    depth = np.full((24, 32), 0.5, np.float32)
+    xyz, _ = read_cloud(encode_points(depth, messages.picture(), wide))
+    assert 0 < len(xyz) < depth.size and np.isfinite(xyz).all()
+
+
 def test_organised_points_lie_like_the_image() -> None:
     rgb = messages.picture()
     depth = np.full((24, 32), np.nan, np.float32)

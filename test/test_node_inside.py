@@ -15,7 +15,7 @@ from fakes import FakeEstimator, fake_factory
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import MissingDependencyError, WeightsError
@@ -189,6 +189,25 @@ def test_parameters_of_other_nodes_are_named_and_do_no_harm(client, make_node, c
     make_node(**{"camera.exposure": 5, "start_type_description_service": True})
     error = capfd.readouterr().err
     assert "'camera.exposure' is not one of this node's" in error and "start_type" not in error
+
+
+def test_a_topic_of_another_type_is_told(client) -> None:
+    camera = ros_graph.Client(client.context.get_domain_id())  # a participant has one type a topic
+    camera.publisher("/odd/image", CompressedImage)
+    node = HandDepthNode(
+        fake_factory, context=client.context, cli_args=["--ros-args", "-r", "image:=/odd/image"]
+    )
+
+    def trouble() -> str:
+        node._camera.follow()
+        return node._camera.image.trouble
+
+    client.spin_until(trouble)
+    assert (
+        "/odd/image carries sensor_msgs/msg/CompressedImage" in trouble() and "image_transport" in trouble()
+    )
+    node.close()
+    camera.close()
 
 
 def test_a_latched_camera_info_published_once_is_heard(client, make_node) -> None:

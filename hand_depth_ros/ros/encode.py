@@ -64,15 +64,14 @@ def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organised:
     height, width = depth.shape
     valid = (depth > 0.0) & (depth < np.inf)
     rays = np.asarray(camera.rays())
-    cloud = np.empty(
-        (height, width) if organised else (int(valid.sum()),), dtype=[("xyz", "<f4", 3), ("rgb", "<u4")]
-    )
     if organised:
-        cloud["xyz"] = np.where(valid, depth, np.nan)[..., None] * rays
-        cloud["rgb"] = _packed(rgb)
+        xyz, colours = np.where(valid, depth, np.nan)[..., None] * rays, rgb
     else:
-        cloud["xyz"] = depth[valid][:, None] * rays[valid]
-        cloud["rgb"] = _packed(rgb[valid])
+        xyz, colours = depth[valid][:, None] * rays[valid], rgb[valid]
+        seen = np.isfinite(xyz).all(-1)  # a lens may have pixels without a ray
+        xyz, colours = xyz[seen], colours[seen]
+    cloud = np.empty(xyz.shape[:-1], dtype=[("xyz", "<f4", 3), ("rgb", "<u4")])
+    cloud["xyz"], cloud["rgb"] = xyz, _packed(colours)
     rows, columns = (height, width) if organised else (1, cloud.size)
     return {
         "height": rows,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -189,6 +190,7 @@ class HandDepthNode(Node):
             except Exception as error:  # the node must outlive whatever a frame does to it
                 if not self.context.ok():
                     return
+                self.get_logger().debug(traceback.format_exc())
                 self._refuse(
                     "failure", f"{self._camera.topics.image}: {type(error).__name__}: {error}; frame left out"
                 )
