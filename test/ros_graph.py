@@ -22,11 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip(
-    "rclpy",
-    reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'",
-    exc_type=ImportError,
-)
+pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 import rclpy
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.context import Context
