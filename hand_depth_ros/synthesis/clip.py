@@ -40,7 +40,7 @@ def _between(a: np.ndarray | HandAngles, b: np.ndarray | HandAngles, t: float) -
 
 @functools.lru_cache(maxsize=1)
 def _wardrobe() -> Wardrobe:
-    shape = {"gender": 0.8, "age": 0.68, "muscle": 0.5, "weight": 0.45, "height": 0.5, "proportions": 0.6}
+    shape = {"gender": 1.0, "age": 0.68, "muscle": 0.55, "weight": 0.4, "height": 0.5, "proportions": 0.6}
     return Wardrobe(body_model(), body_model().person(shape, 0.188))
 
 
@@ -68,7 +68,7 @@ def clip_view(seed: int, index: int, count: int, size: tuple[int, int]) -> View:
     light = Light(3, (0.0, 0.0, 2.4), 0.25, (-0.5, -0.7, 0.6), 0.4, (1.05, 1.0, 0.95), 0.9, (1.0, 1.0, 1.0))
     f = (size[0] / 2) / np.tan(np.radians(60) / 2)
     camera: Pinhole = looking(
-        np.array([0.02, -0.95, 0.45]), np.array([0.0, 0.0, 0.37]), np.array([0, 0, 1.0]), f, size
+        np.array([0.02, -0.95, 0.45]), np.array([0.0, 0.0, 0.39]), np.array([0, 0, 1.0]), f, size
     )
     figure = clothes.dressed(pose, look, {"right": 1, "left": 2})
     surface = in_view(figure.surface, camera)

@@ -101,9 +101,20 @@ class Wardrobe:
         self.sleeve_of = np.repeat(self.sleeve[self.smooth.triangles].mean(1).reshape(-1, 2).mean(1), 2)
         self.scalp = self._scalp(rest, head)
         self.rest = self.smooth(rest)
+        self.eye, self.iris = (self.smooth.values(v) for v in self._eyes(rest))
 
     def _rest_normals(self) -> np.ndarray:
         return vertex_normals(self.person.rest_vertices, self._triangles)
+
+    def _eyes(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(V,) 1 on the eyeballs; (V,) 1 on their irises. anny's eyes look along -y."""
+        eye, iris = np.zeros(len(rest)), np.zeros(len(rest))
+        for side in SIDES:
+            mine = self.model.vertices_of("eye", side=side)
+            ball = rest[mine] - (rest[mine].min(0) + rest[mine].max(0)) / 2
+            eye[mine] = 1
+            iris[mine] = -ball[:, 1] / np.linalg.norm(ball, axis=1) > 0.86
+        return eye, iris
 
     def _scalp(self, rest: np.ndarray, head: np.ndarray) -> np.ndarray:
         """(T,) bool: where hair grows: above the forehead, and lower towards the back."""
@@ -174,4 +185,6 @@ class Wardrobe:
             (self.along - 0.75 * self.person.hand_length_m) / (0.25 * self.person.hand_length_m), 0, 1
         )
         red = np.where(self.along > 0, red, 0)[:, None] * rng.uniform(0, 1) * np.array([0.0, -0.10, -0.08])
-        return (tint * (1 + mottle + red)).clip(0.1, 4.0)
+        tint = (tint * (1 + mottle + red)).clip(0.1, 4.0)
+        white = np.array([0.62, 0.58, 0.55]) * (1 - self.iris[:, None]) + 0.02 * self.iris[:, None]
+        return np.where(self.eye[:, None] > 0.5, white / np.array(look.skin), tint)

@@ -77,7 +77,7 @@ def random_person(seed: int, person: int) -> Person:
     if age < 0.55:  # children grow from about 0.13 m at six
         length = np.interp(age, [0.36, 0.5], [0.135, 0.165]) * (1 + rng.normal(0, 0.05))
     else:
-        length = rng.normal(0.176 + 0.018 * gender, 0.0085)
+        length = rng.normal(0.194 - 0.018 * gender, 0.0085)  # anny: 0 is male, 1 female
     return body_model().person({"gender": gender, "age": age, **shape}, float(np.clip(length, 0.125, 0.22)))
 
 
