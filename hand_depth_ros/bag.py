@@ -66,7 +66,7 @@ class BagSummary:
 def bag(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A rosbag2 folder, or a .db3 or .mcap file.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The new bag; must not exist.")],
-    image: Annotated[str, typer.Option(help="Colour topic: Image or CompressedImage.")],
+    image: Annotated[str, typer.Option("--image", help="Colour topic: Image or CompressedImage.")],
     camera_info: Annotated[
         str | None, typer.Option(help="Its CameraInfo topic.  [default: beside --image]", show_default=False)
     ] = None,

@@ -57,7 +57,9 @@ class Summary:
 
 def infer(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path, typer.Option(help="Folder for NAME.depth.png (mm) and NAME.sigma.png (0.1 mm).")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for NAME.depth.png (mm) and NAME.sigma.png (0.1 mm).")
+    ],
     cameras: Annotated[
         Path | None, typer.Option(help="cameras.jsonl: exactly the images that it lists are done.")
     ] = None,
