@@ -62,7 +62,7 @@ setup(
         "rich>=12",
         "safetensors>=0.4",
         "torch>=2.2",
-        "typer>=0.9",
+        "typer>=0.12",
     ],
     extras_require={
         # The ROS 2 Jazzy wheels of PyPI: for machines without ROS. On a robot, apt's ROS is used.
