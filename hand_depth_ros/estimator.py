@@ -19,7 +19,7 @@ import torch
 from hand_depth_ros.boxes import inside, keep_largest, mask_box, to_frame
 from hand_depth_ros.camera import Camera, CropCamera
 from hand_depth_ros.device import resolve_device
-from hand_depth_ros.errors import ImageError
+from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.finder import HandFinder
 from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
@@ -35,6 +35,7 @@ SHIPPED_WEIGHTS = Path(__file__).with_name("weights")
 DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.01
+_MOST_ROIS = 255
 
 
 @dataclasses.dataclass
@@ -63,6 +64,7 @@ class HandDepthEstimator:
         self._network = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._finder = HandFinder(fold_batch_norms(finder.eval()), device)
         self._tracker = Tracker(self._settings.max_hands)
+        self._camera: Camera | None = None
         self._calibration = {"relief": 1.0, "scale": 1.0, "length": 1.0, **calibration}
 
     @classmethod
@@ -151,11 +153,16 @@ class HandDepthEstimator:
         image = self._upload(rgb)
         clock.lap("upload")
         if rois is not None:
+            if len(rois) > _MOST_ROIS:
+                raise ValueError(f"{len(rois)} rois were given: {_MOST_ROIS} at most, the mask has 8 bits")
             tracks = [Track(i + 1, tuple(float(v) for v in roi), 1.0) for i, roi in enumerate(rois)]  # type: ignore[arg-type]
             lengths = self._lengths(len(tracks), hand_length_m)
             tracker = None
         else:
             tracker = self._tracker if track else Tracker(self._settings.max_hands)
+            if track and camera != self._camera:
+                tracker.reset()  # where a hand was says nothing about where another camera sees it
+                self._camera = camera
             self._find(rgb, image, camera, tracker)
             clock.lap("find")
             tracks = list(tracker.tracks)
@@ -209,6 +216,22 @@ class HandDepthEstimator:
             prediction = self._network(batch.contiguous(memory_format=torch.channels_last))
         return torch.cat(prediction.final, 1).float(), prediction.scalars.float()
 
+    def _look(
+        self, camera: Camera, tracks: list[Track], lengths: list[float | None], tracker: Tracker | None
+    ) -> list[_Look]:
+        """The crops to look at. A hand that is followed out of the lens's sight is let go; a given box there is an error."""
+        looks = []
+        for track, length in zip(tracks, lengths, strict=True):
+            try:
+                crop = CropCamera.looking_at(camera, track.predicted(), self.crop_size)
+            except CameraError:
+                if tracker is None:
+                    raise
+                tracker.tracks.remove(track)
+                continue
+            looks.append(_Look(track, crop, length))
+        return looks
+
     def _measure(
         self,
         image: torch.Tensor,
@@ -219,13 +242,10 @@ class HandDepthEstimator:
         clock: _Clock,
     ) -> HandDepthFrame:
         h, w = camera.height, camera.width
-        if not tracks:
+        looks = self._look(camera, tracks, lengths, tracker)
+        if not looks:
             empty = np.full((h, w), np.nan, np.float32)
             return HandDepthFrame(empty, empty.copy(), np.zeros((h, w), np.uint8), (), {})
-        looks = [
-            _Look(t, CropCamera.looking_at(camera, t.predicted(), self.crop_size), length)
-            for t, length in zip(tracks, lengths, strict=True)
-        ]
         maps, scalars = self._predict([look.crop for look in looks], image, camera)
         clock.lap("network")
         canvas = torch.full((3, h, w), torch.nan, device=self.device)

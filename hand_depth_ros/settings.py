@@ -15,7 +15,7 @@ class EstimatorSettings:
     min_range_m, max_range_m   depth outside is invalid
     max_sigma_m      pixels less sure than this are invalid; None: all count
     finder_interval  while fewer than max_hands are followed, the finder looks at every n-th frame, 1..1000
-    finder_threshold score from which a box of the finder is looked at, 0..1
+    finder_threshold score from which a box of the finder is looked at, 0.01..1
     mask_threshold   probability from which a pixel is hand, 0.5..0.99
     """
 
@@ -35,7 +35,7 @@ class EstimatorSettings:
         _within("max_range_m", self.max_range_m, 0.0, 100.0)
         _within("max_sigma_m", self.max_sigma_m, 1e-6, 100.0, optional=True)
         _within("finder_interval", self.finder_interval, 1, 1000)
-        _within("finder_threshold", self.finder_threshold, 0.0, 1.0)
+        _within("finder_threshold", self.finder_threshold, 0.01, 1.0)
         _within("mask_threshold", self.mask_threshold, 0.5, 0.99)
         if self.min_range_m >= self.max_range_m:
             raise ValueError(

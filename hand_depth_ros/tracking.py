@@ -101,7 +101,7 @@ class Tracker:
     def drop_doubles(self) -> list[int]:
         """Two tracks on one hand become one, the older; returns the ids that were dropped."""
         dropped = []
-        for track in sorted(self.tracks, key=lambda t: t.seen):
+        for track in sorted(self.tracks, key=lambda t: (t.seen, t.score)):
             others = [t.roi for t in self.tracks if t is not track and t.seen >= track.seen]
             if others and (overlaps(np.array(track.roi), np.array(others)) > _DOUBLE).any():
                 self.tracks.remove(track)

@@ -49,7 +49,10 @@ class TrainConfig:
     @classmethod
     def read(cls, path: Path) -> TrainConfig:
         """Read a YAML file; unknown keys are an error that names them. Relative paths are relative to the file."""
-        values = yaml.safe_load(path.read_text())
+        try:
+            values = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise DatasetError(f"{path} is not YAML: {error}") from error
         if not isinstance(values, dict):
             raise DatasetError(f"{path} must be a mapping of training options")
         unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})

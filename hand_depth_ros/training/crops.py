@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.real import RealImage
@@ -24,6 +25,7 @@ Rng = np.random.Generator
 MARGIN = 1.35
 UNKNOWN = 255
 _PIXELS_LOOKED_AT = 300
+_TRIES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +231,7 @@ class CropDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        while True:
+        for _ in range(_TRIES):
             dice, sample = rng.random(), None
             if dice < self.sources.negative_share:
                 sample = negative_sample(self.sources, self.side, rng)
@@ -242,3 +244,6 @@ class CropDataset(Dataset[dict[str, Any]]):
                 sample = rendered_sample(view, hand, self.sources, self.side, rng)
             if sample is not None:
                 return sample
+        raise DatasetError(
+            f"no usable sample in {_TRIES} tries: are the views or the photographs' labels too poor?"
+        )

@@ -13,20 +13,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-VERSION = 3
+VERSION = 4
 """To be raised when labels change, so that caches are made anew."""
 
 WRIST, MIDDLE = 0, (9, 10, 11, 12)
 _FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
-# Radii for a hand of 0.2 m (wrist joint to middle fingertip), in metres: CMC..tip of the thumb, MCP..tip of the fingers.
+# Radii for a hand of 0.18 m (wrist to middle fingertip), in metres: CMC..tip of the thumb, MCP..tip of the fingers.
 _THUMB_RADII = (0.0150, 0.0120, 0.0100, 0.0080)
 _FINGER_RADII = (0.0110, 0.0090, 0.0080, 0.0068)
 _LITTLE = 0.85
 _PALM_RADIUS = 0.0135
-_REFERENCE_LENGTH_M = 0.2
-_TEACHER_CHAIN = 1.12
-"""Hand length over the landmarks' own wrist-to-tip chain: the landmark model puts the wrist 7 % of the hand's length nearer to
-the fingers than the wrist joint is (median over 70 rendered hands: its apparent hand length is 11 % short)."""
+_REFERENCE_LENGTH_M = 0.18
 
 
 class PseudoLabel(NamedTuple):
@@ -50,7 +47,7 @@ class PseudoLabel(NamedTuple):
 def hand_length(joints: np.ndarray) -> float:
     """Wrist to middle fingertip along the bones, in the unit of ``joints`` (21, 3)."""
     chain = joints[[WRIST, *MIDDLE]]
-    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum()) * _TEACHER_CHAIN
+    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
 
 
 def pixels_per_metre(px: np.ndarray, world: np.ndarray) -> float:

@@ -33,6 +33,8 @@ class RealImage(NamedTuple):
 def _label(job: tuple[Path, dict[str, Any]]) -> RealImage | None:
     cv2.setNumThreads(1)
     path, line = job
+    if not path.is_file():
+        raise DatasetError(f"no image at {path}: landmarks.jsonl names it")
     encoded = path.read_bytes()
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if image is None or max(image.shape) > 2000:
