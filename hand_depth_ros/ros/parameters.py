@@ -139,7 +139,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "finder_threshold",
         0.35,
         "How sure the search must be of a hand before it is looked at closely. Higher: fewer false hands.",
-        low=0.0,
+        low=0.01,
         high=1.0,
     ),
     Parameter(
@@ -179,7 +179,7 @@ PARAMETERS: tuple[Parameter, ...] = (
 BY_NAME: dict[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 DEFAULTS: dict[str, Value] = {parameter.name: parameter.default for parameter in PARAMETERS}
 
-ESTIMATOR_NAMES = tuple(field.name for field in fields(EstimatorSettings))
+ESTIMATOR_NAMES = tuple(field.name for field in fields(EstimatorSettings) if field.name in BY_NAME)
 
 
 def check_values(values: Mapping[str, Any]) -> dict[str, Value]:
