@@ -94,11 +94,11 @@ class Writer:
         else:
             image = f"rgb/{name}.jpg"
             bgr = np.ascontiguousarray(rgba[..., 2::-1])
-            write_whole(self.folder / image, _encoded(".jpg", bgr, cv2.IMWRITE_JPEG_QUALITY, 88))
+            write_whole(self.folder / image, _encoded(".jpg", bgr, cv2.IMWRITE_JPEG_QUALITY, 72))
         write_whole(
             self.folder / f"depth/{name}.png", _encoded(".png", units, cv2.IMWRITE_PNG_COMPRESSION, 9)
         )
-        write_whole(self.folder / f"mask/{name}.png", _encoded(".png", mask))
+        write_whole(self.folder / f"mask/{name}.png", _encoded(".png", mask, cv2.IMWRITE_PNG_COMPRESSION, 9))
         camera = view.camera
         line = {"image": image, "width": camera.width, "height": camera.height}
         line |= {
