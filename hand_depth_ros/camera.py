@@ -22,6 +22,7 @@ from .errors import CameraError
 __all__ = ["Camera", "CropCamera"]
 
 _MODEL_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant"}
+_SHORTEST_FOCAL = 1e-3  # px; shorter ones overflow float32 rays and belong to no lens
 _LARGEST_SIDE = 65536  # px; more than any camera has, little enough to refuse before allocating
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -53,7 +54,7 @@ class Camera:
             object.__setattr__(self, name, _size(name, getattr(self, name)))
         for name in ("fx", "fy"):
             value = _number(name, getattr(self, name))
-            if value <= 0:
+            if value < _SHORTEST_FOCAL:
                 raise CameraError(
                     f"{name} is {value:g}: a focal length is a positive number of pixels. "
                     "An uncalibrated camera publishes zeros: calibrate it, or give the intrinsics by hand."

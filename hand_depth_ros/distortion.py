@@ -115,6 +115,7 @@ def _undistort_angle(u: np.ndarray, v: np.ndarray, d: tuple[float, ...]) -> tupl
             break
     r = np.tan(theta)
     seen = (np.abs(_angle(theta, d) - target) < 1e-9) & (r <= radial_limit("equidistant", d)) & (theta >= 0)
+    seen &= theta <= _STEEPEST  # beyond it the tangent comes back from the other side
     scale = np.where(target < 1e-8, 1.0, np.where(seen, r, np.nan) / np.maximum(target, 1e-8))
     return u * scale, v * scale
 

@@ -234,3 +234,15 @@ def test_field_of_view() -> None:
     np.testing.assert_allclose(camera.unproject(np.array([[-0.5, 239.5], [639.5, 239.5]]))[:, 0], [-1, 1])
     with pytest.raises(CameraError, match="hfov"):
         Camera.from_hfov(640, 480, 180.0)
+
+
+def test_a_fisheye_pixel_beyond_90_degrees_has_no_ray() -> None:
+    camera = Camera(32, 24, 4.0, 4.0, 15.5, 11.5, "equidistant")
+    rays = camera.unproject(np.array([[15.5 + 4 * 1.2, 11.5], [15.5 + 4 * 1.8, 11.5], [0.0, 0.0]]))
+    assert np.isfinite(rays[0]).all()
+    assert np.isnan(rays[1:, :2]).all()
+
+
+def test_a_focal_length_that_no_lens_has_is_refused() -> None:
+    with pytest.raises(CameraError, match="fx"):
+        Camera(640, 480, 1e-300, 600.0, 320.0, 240.0)
