@@ -58,10 +58,10 @@ def _warp() -> tuple[Any, Any]:
     @wp.kernel
     def cast(
         mesh: wp.uint64,
-        rays: wp.array(dtype=wp.vec3),
-        depth: wp.array(dtype=wp.float32),
-        face: wp.array(dtype=wp.int32),
-        weights: wp.array(dtype=wp.vec2),
+        rays: wp.array(dtype=wp.vec3),  # type: ignore[valid-type]
+        depth: wp.array(dtype=wp.float32),  # type: ignore[valid-type]
+        face: wp.array(dtype=wp.int32),  # type: ignore[valid-type]
+        weights: wp.array(dtype=wp.vec2),  # type: ignore[valid-type]
     ):
         i = wp.tid()
         ray = rays[i]

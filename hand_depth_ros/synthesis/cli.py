@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,7 +67,7 @@ def synth(
     size = size or (192 if kind is Kind.crops else 640)
     skin_files = _images(skins, "skin textures", (".png", ".jpg", ".jpeg"))
     maps = bundled_maps() + _images(hdris, "environment maps", (".hdr", ".exr"))
-    settings = {"seed": seed, "size": size, "samples": samples}
+    settings: dict[str, Any] = {"seed": seed, "size": size, "samples": samples}
     settings |= {"skins": [path.name for path in skin_files], "hdris": [path.name for path in maps]}
     if kind is Kind.clip:
         settings["count"] = count

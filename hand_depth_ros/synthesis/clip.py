@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from .views import View, finished, in_view, looking
 
 # Keys are spread evenly over the film. Each: gestures of the right and left hand; the right arm's
 # (raise, twist, adduct, elbow) and (flexion, deviation, turn of the wrist); the left's; in degrees.
-_KEYS = [
+_KEYS: list[tuple[Any, ...]] = [
     ("relaxed", "relaxed", (34, 0, 22, 44), (-38, 8, -66), (5, -16, 24, 46), (-18, 12, -27)),
     ("open", "relaxed", (26, 0, 25, 52), (-42, 2, -66), (6, -16, 24, 48), (-16, 12, -25)),
     ("point", "relaxed", (40, -4, 27, 34), (-42, 12, -46), (8, -14, 22, 50), (-14, 10, -15)),
@@ -30,7 +31,8 @@ _KEYS = [
 ]
 
 
-def _between(a: np.ndarray | HandAngles, b: np.ndarray | HandAngles, t: float) -> np.ndarray | HandAngles:
+def _between(a: Any, b: Any, t: float) -> Any:
+    """Part ``t`` of the way from ``a`` to ``b``: angles of a hand, or plain numbers."""
     return (
         a.towards(b, t)
         if isinstance(a, HandAngles)

@@ -58,10 +58,9 @@ class Wardrobe:
         self.model, self.person = model, person
         self._triangles = np.concatenate([model.quads[:, :3], model.quads[:, [0, 2, 3]]])
         legs = model.vertices_of("lowerleg", "foot", "toe")
-        quads = ~legs[model.quads].any(1)
-        arms = model.vertices_of("upperarm02", "lowerarm", "wrist", "finger", "metacarpal")[model.quads].all(
-            1
-        )
+        quads = ~np.asarray(legs[model.quads].any(1))
+        sleeved = model.vertices_of("upperarm02", "lowerarm", "wrist", "finger", "metacarpal")
+        arms = np.asarray(sleeved[model.quads].all(1))
         self.smooth = Subdivision(model.quads[quads], model.uv, model.uv_quads[quads], arms[quads])
         rest = person.rest_vertices
         bones = person.rest_bones
@@ -97,7 +96,7 @@ class Wardrobe:
             region[hand[side] | fore[side]] = k + 1
         quads, spread = self.smooth.quads, self.smooth.per_triangle
         self.region = spread(region[quads].min(1))
-        self.legs, self.head = spread(legs[quads].all(1)), spread(head[quads].all(1))
+        self.legs, self.head = spread(np.asarray(legs[quads].all(1))), spread(np.asarray(head[quads].all(1)))
         self.sleeve_of = np.repeat(self.sleeve[self.smooth.triangles].mean(1).reshape(-1, 2).mean(1), 2)
         self.scalp = self._scalp(rest, head)
         self.rest = self.smooth(rest)

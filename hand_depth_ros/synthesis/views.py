@@ -75,7 +75,7 @@ def random_person(seed: int, person: int) -> Person:
         for key in ("muscle", "weight", "height", "proportions")
     }
     if age < 0.55:  # children grow from about 0.13 m at six
-        length = np.interp(age, [0.36, 0.5], [0.135, 0.165]) * (1 + rng.normal(0, 0.05))
+        length = float(np.interp(age, [0.36, 0.5], [0.135, 0.165]) * (1 + rng.normal(0, 0.05)))
     else:
         length = rng.normal(0.194 - 0.018 * gender, 0.0085)  # anny: 0 is male, 1 female
     return body_model().person({"gender": gender, "age": age, **shape}, float(np.clip(length, 0.125, 0.22)))
@@ -107,9 +107,10 @@ def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
         else rng.uniform(1.2, 1.7)
     )
 
-    def dye() -> tuple[float, ...]:
+    def dye() -> tuple[float, float, float]:
         grey = rng.random() ** 2 * 0.8
-        return tuple(np.clip(grey + rng.normal(0, 0.12, 3) * (rng.random() < 0.6), 0.01, 0.85))
+        red, green, blue = np.clip(grey + rng.normal(0, 0.12, 3) * (rng.random() < 0.6), 0.01, 0.85).tolist()
+        return red, green, blue
 
     return Look(
         tuple(skin), cuff, rng.uniform(0.0015, 0.009), dye(), dye(), int(rng.choice(4, p=[0.55, 0.15, 0.1, 0.2])),
@@ -231,7 +232,7 @@ def _visible_share(surface: Surface, camera: Pinhole, hits: Hits, instance: int)
     """Of the hand's pixels were it alone, the share that is seen."""
     alone = cast(surface.only(surface.label == instance), camera)
     count = np.count_nonzero(alone.label == instance)
-    return np.count_nonzero(hits.label == instance) / max(count, 1)
+    return int(np.count_nonzero(hits.label == instance)) / max(int(count), 1)
 
 
 def crop_view(seed: int, index: int, size: int) -> View:
