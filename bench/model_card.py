@@ -1,6 +1,6 @@
 """Measure the weights on every data set at hand and write the model card from what was measured.
 
-    python bench/model_card.py --data ../shared/data [--weights FOLDER] [--synthetic FOLDER] [--pictures DIR]
+    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--pictures DIR]
 
 ``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
 ``--synthetic`` is a set of ``hand-depth synth``. The numbers and the card are written beside the weights.

@@ -1,0 +1,68 @@
+"""Writes measured numbers into the README, from the files that the measuring commands left:
+
+make demo                                                       # demo_out/report.json, demo_out/demo_*.png
+python bench/latency.py --json > demo_out/latency.json
+python bench/model_card.py --data DATA --synthetic SET          # hand_depth_ros/weights/numbers.json
+python docs/write_numbers.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from hand_depth_ros.demo.report import table
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "bench"))
+
+from latency import LIMITS  # noqa: E402
+from model_card import rows  # noqa: E402
+
+
+def machine() -> str:
+    """The processor, and how many cores of it are ours."""
+    text = Path("/proc/cpuinfo").read_text()
+    found = re.search(r"model name\s*: (.*)", text)
+    return f"{os.cpu_count()} cores of {found[1].strip() if found else 'an unknown processor'}, no GPU"
+
+
+def blocks() -> dict[str, str]:
+    """The text of each numbers block of the README by name."""
+    demo = json.loads((ROOT / "demo_out/report.json").read_text())
+    known = {key: value for key, value in demo.items() if value is not None}
+    speed = json.loads((ROOT / "demo_out/latency.json").read_text())
+    accuracy = json.loads((ROOT / "hand_depth_ros/weights/numbers.json").read_text())
+    head = f"On {machine()}:\n\n"
+    lines = [
+        head + "| `make demo` measured | |",
+        "| --- | --- |",
+        *(f"| {a} | {b} |" for a, b in table(known)),
+    ]
+    latency = [head + "| `bench/latency.py` measured | | share of the limit |", "| --- | --- | --- |"]
+    for name, value in speed.items():
+        share = f"{value / LIMITS[name]:.2f} of {LIMITS[name]:g}" if name in LIMITS else ""
+        latency.append(f"| {name.replace('_', ' ')} | {value:.1f} | {share} |")
+    return {
+        "demo": "\n".join(lines) + "\n",
+        "latency": "\n".join(latency) + "\n",
+        "accuracy": rows(accuracy) + "\n",
+    }
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, content in blocks().items():
+        block = re.compile(rf"(<!-- {name} numbers:[^\n]*-->\n).*?(<!-- /{name} numbers -->)", re.DOTALL)
+        text, count = block.subn(lambda found, content=content: found[1] + content + found[2], text)
+        if count != 1:
+            raise SystemExit(f"README.md has {count} blocks named '{name} numbers', not one")
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
