@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ from fakes import DEPTH_M, disc_centres
 
 from hand_depth_ros.demo import report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
-from hand_depth_ros.demo.node_process import dds_environment
-from hand_depth_ros.demo.pictures import HEIGHT, side_view
+from hand_depth_ros.demo.node_process import REAL_NODE, dds_environment
+from hand_depth_ros.demo.pictures import HEIGHT, panel, side_view, span
 from hand_depth_ros.errors import DatasetError, HandDepthError
 
 HERE = Path(__file__).resolve().parent
@@ -94,6 +95,22 @@ def test_a_missing_clip_is_an_error() -> None:
         load_clip(Path("nowhere"))
 
 
+def test_pictures_without_depth_are_no_clip(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((HIGH, WIDE, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r"no clip, it has no cameras\.jsonl"):
+        load_clip(tmp_path)
+
+
+def test_the_node_starts_where_another_thing_has_the_packages_name(tmp_path: Path) -> None:
+    (tmp_path / "hand_depth_ros").mkdir()
+    (tmp_path / "hand_depth_ros/__init__.py").write_text("raise SystemExit('taken from the working directory')")
+    result = subprocess.run(
+        [*REAL_NODE, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "hand-depth node" in result.stdout
+
+
 def test_dds_stays_on_this_machine_with_room_for_images() -> None:
     environment = dds_environment()
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
@@ -113,6 +130,30 @@ def test_the_side_view_puts_far_right_and_down_below() -> None:
     assert brightest((0.1, 0.0, 0.5)) == middle
     assert brightest((0.0, 0.0, 0.55))[1] > middle[1]
     assert brightest((0.0, 0.05, 0.5))[0] > middle[0]
+
+
+def test_the_picture_shows_both_hands_and_their_sigma() -> None:
+    """Near and far hand have colours of their own, sigma of 30 to 120 mm is no solid patch, both clouds are seen."""
+    depth, sigma = np.full((2, 120, 160), np.nan, np.float32)
+    depth[30:80, 20:60], depth[30:80, 100:140] = 0.4, 0.8
+    sigma[30:80, 20:60], sigma[30:80, 100:140] = 0.03, 0.12
+    rows, columns = np.nonzero(np.isfinite(depth))
+    z = depth[rows, columns]
+    points = np.stack([(columns - 80) / 150 * z, (rows - 60) / 150 * z, z], 1)
+    green = np.tile(np.array([[0, 255, 0]], np.uint8), (len(points), 1))
+    picture = panel(np.zeros((120, 160, 3), np.uint8), depth, sigma, points, green, points).astype(int)
+    _, depth_view, sigma_view, side = np.split(picture[-HEIGHT:], (480, 960, 1440), axis=1)
+    for view in (depth_view, sigma_view):
+        near, far, nothing = view[165, 120], view[165, 360], view[300, 120]
+        assert min(abs(a - b).sum() for a, b in ((near, far), (near, nothing), (far, nothing))) > 100
+    drawn = np.nonzero((side == (0, 255, 0)).all(axis=-1))[1]
+    assert drawn.min() < HEIGHT / 4 and drawn.max() > HEIGHT * 3 / 4
+
+
+def test_the_colours_cover_what_is_there() -> None:
+    assert span(np.array([np.nan, np.nan]), 5, 95)[0] == 0.0
+    assert span(np.full(5, 0.5), 5, 95) == pytest.approx((0.495, 0.505))
+    assert span(np.append(np.linspace(0.3, 0.7, 101), np.nan), 5, 95) == pytest.approx((0.32, 0.68))
 
 
 def test_the_bundled_clip_is_whole() -> None:
