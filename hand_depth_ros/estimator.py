@@ -155,7 +155,7 @@ class HandDepthEstimator:
         if rois is not None:
             if len(rois) > _MOST_ROIS:
                 raise ValueError(f"{len(rois)} rois were given: {_MOST_ROIS} at most, the mask has 8 bits")
-            tracks = [Track(i + 1, tuple(float(v) for v in roi), 1.0) for i, roi in enumerate(rois)]  # type: ignore[arg-type]
+            tracks = [Track(i + 1, _checked(roi), 1.0) for i, roi in enumerate(rois)]
             lengths = self._lengths(len(tracks), hand_length_m)
             tracker = None
         else:
@@ -182,10 +182,12 @@ class HandDepthEstimator:
 
     def _upload(self, rgb: np.ndarray) -> torch.Tensor:
         """(3, H, W) uint8 on the device, channels innermost in memory."""
-        return torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1)
+        return torch.from_numpy(np.require(rgb, requirements=["C", "W"])).to(self.device).permute(2, 0, 1)
 
     def _lengths(self, count: int, given: float | Sequence[float | None] | None) -> list[float | None]:
-        values = list(given) if isinstance(given, Sequence) else [given] * count
+        values = (
+            list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * count
+        )
         if len(values) != count:
             raise ValueError(f"hand_length_m has {len(values)} values for {count} hands")
         for value in values:
@@ -193,12 +195,12 @@ class HandDepthEstimator:
         return [self._settings.hand_length_m if value is None else value for value in values]
 
     def _find(self, rgb: np.ndarray, image: torch.Tensor, camera: Camera, tracker: Tracker) -> None:
-        """Let the finder look, when it is due, and refine the box of each new hand by a first look at it."""
+        """Let the finder look, when it is due, and refine each box that comes from it by a first look at the hand."""
         if not tracker.wants_finder(self._settings.finder_interval):
             return
         picture = image if self.device.type == "cuda" else rgb
         found = self._finder.find(picture, self._settings.finder_threshold, 2 * self._settings.max_hands)
-        for new in tracker.add(inside(found, camera)):
+        for new in tracker.look(inside(found, camera)):
             crop = CropCamera.looking_at(camera, new.roi, self.crop_size)
             mask = (
                 torch.sigmoid(self._predict([crop], image, camera)[0][0, 0]) > self._settings.mask_threshold
@@ -342,6 +344,17 @@ class HandDepthEstimator:
                 median = float(np.median(values)) if values.size else math.nan
                 hands.append(Hand(look.track.id, roi, score, length, length_sigma, median))
         return HandDepthFrame(depth, sigma, mask, tuple(hands), {})
+
+
+def _checked(roi: Any) -> Roi:
+    """Four finite numbers, or CameraError."""
+    try:
+        x, y, width, height = (float(value) for value in roi)
+    except (TypeError, ValueError):
+        raise CameraError(
+            f"roi {roi!r} is not a box: give a list of boxes, each x, y, width, height"
+        ) from None
+    return x, y, width, height
 
 
 class _Clock:

@@ -15,6 +15,14 @@ _DOUBLE = 0.6
 _KEEP_PRESENCE = 0.35
 _MISSES_ALLOWED = 2
 _LEAD = 0.6
+_FAST = 0.3
+_DOUBTFUL_PRESENCE = 0.6
+_SHRUNK = 0.5
+_ASTRAY = 0.4
+_REACH = 1.5
+_LEAST_SUPPORT = 0.1
+_SURE_PRESENCE = 0.8
+_BETTER = 0.15
 _LENGTH_MEMORY_FRAMES = 60.0
 
 
@@ -22,7 +30,8 @@ _LENGTH_MEMORY_FRAMES = 60.0
 class Track:
     """One hand that is followed. ``id`` is its value in the mask, ``roi`` the tight box of its last mask, frame pixels.
 
-    ``log_length`` is the running mean of the network's guesses of log(hand length / m), over ``seen`` of them at most.
+    ``support`` is the running mean of the finder's scores for it, 0 where the finder saw nothing. ``log_length`` is the running
+    mean of the network's guesses of log(hand length / m), over ``seen`` of them at most.
     """
 
     id: int
@@ -33,6 +42,13 @@ class Track:
     fresh: bool = True
     log_length: float | None = None
     seen: int = 0
+    support: float = 1.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the finder should look in the next frame: the hand was missed, is hardly one, or moves fast."""
+        reach = _FAST * max(self.roi[2:])
+        return self.misses > 0 or self.score < _DOUBTFUL_PRESENCE or math.hypot(*self.velocity) > reach
 
     def predicted(self) -> Roi:
         """Where to look in the next frame: the last box, moved on by part of its last motion."""
@@ -67,30 +83,52 @@ class Tracker:
         self.tracks, self._frames = [], 0
 
     def wants_finder(self, interval: int) -> bool:
-        """Whether the finder should look at this frame: nothing is followed, or it is the n-th one. Call once a frame."""
-        due = not self.tracks or (len(self.tracks) < self.max_hands and self._frames % interval == 0)
+        """Whether the finder should look at this frame: nothing is followed, a hand is doubtful, or it is the n-th frame.
+
+        To be called once a frame.
+        """
+        due = not self.tracks or self._frames % interval == 0 or any(track.doubtful for track in self.tracks)
         self._frames += 1
         return due
 
-    def add(self, detections: list[Detection]) -> list[Track]:
-        """Start to follow the detections that are not one of the hands that are followed already; returns the new ones."""
-        new = []
-        for detection in detections:
-            if len(self.tracks) >= self.max_hands:
-                break
-            known = [track.predicted() for track in self.tracks]
-            if known and (overlaps(np.array(detection.roi), np.array(known)) > _SAME_HAND).any():
+    def look(self, detections: list[Detection]) -> list[Track]:
+        """The finder's second opinion. Returns the tracks, old and new, that now have a detection's box.
+
+        A hand that is followed gains or loses support and goes to the detection's box if its own is astray. One without
+        support that isn't sure is dropped. What is left over is a new hand, while there is room for one or if it is
+        clearly better than the least supported track, whose place it takes.
+        """
+        free, placed = list(detections), []
+        for track in sorted(self.tracks, key=lambda t: -t.seen):
+            match = _match(track, free)
+            track.support = 0.5 * (track.support + (match.score if match else 0.0))
+            if match is None:
                 continue
-            free = next(i for i in range(1, 256) if all(track.id != i for track in self.tracks))
-            track = Track(free, detection.roi, detection.score)
+            free.remove(match)
+            if _overlap(track.predicted(), match.roi) < _ASTRAY:
+                track.roi, track.velocity = match.roi, (0.0, 0.0)
+                placed.append(track)
+        self.tracks = [t for t in self.tracks if t.support >= _LEAST_SUPPORT or t.score >= _SURE_PRESENCE]
+        for detection in free:
+            if any(_overlap(track.predicted(), detection.roi) > _SAME_HAND for track in self.tracks):
+                continue
+            if len(self.tracks) >= self.max_hands:
+                weakest = min(self.tracks, key=lambda t: t.support)
+                if detection.score < weakest.support + _BETTER:
+                    continue
+                self.tracks.remove(weakest)
+                placed = [track for track in placed if track is not weakest]
+            number = next(i for i in range(1, 256) if all(track.id != i for track in self.tracks))
+            track = Track(number, detection.roi, detection.score, support=detection.score)
             self.tracks.append(track)
-            new.append(track)
-        return new
+            placed.append(track)
+        return placed
 
     def update(self, track: Track, roi: Roi | None, presence: float, log_length: float) -> bool:
         """What the network saw of a track: its mask's box or None. Returns whether this frame shows the hand."""
         needed = 0.5 if track.fresh else _KEEP_PRESENCE
-        if roi is None or not math.isfinite(presence) or presence < needed:
+        shrunk = roi is not None and not track.fresh and max(roi[2:]) < _SHRUNK * max(track.roi[2:])
+        if roi is None or shrunk or not math.isfinite(presence) or presence < needed:
             track.misses += 1
             if track.fresh or track.misses > _MISSES_ALLOWED:
                 self.tracks.remove(track)
@@ -107,6 +145,23 @@ class Tracker:
                 self.tracks.remove(track)
                 dropped.append(track.id)
         return dropped
+
+
+def _match(track: Track, detections: list[Detection]) -> Detection | None:
+    """The detection of a track's hand: the one that overlaps it most; for one just missed, else the nearest within reach."""
+    box = track.predicted()
+    best = max(detections, key=lambda d: _overlap(box, d.roi), default=None)
+    if best is not None and _overlap(box, best.roi) > _SAME_HAND:
+        return best
+    if not track.misses:
+        return None
+    nearest = min(detections, key=lambda d: math.dist(_centre(box), _centre(d.roi)), default=None)
+    reach = _REACH * max(box[2:])
+    return nearest if nearest is not None and math.dist(_centre(box), _centre(nearest.roi)) < reach else None
+
+
+def _overlap(a: Roi, b: Roi) -> float:
+    return float(overlaps(np.array(a), np.array(b))[0, 0])
 
 
 def _centre(roi: Roi) -> tuple[float, float]:

@@ -433,3 +433,16 @@ def test_cuda_gives_the_depth_of_the_cpu() -> None:
     assert both.sum() > 0.97 * either.sum()
     difference = np.abs(a.depth - b.depth)[both & np.isfinite(a.depth) & np.isfinite(b.depth)]
     assert np.median(difference) < 0.002 * np.nanmedian(a.depth)
+
+
+@pytest.mark.parametrize("rois", [[(1, 2, 3)], (81, 193, 140, 132), [("a", 1, 2, 3)]])
+def test_boxes_that_are_none_are_named(rois: object) -> None:
+    estimator = HandDepthEstimator.untrained()
+    with pytest.raises(CameraError, match="not a box"):
+        estimator.estimate(np.zeros((48, 64, 3), np.uint8), Camera.from_hfov(64, 48, 60.0), rois=rois)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_picture_that_cannot_be_written_to_is_taken_without_a_word() -> None:
+    rgb = np.frombuffer(bytes(48 * 64 * 3), np.uint8).reshape(48, 64, 3)
+    HandDepthEstimator.untrained().estimate(rgb, Camera.from_hfov(64, 48, 60.0), rois=[(10, 10, 20, 20)])

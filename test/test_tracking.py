@@ -30,7 +30,7 @@ def step(tracker: Tracker, hands: list[Roi], interval: int = 5) -> dict[int, Roi
     """One frame in a world of ``hands``: a perfect finder when it is due, and a network that sees the hand whose middle
     is nearest to where it looks, if that hand is in the look's box. Returns what is shown, by id."""
     if tracker.wants_finder(interval):
-        tracker.add(found(*hands))
+        tracker.look(found(*hands))
     shown = {}
     for track in list(tracker.tracks):
         x, y, w, h = track.predicted()
@@ -90,7 +90,7 @@ def test_a_hand_that_is_covered_for_two_frames_keeps_its_id() -> None:
 
 def test_what_the_network_does_not_confirm_at_first_sight_is_no_hand() -> None:
     tracker = Tracker(2)
-    (new,) = tracker.add(found(box(100, 100)))
+    (new,) = tracker.look(found(box(100, 100)))
     assert not tracker.update(new, box(100, 100), 0.4, 0.0)  # a face, half believed
     assert tracker.tracks == []
 
@@ -98,22 +98,68 @@ def test_what_the_network_does_not_confirm_at_first_sight_is_no_hand() -> None:
 @pytest.mark.parametrize("presence", [math.nan, math.inf, 0.1])
 def test_a_presence_that_is_low_or_no_number_is_a_miss(presence: float) -> None:
     tracker = Tracker(1)
-    (new,) = tracker.add(found(box(100, 100)))
+    (new,) = tracker.look(found(box(100, 100)))
     assert tracker.update(new, box(100, 100), 0.9, 0.0)
     assert not tracker.update(new, box(100, 100), presence, 0.0)
     assert new.misses == 1
 
 
-def test_the_finder_is_due_at_first_and_then_every_nth_frame_while_hands_may_be_missing() -> None:
-    tracker = Tracker(2)
+def test_the_finder_is_due_at_first_and_then_every_nth_frame_hands_missing_or_not() -> None:
+    tracker = Tracker(1)
     due = []
     for _ in range(12):
         due.append(tracker.wants_finder(4))
         if not tracker.tracks:
-            tracker.add(found(box(100, 100)))
+            tracker.look(found(box(100, 100)))
     assert [i for i, d in enumerate(due) if d] == [0, 4, 8]
-    tracker.add(found(box(400, 100)))
-    assert not any(tracker.wants_finder(4) for _ in range(12))  # all hands there are
+
+
+@pytest.mark.parametrize("doubt", ["missed", "unlikely", "fast"])
+def test_the_finder_is_due_at_once_when_a_hand_is_doubtful(doubt: str) -> None:
+    tracker = Tracker(1)
+    assert tracker.wants_finder(1000)
+    (track,) = tracker.look(found(box(100, 100)))
+    tracker.update(track, box(100, 100), 0.9, 0.0)
+    assert not tracker.wants_finder(1000)
+    if doubt == "missed":
+        tracker.update(track, None, 0.9, 0.0)
+    else:
+        tracker.update(
+            track, box(150 if doubt == "fast" else 101, 100), 0.45 if doubt == "unlikely" else 0.9, 0.0
+        )
+    assert tracker.wants_finder(1000)
+
+
+def test_a_better_hand_takes_the_place_of_one_that_the_finder_does_not_see() -> None:
+    tracker = Tracker(1)
+    (face,) = tracker.look(found(box(100, 100)))
+    for _ in range(3):
+        assert tracker.update(face, box(100, 100), 0.98, 0.0)
+        tracker.look([Detection(box(400, 300), 0.7)])
+    (hand,) = tracker.tracks
+    assert hand.roi == box(400, 300)
+
+
+def test_what_the_finder_does_not_see_is_kept_while_the_network_is_sure_and_dropped_when_it_is_not() -> None:
+    for presence, kept in ((0.95, True), (0.7, False)):
+        tracker = Tracker(2)
+        (track,) = tracker.look(found(box(100, 100)))
+        for _ in range(6):
+            if track in tracker.tracks:
+                tracker.update(track, box(100, 100), presence, 0.0)
+                tracker.look([])
+        assert (tracker.tracks == [track]) is kept
+
+
+def test_a_box_that_has_gone_astray_goes_to_the_hand_that_the_finder_sees() -> None:
+    tracker = Tracker(1)
+    (track,) = tracker.look(found(box(100, 100)))
+    tracker.update(track, box(100, 100), 0.9, 0.0)
+    assert not tracker.update(track, box(130, 130, 20), 0.9, 0.0), (
+        "a quarter of its size: a sleeve, not the hand"
+    )
+    assert tracker.look(found(box(180, 100))) == [track]
+    assert track.roi == box(180, 100) and track.id == 1
 
 
 def test_the_finder_is_due_in_every_frame_while_nothing_is_followed() -> None:
@@ -123,15 +169,15 @@ def test_the_finder_is_due_in_every_frame_while_nothing_is_followed() -> None:
 
 def test_no_more_hands_than_max_hands_the_best_first() -> None:
     tracker = Tracker(2)
-    tracker.add(found(box(100, 100), box(300, 100), box(500, 100)))
+    tracker.look(found(box(100, 100), box(300, 100), box(500, 100)))
     assert [track.roi for track in tracker.tracks] == [box(100, 100), box(300, 100)]
 
 
 def test_a_detection_of_a_hand_that_is_followed_is_not_a_new_hand() -> None:
     tracker = Tracker(4)
-    tracker.add(found(box(100, 100)))
-    assert tracker.add(found(box(120, 110), box(100, 100, 140))) == []
-    assert len(tracker.add(found(box(190, 100)))) == 1  # beside it: another hand
+    tracker.look(found(box(100, 100)))
+    assert tracker.look(found(box(120, 110), box(100, 100, 140))) == []
+    assert len(tracker.look(found(box(190, 100)))) == 1  # beside it: another hand
 
 
 def test_ids_are_free_ones_and_never_zero() -> None:
@@ -149,7 +195,7 @@ def test_two_tracks_on_one_hand_become_one_the_older() -> None:
     tracker = Tracker(3)
     for _ in range(5):
         step(tracker, [box(100, 100), box(400, 100)])
-    (new,) = tracker.add(found(box(250, 100)))
+    (new,) = tracker.look(found(box(250, 100)))
     tracker.update(new, box(105, 102), 0.9, 0.0)  # its mask turned out to be the first hand
     assert tracker.drop_doubles() == [new.id]
     assert {track.id for track in tracker.tracks} == {1, 2}
@@ -157,7 +203,7 @@ def test_two_tracks_on_one_hand_become_one_the_older() -> None:
 
 def test_of_two_tracks_as_old_as_each_other_one_is_left() -> None:
     tracker = Tracker(2)
-    for new in tracker.add(found(box(100, 100), box(300, 100))):
+    for new in tracker.look(found(box(100, 100), box(300, 100))):
         tracker.update(new, box(200, 100), 0.9, 0.0)
     assert len(tracker.drop_doubles()) == 1 and len(tracker.tracks) == 1
 
@@ -171,7 +217,7 @@ def test_reset_forgets_every_hand() -> None:
 
 def test_the_hand_length_is_the_mean_of_the_guesses_at_first_and_follows_slowly_later() -> None:
     tracker = Tracker(1)
-    (track,) = tracker.add(found(box(100, 100)))
+    (track,) = tracker.look(found(box(100, 100)))
     guesses = np.random.default_rng(0).normal(math.log(0.19), 0.1, 40)
     for guess in guesses:
         tracker.update(track, box(100, 100), 0.9, float(guess))
