@@ -234,7 +234,7 @@ def test_pixels_less_sure_than_asked_for_are_invalid() -> None:
 
 def test_a_hand_is_found_and_followed_under_one_id_and_gone_when_it_is_gone() -> None:
     finder = FakeFinderNet()
-    estimator = rigged(finder, by_colour=True, finder_interval=4, max_hands=1)
+    estimator = rigged(finder, by_colour=True, finder_interval=1000, max_hands=1)
     for i in range(12):
         middle = (120.0 + 14 * i, 200.0)
         frame = estimator.estimate(with_spots(middle), PINHOLE)
