@@ -14,7 +14,7 @@ class EstimatorSettings:
     hand_length_m    wrist to middle fingertip, metres, 0.08..0.30; None: the network's own guess
     min_range_m, max_range_m   depth outside is invalid
     max_sigma_m      pixels less sure than this are invalid; None: all count
-    finder_interval  while fewer than max_hands are followed, the finder looks at every n-th frame, 1..1000
+    finder_interval  the finder looks at every n-th frame, 1..1000, and sooner when a hand is doubtful
     finder_threshold score from which a box of the finder is looked at, 0.01..1
     mask_threshold   probability from which a pixel is hand, 0.5..0.99
     """

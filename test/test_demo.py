@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from fakes import DEPTH_M, disc_centres
 
 from hand_depth_ros.demo import report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
-from hand_depth_ros.demo.node_process import REAL_NODE, dds_environment
+from hand_depth_ros.demo.node_process import dds_environment
 from hand_depth_ros.demo.pictures import HEIGHT, panel, side_view, span
 from hand_depth_ros.errors import DatasetError, HandDepthError
 
@@ -93,22 +92,6 @@ def test_a_node_that_cannot_start_is_an_error_with_its_own_words(clip: Path, tmp
 def test_a_missing_clip_is_an_error() -> None:
     with pytest.raises(DatasetError, match="no such clip"):
         load_clip(Path("nowhere"))
-
-
-def test_pictures_without_depth_are_no_clip(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((HIGH, WIDE, 3), np.uint8))
-    with pytest.raises(DatasetError, match=r"no clip, it has no cameras\.jsonl"):
-        load_clip(tmp_path)
-
-
-def test_the_node_starts_where_another_thing_has_the_packages_name(tmp_path: Path) -> None:
-    (tmp_path / "hand_depth_ros").mkdir()
-    (tmp_path / "hand_depth_ros/__init__.py").write_text("raise SystemExit('taken from the working directory')")
-    result = subprocess.run(
-        [*REAL_NODE, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert "hand-depth node" in result.stdout
 
 
 def test_dds_stays_on_this_machine_with_room_for_images() -> None:

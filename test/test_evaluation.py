@@ -234,6 +234,7 @@ def test_false_hands_on_backgrounds(tmp_path: Path) -> None:
     estimator = KnownAnswer(lambda rgb, length: [(one, 0.4), (two, 0.4)] if rgb[0, 0, 0] > 170 else [])
     report = run(tmp_path, estimator, out=tmp_path / "out")
     assert report["kind"] == "backgrounds" and report["hands_found"] is None
+    assert any("no annotation found" in note for note in report["notes"])
     assert report["images_with_false_hand"] == 0.25 and report["false_hands_per_image"] == 0.5
     assert run(tmp_path, estimator, limit=2)["images"] == 2
 

@@ -193,3 +193,16 @@ def test_a_signal_while_it_starts_leaves_no_traceback(number: signal.Signals) ->
 def test_unknown_arguments_are_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--weights", "x"]) == 2
     assert "--ros-args" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--params-file", "no_such.yaml"), ("-r", "image:=/bad name"), ("-p", "max_hands"), ("--frob",)],
+    ids=lambda arguments: arguments[0],
+)
+def test_wrong_ros_arguments_are_a_usage_error_in_one_line(
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--ros-args", *arguments], fake_factory) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("hand_depth_node: check what follows --ros-args") and arguments[-1] in line

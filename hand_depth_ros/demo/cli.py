@@ -123,6 +123,11 @@ def load_clip(clip: Path) -> list[Sample]:
 
     if not clip.is_dir():
         raise DatasetError(f"{clip}: no such clip: give --clip a folder with cameras.jsonl, rgb and depth")
+    if missing := [name for name in ("cameras.jsonl", "rgb", "depth") if not (clip / name).exists()]:
+        raise DatasetError(
+            f"{clip}: no clip, it has no {' and no '.join(missing)}: render one with  hand-depth synth --kind clip,  "
+            "or give pictures without known depth to  hand-depth infer"
+        )
     return list(open_dataset(clip, split=None))
 
 

@@ -5,6 +5,7 @@ Imports nothing slow before `main` runs, so that Ctrl-C leaves no traceback when
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
         estimator_factory: As `HandDepthNode` takes it; None: the real estimator.
 
     Returns:
-        Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for unknown arguments.
+        Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for wrong arguments.
     """
     arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
     before = None
@@ -57,14 +58,15 @@ def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None) -> 
     from rclpy.executors import ExternalShutdownException
     from rclpy.utilities import remove_ros_args
 
-    unknown = remove_ros_args(arguments)[1:]
-    if unknown:
-        print(
-            f"hand_depth_node: unknown arguments {' '.join(unknown)}: parameters go after --ros-args -p",
-            file=sys.stderr,
-        )
-        return 2
-    rclpy.init(args=arguments)
+    try:
+        unknown = remove_ros_args(arguments)[1:]
+        if unknown:
+            return _usage_error(f"unknown arguments {' '.join(unknown)}: parameters go after --ros-args -p")
+        rclpy.init(args=arguments)
+    except RuntimeError as error:
+        if "ROSArgs" not in type(error).__name__:  # rclpy has no public name for these errors
+            raise
+        return _usage_error(f"check what follows --ros-args: {_one_line(error)}")
     node: HandDepthNode | None = None
     try:
         from hand_depth_ros.ros.hand_depth_node import HandDepthNode
@@ -83,6 +85,16 @@ def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None) -> 
             node.close()
         rclpy.try_shutdown()
     return 0
+
+
+def _usage_error(text: str) -> int:
+    print(f"hand_depth_node: {text}", file=sys.stderr)
+    return 2
+
+
+def _one_line(error: Exception) -> str:
+    """rcl's message without the places in its sources."""
+    return " ".join(re.sub(r",? at \S+:\d+", "", str(error)).split())
 
 
 if __name__ == "__main__":
