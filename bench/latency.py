@@ -153,7 +153,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     ros_args = ["--ros-args", "--log-level", "warn", *options.ros_args]
     command = [*itself, "--role", "node", *ros_args] if options.untrained else None
     node = subprocess.Popen(
-        command or [*REAL_NODE, *ros_args], env=environ
+        command or [sys.executable, "-m", "hand_depth_ros.ros.node", *ros_args], env=environ
     )
     camera = subprocess.Popen([*itself, "--role", "camera", "--fps", str(options.fps)], env=environ)
     try:

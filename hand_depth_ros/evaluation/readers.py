@@ -117,7 +117,9 @@ def open_dataset(
         lines = [line for line in lines if line.get("hands")]
         notes.append(f"{len(blind)} images without landmarks left out")
     if kind == "backgrounds":
-        notes.append("no annotation found: taken as pictures without hands, whatever is found counts as false")
+        notes.append(
+            "no annotation found: taken as pictures without hands, whatever is found counts as false"
+        )
     if kind in ("masks", "backgrounds"):
         notes.append(f"camera unknown: {hfov_deg:g} degrees of horizontal field of view assumed")
     if not lines:
