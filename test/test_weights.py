@@ -110,7 +110,7 @@ def test_a_pickle_is_refused_and_not_run(whole: Path) -> None:
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "none.safetensors", "no weights file")
+    refused(tmp_path / "none.safetensors", "give a folder with hand_depth.safetensors")
     refused(tmp_path, "no weights file")
 
 

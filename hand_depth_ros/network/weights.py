@@ -48,7 +48,9 @@ def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
     """
     config_type = _NETWORKS[network_type]
     if not path.is_file():
-        raise WeightsError(f"no weights file at {path}: give the path of a .safetensors file of this package")
+        raise WeightsError(
+            f"no weights file at {path}: give a folder with hand_depth.safetensors and hand_finder.safetensors"
+        )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
