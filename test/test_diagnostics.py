@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip insta
 from rclpy.qos import QoSDurabilityPolicy as Durability
 from rclpy.qos import QoSReliabilityPolicy as Reliability
 
-from hand_depth_ros.ros.diagnostics import Health, Statistics
+from hand_depth_ros.ros.diagnostics import Health, Rate, Statistics
 from hand_depth_ros.ros.qos import durability_to_ask, reliability_to_ask
 
 NEVER = float("inf")
@@ -47,6 +47,19 @@ WELL = {
             ["21 images a second are lost", "fastdds_large_images"],
         ),
         ({"best_effort": True}, b"\0", ["running"]),
+        (
+            {"best_effort": True, "image_age_s": NEVER},
+            b"\1",
+            ["/cam/image", "none came yet", "fastdds_large_images"],
+        ),
+        ({"best_effort": True, "image_age_s": 7.0}, b"\1", ["for 7 s", "fastdds_large_images"]),
+        (
+            {"hands_seen": 2},
+            b"\1",
+            ["2 hands seen, none with valid depth", "min_range_m", "max_range_m", "max_sigma_m"],
+        ),
+        ({"hands_seen": 1}, b"\1", ["1 hand seen, none"]),
+        ({"hands_seen": 2, "hands": 1}, b"\0", ["running"]),
         ({"refusal": "/cam/image: step is 17"}, b"\2", ["step is 17"]),
         ({"trouble": "/cam/image carries std_msgs/msg/String"}, b"\2", ["carries"]),
     ],
@@ -62,10 +75,34 @@ def test_percentiles_and_the_last_refusal() -> None:
     statistics.add_refused("bad step")
     assert statistics.refusal == "bad step" and statistics.refused == 1
     for latency in range(1, 101):
-        statistics.add_published(float(latency), 1, {})
+        statistics.add_published(float(latency), 1, 1, {})
     assert statistics.refusal == ""
     p50, p95 = statistics.percentiles()
     assert p50 == pytest.approx(50.5) and p95 == pytest.approx(95.05)
+
+
+def test_a_refused_frame_has_no_hands() -> None:
+    statistics = Statistics()
+    assert statistics.hands == (0, 0)
+    statistics.add_published(1.0, 2, 1, {})
+    assert statistics.hands == (2, 1)
+    statistics.add_refused("bad step")
+    assert statistics.hands == (0, 0)
+
+
+def test_a_rate_is_steady_though_the_events_of_a_second_vary() -> None:
+    now = [0.0]
+    rate = Rate(clock=lambda: now[0])
+    rates = []
+    for second in range(1, 30):
+        now[0] = float(second)
+        rates.append(rate(3 * second + second // 2))  # 3 and 4 in turn
+    assert all(abs(value - 3.5) <= 0.11 for value in rates[5:])
+    counted = 3 * 29 + 29 // 2
+    for _ in range(5):
+        now[0] += 1.0
+        last = rate(counted)
+    assert last == 0.0
 
 
 def test_reliability_follows_what_is_offered() -> None:

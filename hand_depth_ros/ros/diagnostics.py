@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 WINDOW = 300
 """Latencies that the percentiles are taken over: ten seconds at 30 fps."""
 SILENCE_S = 2.0
-"""A camera that says nothing for so long counts as gone."""
+"""A camera that says nothing for so long counts as gone; hands that were seen longer ago are no more."""
+RATE_WINDOW_S = 5.0
+"""Rates are averages over so long."""
+_SHARED_MEMORY = (
+    "publish it reliable, or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE set to "
+    "config/fastdds_large_images.xml"
+)
 
 
 class Statistics:
@@ -24,16 +31,17 @@ class Statistics:
         self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
         self.published = 0
         self.refused = 0
-        self.hands = 0
+        self._hands = (0, 0, -float("inf"))  # seen, of these with valid depth, when
         self.timings: dict[str, float] = {}
         self._refusal = ("", -float("inf"))
 
-    def add_published(self, latency_ms: float, hands: int, timings: dict[str, float]) -> None:
-        """One frame went out, `latency_ms` after its image came in."""
+    def add_published(self, latency_ms: float, seen: int, with_depth: int, timings: dict[str, float]) -> None:
+        """One frame went out, `latency_ms` after its image came in; `with_depth` of the hands `seen` in it have
+        a valid depth."""
         with self._lock:
             self._latencies_ms.append(latency_ms)
             self.published += 1
-            self.hands = hands
+            self._hands = (seen, with_depth, time.monotonic())
             self.timings = dict(timings)
             self._refusal = ("", -float("inf"))
 
@@ -41,6 +49,7 @@ class Statistics:
         """One frame gave no output."""
         with self._lock:
             self.refused += 1
+            self._hands = (0, 0, -float("inf"))
             self._refusal = (reason, time.monotonic())
 
     @property
@@ -48,6 +57,13 @@ class Statistics:
         """Why the latest frame was refused, if that was just now."""
         reason, when = self._refusal
         return reason if time.monotonic() - when < SILENCE_S else ""
+
+    @property
+    def hands(self) -> tuple[int, int]:
+        """Hands seen in the latest frame, and how many of them have a valid depth; 0 if it gave no output or is
+        long past."""
+        seen, with_depth, when = self._hands
+        return (seen, with_depth) if time.monotonic() - when < SILENCE_S else (0, 0)
 
     def percentiles(self) -> tuple[float, float]:
         """Latency p50 and p95 in ms, NaN before the first frame."""
@@ -71,6 +87,8 @@ class Health:
     camera_info_age_s: float
     best_effort: bool
     subscribers: int
+    hands_seen: int = 0
+    hands: int = 0  # those with valid depth
     trouble: str = ""
     refusal: str = ""
     values: dict[str, str] = field(default_factory=dict)
@@ -89,12 +107,16 @@ class Health:
         if self.best_effort and self.image_rate < 0.8 * self.camera_info_rate:
             return DiagnosticStatus.WARN, (
                 f"{self.image_topic} is published best effort and "
-                f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: publish it "
-                "reliable, or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE set to "
-                "config/fastdds_large_images.xml"
+                f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: {_SHARED_MEMORY}"
             )
         if not self.subscribers:
             return DiagnosticStatus.OK, "idle: nobody subscribes to any output"
+        if self.hands_seen and not self.hands:
+            seen = "1 hand" if self.hands_seen == 1 else f"{self.hands_seen} hands"
+            return DiagnosticStatus.WARN, (
+                f"{seen} seen, none with valid depth: nearer than min_range_m, beyond max_range_m or less sure "
+                "than max_sigma_m"
+            )
         return DiagnosticStatus.OK, "running"
 
     def _silent_camera(self) -> str:
@@ -102,9 +124,10 @@ class Health:
             return (
                 f"waiting for images on {self.image_topic}, which nobody publishes: start it or remap image"
             )
+        hint = f"; images too large for best effort are lost: {_SHARED_MEMORY}" if self.best_effort else ""
         if self.image_age_s == float("inf"):
-            return f"waiting for images on {self.image_topic}: it has a publisher, but none came yet"
-        return f"no image on {self.image_topic} for {self.image_age_s:.0f} s: check the camera"
+            return f"waiting for images on {self.image_topic}: it has a publisher, but none came yet{hint}"
+        return f"no image on {self.image_topic} for {self.image_age_s:.0f} s: check the camera{hint}"
 
     def to_status(self, name: str, hardware_id: str) -> DiagnosticStatus:
         """The message for it."""
@@ -118,6 +141,8 @@ class Health:
             "image topic": self.image_topic,
             "camera_info topic": self.camera_info_topic,
             "subscribers": str(self.subscribers),
+            "hands": str(self.hands),
+            "hands without valid depth": str(self.hands_seen - self.hands),
             **self.values,
         }
         return DiagnosticStatus(
@@ -130,16 +155,19 @@ class Health:
 
 
 class Rate:
-    """Events a second between two looks at a counter."""
+    """Events a second over the last RATE_WINDOW_S, from looks at a counter."""
 
-    def __init__(self) -> None:
-        self._count, self._when = 0, time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looks: deque[tuple[float, int]] = deque([(clock(), 0)])
 
     def __call__(self, count: int) -> float:
-        now = time.monotonic()
-        rate = (count - self._count) / max(now - self._when, 1e-6)
-        self._count, self._when = count, now
-        return rate
+        now = self._clock()
+        self._looks.append((now, count))
+        while len(self._looks) > 2 and now - self._looks[1][0] >= RATE_WINDOW_S - 0.1:  # looks jitter
+            self._looks.popleft()
+        when, before = self._looks[0]
+        return (count - before) / max(now - when, 1e-6)
 
 
 __all__ = ["DiagnosticArray", "Health", "Rate", "Statistics"]

@@ -8,6 +8,7 @@ bag tool's as well.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -220,8 +221,13 @@ class HandDepthNode(Node):
                 self._estimator.reset()
             result = process_frame(self._estimator, image, info, wanted, self._output_settings)
         self._outputs.publish(result.outputs, info, self._frame.header(image.header))
-        hands = len(result.frame.hands) if result.frame is not None else 0
-        self._statistics.add_published(1e3 * (time.perf_counter() - came_in), hands, result.timings)
+        hands = result.frame.hands if result.frame is not None else ()
+        self._statistics.add_published(
+            1e3 * (time.perf_counter() - came_in),
+            len(hands),
+            sum(math.isfinite(hand.depth_m) for hand in hands),
+            result.timings,
+        )
 
     # What it says about itself
 
@@ -236,6 +242,7 @@ class HandDepthNode(Node):
         camera, now, statistics = self._camera, time.monotonic(), self._statistics
         p50, p95 = statistics.percentiles()
         wanted = self._outputs.wanted()
+        seen, with_depth = statistics.hands
         health = Health(
             image_topic=camera.topics.image,
             camera_info_topic=camera.topics.camera_info,
@@ -248,6 +255,8 @@ class HandDepthNode(Node):
             camera_info_age_s=now - self._info_heard,
             best_effort=camera.image.is_best_effort,
             subscribers=len(wanted),
+            hands_seen=seen,
+            hands=with_depth,
             trouble=camera.image.trouble or camera.camera_info.trouble,
             refusal=statistics.refusal,
             values={
@@ -256,7 +265,6 @@ class HandDepthNode(Node):
                 "dropped": str(self._mailbox.replaced),
                 "refused": str(statistics.refused),
                 "published": str(statistics.published),
-                "hands": str(statistics.hands),
                 "device": str(self._estimator.device),
                 "weights": str(self._values["weights"]) or "shipped",
                 **{f"{name} (ms)": f"{value:.1f}" for name, value in statistics.timings.items()},
