@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import bisect
 import copy
+import re
 import signal
 import sys
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from hand_depth_ros import options
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+NAMESPACE = re.compile(r"/?|/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?")
 
 
 class Storage(str, Enum):
@@ -56,7 +59,7 @@ class BagOptions:
 
 @dataclass
 class BagSummary:
-    """What a conversion did: frames with depth, with a hand, and how often each reason left one out."""
+    """What a conversion did: frames with depth images, with a hand's depth in them, and how often each reason left one out."""
 
     frames: int = 0
     with_hands: int = 0
@@ -81,7 +84,10 @@ def bag(
     ] = False,
     far_m: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Background depth instead of invalid, metres.", show_default=False),
+        typer.Option(
+            help="Background depth instead of invalid, metres, beyond --max-range-m, 65 at most.",
+            show_default=False,
+        ),
     ] = None,
     storage: Annotated[
         Storage | None, typer.Option(help="Of OUT.  [default: as IN]", show_default=False)
@@ -101,31 +107,50 @@ def bag(
 
     Every recorded message is kept as it is. The added ones have header stamp, frame and receive time of
     the colour message that they come from. OUT is never left half written.
+
+    A colour frame that cannot be used (broken image, no valid calibration, a stamp that jumps back) gets no
+    depth; how many there are, and why, is told at the end. Exit code: 0 when at least one frame has depth, 1
+    when none has or the bag cannot be read or written, 2 for wrong usage.
     """
     from hand_depth_ros.bag_files import refuse_existing
     from hand_depth_ros.ros import topics
-    from hand_depth_ros.ros.pipeline import OutputSettings
+    from hand_depth_ros.ros.parameters import output_settings
 
+    if not NAMESPACE.fullmatch(namespace):
+        raise typer.BadParameter(
+            f"--namespace is {namespace!r}: a ROS name is needed, parts of letters, digits and _ that begin "
+            "with no digit, for example /left/hand"
+        )
+    values = options.checked(
+        hand_length_m=hand_length_m,
+        max_hands=max_hands,
+        min_range_m=min_range_m,
+        max_range_m=max_range_m,
+        max_sigma_m=max_sigma_m,
+        points_organized=points_organized,
+        image_is_rectified=rectified,
+        background=None if far_m is None else "far",
+        far_m=far_m,
+    )
     refuse_existing(target)
     left_out = {topics.POINTS: not (points or points_organized), topics.DEBUG: not debug}
     wanted = frozenset(topic.name for topic in topics.OUTPUT_TOPICS if not left_out.get(topic.name))
-    settings = OutputSettings(points_organized=points_organized, image_is_rectified=rectified)
-    if far_m is not None:
-        settings = replace(settings, background="far", far_m=far_m)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the unfinished bag is removed
-    estimator = options.load_estimator(
-        weights, device, max_hands, hand_length_m, min_range_m, max_range_m, max_sigma_m
-    )
+    estimator = options.load_estimator(weights, device, values)
     summary = convert(
         source,
         target,
         estimator,
         BagOptions(image, camera_info, namespace, wanted, None if storage is None else storage.value, zstd),
-        settings,
+        output_settings(values),
     )
-    print(f"{summary.frames} frames with depth added to {target}, {summary.with_hands} of them with hands")
+    without = sum(summary.left_out.values())
+    print(
+        f"{options.counted(summary.frames, 'frame')} with depth added to {target}, {summary.with_hands} of them "
+        f"with the depth of a hand; {options.counted(without, 'colour frame')} left without depth"
+    )
     for reason, count in summary.left_out.items():
-        print(f"hand-depth: {count} frames have no depth: {reason}", file=sys.stderr)
+        print(f"hand-depth: {options.counted(count, 'frame')} without depth: {reason}", file=sys.stderr)
 
 
 def convert(
@@ -247,7 +272,8 @@ class _Adding:
             added = self._connections[name]
             self._writer.add(added, timestamp, self._message(added.msgtype, fields, image.header))
         self.summary.frames += 1
-        self.summary.with_hands += bool(processed.frame is not None and processed.frame.mask.any())
+        estimated = processed.frame
+        self.summary.with_hands += bool(estimated is not None and np.isfinite(estimated.depth).any())
 
     def _message(self, msgtype: str, fields: dict[str, Any], header: Any) -> Any:
         """Fields of `ros.encode` as a message object of rosbags."""

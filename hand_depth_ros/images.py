@@ -92,6 +92,14 @@ def infer(
     if hfov is not None and not 0.0 < hfov < 180.0:
         raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
 
+    values = options.checked(
+        hand_length_m=hand_length_m,
+        max_hands=max_hands,
+        min_range_m=min_range_m,
+        max_range_m=max_range_m,
+        max_sigma_m=max_sigma_m,
+    )
+
     if cameras is not None:
         jobs, errors = jobs_of_list(cameras, paths)
     else:
@@ -105,9 +113,7 @@ def infer(
 
         jobs, errors = jobs_of_paths(paths, camera_of)
 
-    estimator = options.load_estimator(
-        weights, device, max_hands, hand_length_m, min_range_m, max_range_m, max_sigma_m
-    )
+    estimator = options.load_estimator(weights, device, values)
     summary = run(jobs, estimator, out, overlay=overlay)
     errors += summary.errors
     print(f"{summary.written} images written to {out}, {summary.with_hands} with hands, {len(errors)} failed")

@@ -1,12 +1,14 @@
-"""Command line options that several sub-commands share, and the estimator that they describe.
+"""Command line options that several sub-commands share, their check, and the estimator that they describe.
 
-Imports torch only inside `load_estimator`, so that `--help` stays fast.
+Imports torch only inside the functions, so that `--help` stays fast. The ranges in the help are those of the
+node's parameters; a test holds them to that table.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,44 +21,51 @@ Weights = Annotated[
     Path | None, typer.Option(help="Folder of weights.  [default: those shipped]", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-MaxHands = Annotated[int, typer.Option(min=1, help="Most hands per image.")]
+MaxHands = Annotated[int, typer.Option(help="Most hands per image, 1 to 8.")]
 HandLength = Annotated[
     float | None,
     typer.Option(
-        min=HAND_LENGTH_RANGE_M[0],
-        max=HAND_LENGTH_RANGE_M[1],
-        help="Wrist crease to middle fingertip of the person, in metres.  [default: the network's guess]",
+        help="Wrist crease to middle fingertip of the person, in metres, 0.08 to 0.3, or 0 = off.  "
+        "[default: off, the network's guess]",
         show_default=False,
     ),
 ]
-MinRange = Annotated[float, typer.Option(min=0.0, help="Nearer depth is invalid, metres.")]
-MaxRange = Annotated[float, typer.Option(min=0.0, help="Farther depth is invalid, metres.")]
+MinRange = Annotated[float, typer.Option(help="Nearer depth is invalid, metres, 0.01 to 10.")]
+MaxRange = Annotated[float, typer.Option(help="Farther depth is invalid, metres, 0.05 to 20.")]
 MaxSigma = Annotated[
     float | None,
     typer.Option(
-        min=0.0, help="Pixels less sure than this are invalid, metres.  [default: off]", show_default=False
+        help="Pixels less sure than this are invalid, metres, 0.0001 to 1, or 0 = off.  [default: off]",
+        show_default=False,
     ),
 ]
 
 
-def load_estimator(
-    weights: Path | None,
-    device: str,
-    max_hands: int,
-    hand_length_m: float | None,
-    min_range_m: float,
-    max_range_m: float,
-    max_sigma_m: float | None,
-) -> HandDepthEstimator:
-    """The estimator with these settings; raises WeightsError or DeviceError with the reason."""
-    from hand_depth_ros.estimator import HandDepthEstimator
+def checked(**given: Any) -> dict[str, Any]:
+    """All parameters of the node: those given (None: not given), the others at their defaults.
 
-    return HandDepthEstimator.from_pretrained(
-        weights=weights,
-        device=device,
-        max_hands=max_hands,
-        hand_length_m=hand_length_m,
-        min_range_m=min_range_m,
-        max_range_m=max_range_m,
-        max_sigma_m=max_sigma_m,
-    )
+    Raises:
+        typer.BadParameter: What the node would refuse, said of the option.
+    """
+    from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, ParameterError, check_values
+
+    wanted = {name: value for name, value in given.items() if value is not None}
+    try:
+        return check_values({**DEFAULTS, **wanted})
+    except ParameterError as error:
+        names = "|".join(sorted(BY_NAME, key=len, reverse=True))
+        said = re.sub(rf"\b({names})\b", lambda name: "--" + name[0].replace("_", "-"), str(error))
+        raise typer.BadParameter(said) from error
+
+
+def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:
+    """The estimator with these values of `checked`; raises WeightsError or DeviceError with the reason."""
+    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.ros.parameters import estimator_settings
+
+    return HandDepthEstimator.from_pretrained(weights=weights, device=device, **estimator_settings(values))
+
+
+def counted(number: int, thing: str) -> str:
+    """1 image, 2 images."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -21,7 +21,9 @@ from messages import picture
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from typer.testing import CliRunner
 
+from hand_depth_ros import cli, options
 from hand_depth_ros.bag import BagOptions, convert
 from hand_depth_ros.errors import BagError
 from hand_depth_ros.ros import topics
@@ -129,8 +131,8 @@ def decoded(path: Path, topic: str) -> list[tuple[int, object]]:
 
 
 def run(source: Path, target: Path, **wish: object) -> object:
-    options = BagOptions(**{"image": IMAGE, "wanted": ALL, **wish})  # type: ignore[arg-type]
-    return convert(source, target, FakeEstimator(), options, OutputSettings())
+    bag_options = BagOptions(**{"image": IMAGE, "wanted": ALL, **wish})  # type: ignore[arg-type]
+    return convert(source, target, FakeEstimator(), bag_options, OutputSettings())
 
 
 STORAGES = pytest.mark.parametrize(
@@ -302,6 +304,27 @@ def test_a_bad_frame_is_left_out_and_told(tmp_path: Path) -> None:
     summary = run(tmp_path / "in", tmp_path / "out")
     assert summary.frames == 1 and sum(summary.left_out.values()) == 2
     assert [m for m in contents(tmp_path / "out") if m[0] in (IMAGE, INFO)] == contents(tmp_path / "in")
+
+
+def test_frames_left_out_are_counted_with_their_reasons_and_the_exit_code_stays_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Writer(tmp_path / "in", version=9) as writer:
+        image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
+        info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
+        writer.write(info, START, STORE.serialize_cdr(camera_info(0), topics_type("CameraInfo")))
+        for index in range(3):
+            message = raw_image(index, picture(HEIGHT, WIDTH))
+            message.encoding = "nonsense" if index == 1 else "bgr8"
+            writer.write(image, START + index, STORE.serialize_cdr(message, topics_type("Image")))
+    monkeypatch.setattr(options, "load_estimator", lambda *_: FakeEstimator(max_range_m=0.4))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    arguments = ["bag", str(tmp_path / "in"), str(tmp_path / "out"), "--image", IMAGE]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "2 frames with depth" in result.stdout and "0 of them with the depth of a hand" in result.stdout
+    assert "1 colour frame left without depth" in result.stdout
+    assert "1 frame without depth: " in result.stderr and "nonsense" in result.stderr
 
 
 def test_refuses_to_overwrite(tmp_path: Path) -> None:

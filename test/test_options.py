@@ -1,0 +1,77 @@
+"""Options of `infer` and `bag`: the node's ranges, and a line about what is wrong instead of a traceback."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hand_depth_ros import cli, options
+from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, estimator_settings
+
+INFER = ("infer", "nowhere.png", "--hfov", "60", "--out", "{out}")
+BAG = ("bag", "nowhere", "{out}", "--image", "/image")
+WRONG = [
+    ("--min-range-m", "3"),
+    ("--min-range-m", "nan"),
+    ("--max-range-m", "1000"),
+    ("--max-sigma-m", "-1"),
+    ("--max-hands", "99"),
+    ("--max-hands", "0"),
+    ("--hand-length-m", "19"),
+]
+WRONG_OF_BAG = [
+    ("--far-m", "1.5"),
+    ("--far-m", "66"),
+    ("--far-m", "0"),
+    ("--namespace", "no spaces"),
+    ("--namespace", "/a//b"),
+    ("--namespace", "/7"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [(command, wrong) for command in (INFER, BAG) for wrong in WRONG]
+    + [(BAG, wrong) for wrong in WRONG_OF_BAG],
+)
+def test_what_the_node_would_refuse_is_wrong_usage(tmp_path: Any, command: Any, wrong: Any) -> None:
+    if command is BAG:
+        pytest.importorskip("rosbags", reason="the bag extra is not installed")
+    arguments = [part.format(out=tmp_path / "out") for part in command]
+    result = CliRunner().invoke(cli.app, [*arguments, *wrong])
+    assert result.exit_code == 2, result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert len(errors) == 1 and wrong[0] in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("namespace", ["", "/", "left", "/left/hand_2", "/left/"])
+def test_names_that_ros_takes_are_taken(namespace: str) -> None:
+    bag = pytest.importorskip("hand_depth_ros.bag", reason="the bag extra is not installed")
+    assert bag.NAMESPACE.fullmatch(namespace)
+
+
+def test_zero_is_off() -> None:
+    values = options.checked(max_sigma_m=0.0, hand_length_m=0.0)
+    settings = estimator_settings(values)
+    assert settings["max_sigma_m"] is None and settings["hand_length_m"] is None
+    assert options.checked(max_sigma_m=None) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("max_hands", options.MaxHands),
+        ("hand_length_m", options.HandLength),
+        ("min_range_m", options.MinRange),
+        ("max_range_m", options.MaxRange),
+        ("max_sigma_m", options.MaxSigma),
+    ],
+)
+def test_the_help_says_the_nodes_ranges(name: str, option: Any) -> None:
+    (info,) = (part for part in get_args(option) if isinstance(part, typer.models.OptionInfo))
+    assert re.search(re.escape(BY_NAME[name].range), info.help or "")
