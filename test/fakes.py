@@ -71,7 +71,8 @@ class FakeEstimator:
             number = 1 + 10 * self.resets + index
             mask[disc] = number
             sure = settings.max_sigma_m is None or settings.max_sigma_m >= SIGMA_M
-            if settings.min_range_m <= DEPTH_M <= settings.max_range_m and sure:
+            valid = settings.min_range_m <= DEPTH_M <= settings.max_range_m and sure
+            if valid:
                 depth[disc] = DEPTH_M
             hands.append(
                 Hand(
@@ -80,7 +81,7 @@ class FakeEstimator:
                     score=1.0,
                     hand_length_m=settings.hand_length_m or 0.19,
                     hand_length_sigma_m=0.01,
-                    depth_m=DEPTH_M,
+                    depth_m=DEPTH_M if valid else float("nan"),
                 )
             )
         sigma = np.where(np.isnan(depth), np.nan, np.float32(SIGMA_M)).astype(np.float32)

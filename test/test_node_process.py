@@ -141,6 +141,10 @@ def test_diagnostics_tell_what_happens(remapped: Remapped) -> None:
             return status.level, status.message, {item.key: item.value for item in status.values}
 
         with client.listening("/robot/hand_mask", Image):
+            client.set_parameters("/robot/hand_depth", {"max_range_m": 0.3})
+            client.spin_until(lambda: heard and "none with valid depth" in last()[1], remapped.show)
+            assert last()[0] == b"\1" and last()[2]["hands"] == "0"
+            client.set_parameters("/robot/hand_depth", {"max_range_m": 2.0})
             client.spin_until(lambda: heard and last()[1] == "running", remapped.show)
         level, _, values = last()
         assert level == b"\0" and values["camera_info topic"] == "/wrist/color/camera_info"
