@@ -6,30 +6,27 @@ on its own (`run`): a bad one is told at the end and does not stop the others.
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from hand_depth_ros import options
-from hand_depth_ros.errors import DatasetError, HandDepthError, ImageError
+from hand_depth_ros.errors import HandDepthError, ImageError
 
 if TYPE_CHECKING:
     from hand_depth_ros.camera import Camera
+    from hand_depth_ros.camera_list import ListedImage
     from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 OWN_ENDINGS = (".depth.png", ".sigma.png", ".overlay.png")
 SIGMA_UNIT_M = 1e-4
-MIN_HAND_M, MAX_HAND_M = options.HAND_LENGTH_RANGE_M
-CAMERA_KEYS = ("width", "height", "fx", "fy", "cx", "cy", "distortion_model", "d")
 
 CameraOf = Callable[[int, int], "Camera"]
 """Width and height of the image, pixels, to its camera."""
@@ -48,11 +45,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: images written, how many of them show a hand, and one line for each that failed."""
+    """What a run did: images written, how many of them have depth, hands that were seen but have none (out of
+    range or not sure enough), and one line for each image that failed."""
 
-    written: int
-    with_hands: int
-    errors: tuple[str, ...]
+    written: int = 0
+    with_hands: int = 0
+    without_depth: int = 0
+    errors: tuple[str, ...] = ()
 
 
 def infer(
@@ -82,6 +81,13 @@ def infer(
     Writes NAME.depth.png (16-bit, mm, 0 = no hand) and NAME.sigma.png (16-bit, 0.1 mm). NAME is the file's
     name without its ending; images that share one keep their folders or endings in it. The camera comes from
     --cameras, from --fx --fy --cx --cy, or from --hfov.
+
+    cameras.jsonl has one JSON object a line. Needed: image (path below the given folders or beside the list),
+    width, height, fx, fy, cx, cy (pixels). If known: distortion_model (plumb_bob, rational_polynomial,
+    equidistant) with its coefficients d, as in CameraInfo; roi ([x, y, width, height] of the hand, pixels);
+    hand_length_m (metres). Other keys are ignored and told.
+
+    Exit code: 0 when every image was done, 1 when one was not, 2 for wrong usage.
     """
     given = [value is not None for value in (fx, fy, cx, cy)]
     ways = (cameras is not None) + any(given) + (hfov is not None)
@@ -92,6 +98,7 @@ def infer(
     if hfov is not None and not 0.0 < hfov < 180.0:
         raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
 
+    _refuse_out(out)
     values = options.checked(
         hand_length_m=hand_length_m,
         max_hands=max_hands,
@@ -113,14 +120,37 @@ def infer(
 
         jobs, errors = jobs_of_paths(paths, camera_of)
 
-    estimator = options.load_estimator(weights, device, values)
-    summary = run(jobs, estimator, out, overlay=overlay)
+    summary = Summary()
+    if jobs:
+        estimator = options.load_estimator(weights, device, values)
+        summary = run(jobs, estimator, out, overlay=overlay)
     errors += summary.errors
-    print(f"{summary.written} images written to {out}, {summary.with_hands} with hands, {len(errors)} failed")
+    print(_told(summary, out, len(errors)))
     for line in errors:
         print(f"hand-depth: {line}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
+
+
+def _told(summary: Summary, out: Path, failed: int) -> str:
+    """What a run did, in a line."""
+    to = f" written to {out}" if summary.written else " written"
+    parts = [options.counted(summary.written, "image") + to]
+    if summary.written:
+        parts.append(f"{summary.with_hands} with the depth of a hand")
+    if summary.without_depth:
+        hands = options.counted(summary.without_depth, "hand")
+        parts.append(
+            f"{hands} seen but out of range or not sure enough (--min-range-m, --max-range-m, --max-sigma-m)"
+        )
+    return ", ".join([*parts, f"{failed} failed"])
+
+
+def _refuse_out(out: Path) -> None:
+    """Raises typer.BadParameter when `out` cannot become a folder."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise typer.BadParameter(f"--out is {out}, but {there} is a file: name a folder")
 
 
 def jobs_of_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job], list[str]]:
@@ -150,54 +180,31 @@ def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[
         The jobs, and a line for each entry that is malformed or whose image is missing.
 
     Raises:
-        DatasetError: The list itself cannot be read.
+        DatasetError: The list itself cannot be read, or is empty.
     """
-    from hand_depth_ros.camera import Camera
+    from hand_depth_ros.camera_list import read_camera_list
 
-    try:
-        lines = cameras.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{cameras}: {error}: give a cameras.jsonl, one JSON object a line") from error
-
-    entries: list[tuple[Path, Path, dict[str, Any], Camera]] = []
-    errors = [f"{path}: no such file or folder" for path in paths if not path.exists()]
-    seen: set[Path] = set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{cameras}:{number}"
-        try:
-            entry = json.loads(line)
-            relative = Path(entry["image"])
-            camera = Camera(**{key: entry[key] for key in CAMERA_KEYS if entry.get(key) is not None})
-            _check_hint(entry)
-        except KeyError as error:
-            errors.append(f"{where}: the key {error} is missing")
-            continue
-        except (ValueError, TypeError) as error:
-            errors.append(f"{where}: {error}")
-            continue
-        path = _find(relative, paths, cameras.parent)
+    listed = read_camera_list(cameras)
+    errors = [f"{path}: no such file or folder" for path in paths if not path.exists()] + listed.errors
+    if listed.ignored:
+        print(
+            f"hand-depth: {cameras}: keys that mean nothing here: {', '.join(listed.ignored)}",
+            file=sys.stderr,
+        )
+    found: dict[Path, ListedImage] = {}
+    for one in listed.images:
+        path = _find(one.image, paths, cameras.parent)
         if path is None:
             below = ", ".join(str(path) for path in paths)
-            errors.append(f"{where}: the image {relative} is neither below {below} nor beside the list")
-            continue
-        if path in seen:
-            errors.append(f"{where}: the image {relative} is listed twice: the first line counts")
-            continue
-        seen.add(path)
-        entries.append((relative, path, entry, camera))
-
-    names = output_names([relative for relative, *_ in entries])
+            errors.append(f"{one.where}: the image {one.image} is neither below {below} nor beside the list")
+        elif path in found:
+            errors.append(f"{one.where}: the image {one.image} is listed twice: the first line counts")
+        else:
+            found[path] = one
+    names = output_names([one.image for one in found.values()])
     jobs = [
-        Job(
-            path,
-            name,
-            camera,
-            roi=tuple(float(v) for v in entry["roi"]) if entry.get("roi") is not None else None,  # type: ignore[arg-type]
-            hand_length_m=entry.get("hand_length_m"),
-        )
-        for (_, path, entry, camera), name in zip(entries, names, strict=True)
+        Job(path, name, one.camera, one.roi, one.hand_length_m)
+        for (path, one), name in zip(found.items(), names, strict=True)
     ]
     return jobs, errors
 
@@ -230,7 +237,7 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
     from rich.console import Console
     from rich.progress import track
 
-    written = with_hands = 0
+    written = with_hands = without_depth = 0
     errors: list[str] = []
     for job in track(list(jobs), description="infer", console=Console(stderr=True)):
         try:
@@ -247,8 +254,11 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
             errors.append(f"{job.path}: {error}")
             continue
         written += 1
-        with_hands += bool(frame.mask.any())
-    return Summary(written, with_hands, tuple(errors))
+        valid = depth_to_mm(frame.depth) > 0
+        with_hands += bool(valid.any())
+        seen = set(np.unique(frame.mask[frame.mask > 0]))
+        without_depth += len(seen - set(np.unique(frame.mask[valid])))
+    return Summary(written, with_hands, without_depth, tuple(errors))
 
 
 def read_image(job: Job) -> tuple[np.ndarray, Camera]:
@@ -327,16 +337,6 @@ def _decode(encoded: np.ndarray, flags: int) -> np.ndarray | None:
     except cv2.error:
         return None
     return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1])
-
-
-def _check_hint(entry: dict[str, Any]) -> None:
-    roi, length = entry.get("roi"), entry.get("hand_length_m")
-    if roi is not None:
-        numbers = [float(value) for value in roi]
-        if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) <= 0:
-            raise ValueError(f"roi is {roi}: give [x, y, width, height] in pixels, width and height above 0")
-    if length is not None and not (isinstance(length, (int, float)) and MIN_HAND_M <= length <= MAX_HAND_M):
-        raise ValueError(f"hand_length_m is {length}: give metres between {MIN_HAND_M} and {MAX_HAND_M}")
 
 
 def _find(relative: Path, paths: Sequence[Path], beside: Path) -> Path | None:

@@ -179,3 +179,87 @@ def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, estimator: Recor
     result = infer(tmp_path, "--cameras", tmp_path / "none.jsonl", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert result.exception is not None and "none.jsonl" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ({"image": "a.png", "fx": 70.0, "fy": 71.0, "cx": 40.0, "cy": 30.0}, "width, height missing"),
+        (["a.png"], "no JSON object"),
+        ("5", "no JSON object"),
+        ({**CAMERA, "image": 5}, "image is 5: the path"),
+        ({**CAMERA, "image": "a.png", "hand_length_m": "0.19"}, "a number of metres is needed"),
+        ({**CAMERA, "image": "a.png", "fx": "70"}, "fx is '70': a number of pixels"),
+        ({**CAMERA, "image": "a.png", "fx": 10**400}, "too large"),
+        ({**CAMERA, "image": "a.png", "d": 0.1}, "a list of numbers"),
+        ({**CAMERA, "image": "a.png", "distortion_model": ["plumb_bob"]}, "a name is needed"),
+        ({**CAMERA, "image": "a.png", "roi": "1234"}, "[x, y, width, height]"),
+        ({**CAMERA, "image": "a.png", "D": [0, 0, 0, 0]}, "'D' is not known: is d meant?"),
+        ({**CAMERA, "image": "a.png", "distortion": [0, 0, 0, 0]}, "is d meant?"),
+        ({**CAMERA, "image": "a.png", "distorsion_model": "plumb_bob"}, "is distortion_model meant?"),
+        ({**CAMERA, "image": "a.png", "model": "plumb_bob"}, "is distortion_model meant?"),
+        ({**CAMERA, "image": "a.png", "K": [1]}, "is fx, fy, cx and cy meant?"),
+        ({**CAMERA, "image": "a.png", "hand_length": 0.19}, "is hand_length_m meant?"),
+    ],
+)
+def test_a_bad_line_is_told_in_our_words(tmp_path: Path, estimator: Recorder, line: Any, says: str) -> None:
+    write_image(tmp_path / "a.png")
+    listed = write_list(tmp_path / "cameras.jsonl", json_or_text(line))
+    result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    (told,) = result.stderr.strip().splitlines()
+    assert "cameras.jsonl:1: " in told and says in told
+    assert not (tmp_path / "out").exists() and "written to" not in result.stdout
+
+
+def test_keys_that_mean_nothing_are_told_once(tmp_path: Path, estimator: Recorder) -> None:
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "b.png")
+    others = {"stamp": 7, "image_id": 3, "person": "x", "split": "val", "hands": []}
+    lines = [{"image": f"{name}.png", **CAMERA, **others} for name in "ab"]
+    listed = write_list(tmp_path / "cameras.jsonl", *lines)
+    result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    (told,) = [line for line in result.stderr.splitlines() if line.startswith("hand-depth")]
+    assert told.endswith("keys that mean nothing here: stamp, image_id")
+
+
+def test_an_empty_list_is_an_error(tmp_path: Path, estimator: Recorder) -> None:
+    listed = write_list(tmp_path / "cameras.jsonl", "")
+    result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "the list is empty" in str(result.exception)
+
+
+def test_every_key_of_the_list_is_in_the_help() -> None:
+    from hand_depth_ros.camera_list import KEYS
+
+    words = infer("--help").output.replace(",", " ").split()
+    assert all(key in words for key in KEYS)
+
+
+def test_a_hand_without_depth_is_counted_as_such(tmp_path: Path, estimator: Recorder) -> None:
+    write_image(tmp_path / "a.png")
+    result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out")
+    assert f"1 image written to {tmp_path / 'out'}, 1 with the depth of a hand, 0 failed" in result.stdout
+    estimator.configure(max_range_m=DEPTH_M / 2)
+    result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out")
+    assert "0 with the depth of a hand, 1 hand seen but out of range or not sure enough" in result.stdout
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_out_that_is_a_file_is_refused_before_the_network_runs(
+    tmp_path: Path, estimator: Recorder, out: str
+) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "file").write_text("precious")
+    result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / out)
+    assert result.exit_code == 2 and not estimator.asked
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_nothing_to_do_claims_no_folder(tmp_path: Path, estimator: Recorder) -> None:
+    result = infer(tmp_path / "nowhere", "--hfov", 60, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "nowhere" in result.stderr
+    assert result.stdout.strip() == "0 images written, 1 failed"
+    assert not (tmp_path / "out").exists()
