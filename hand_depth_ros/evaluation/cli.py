@@ -39,7 +39,9 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of a set that has some; 'all' for all.")] = "val",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spread.")] = None,
-    max_hands: Annotated[int, typer.Option(min=1, help="Most hands that are looked for in an image.")] = 2,
+    max_hands: Annotated[
+        int, typer.Option(min=1, max=8, help="Most hands that are looked for in an image.")
+    ] = 2,
     hfov: Annotated[
         float, typer.Option(help="Horizontal field of view, degrees, of unknown cameras.")
     ] = 60.0,
