@@ -1,9 +1,10 @@
 """Measure the weights on every data set at hand and write the model card from what was measured.
 
-    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--pictures DIR]
+    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR]
 
 ``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
-``--synthetic`` is a set of ``hand-depth synth``. The numbers and the card are written beside the weights.
+``--synthetic`` are sets of ``hand-depth synth``, measured on their val split; ``--untrained`` are sets that were not trained on at
+all.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         ("masks", real / "masks", {}, False),
         ("backgrounds", arguments.data / "backgrounds", {}, False),
     ]
-    for folder in arguments.synthetic:
-        options = {"split": "val", "backgrounds": arguments.data / "backgrounds"}
+    sets = [(folder, "val") for folder in arguments.synthetic] + [
+        (folder, None) for folder in arguments.untrained
+    ]
+    for folder, split in sets:
+        options = {"split": split, "backgrounds": arguments.data / "backgrounds"}
         runs.append((f"synthetic {folder.name}", folder, options, False))
         runs.append((f"synthetic {folder.name}, boxes given", folder, options, True))
     reports = {}
@@ -105,6 +109,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=SHIPPED_WEIGHTS)
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[])
+    parser.add_argument(
+        "--untrained", type=Path, nargs="*", default=[], help="sets of which nothing was trained on"
+    )
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
