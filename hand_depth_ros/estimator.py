@@ -212,11 +212,19 @@ class HandDepthEstimator:
     def _predict(
         self, crops: list[CropCamera], image: torch.Tensor, camera: Camera
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Network outputs of the crops: maps (B, 3, S, S) mask logit, relief, log spread; scalars (B, 5). float32."""
+        """What the network says of the crops, float32.
+
+        Maps (B, 3, S, S): mask logit, relief, log spread. Scalars (B, 6): the network's five, the last of them turned
+        into the probability of a hand, and the mean probability of the pixels that are called hand.
+        """
         batch = torch.stack([crop.sample(camera, image) for crop in crops]) / 255
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             prediction = self._network(batch.contiguous(memory_format=torch.channels_last))
-        return torch.cat(prediction.final, 1).float(), prediction.scalars.float()
+        maps, scalars = torch.cat(prediction.final, 1).float(), prediction.scalars.float()
+        mask = torch.sigmoid(maps[:, 0])
+        hand = mask > self._settings.mask_threshold
+        sureness = (mask * hand).sum((1, 2)) / hand.sum((1, 2)).clamp_min(1)
+        return maps, torch.cat((scalars[:, :4], torch.sigmoid(scalars[:, 4:]), sureness[:, None]), 1)
 
     def _look(
         self, camera: Camera, tracks: list[Track], lengths: list[float | None], tracker: Tracker | None
@@ -273,7 +281,7 @@ class HandDepthEstimator:
         best: torch.Tensor,
     ) -> torch.Tensor:
         """Write one hand's depth, sigma, id into the frame where it is the likeliest; returns (length, its sigma), metres."""
-        scale, scale_spread, guess, guess_spread, _ = scalars
+        scale, scale_spread, guess, guess_spread = scalars[:4]
         if look.length_m is not None:
             length, relative = (
                 torch.full_like(guess, look.length_m),
@@ -320,7 +328,7 @@ class HandDepthEstimator:
         """On the host: drop specks and hands that are none, tell the tracker, apply range and sigma limits."""
         shown: dict[int, tuple[Roi, float]] = {}
         for look, row in zip(looks, numbers, strict=True):
-            number, presence = look.track.id, 1.0 / (1.0 + math.exp(-float(np.clip(row[4], -50, 50))))
+            number, presence = look.track.id, float(row[4] * row[5])
             box = keep_largest(mask, number)
             guess = math.log(MEAN_HAND_LENGTH_M) + float(row[2])
             visible = tracker is None or tracker.update(look.track, box, presence, guess)

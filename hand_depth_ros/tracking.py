@@ -12,6 +12,8 @@ from hand_depth_ros.frame import Roi
 
 _SAME_HAND = 0.2
 _DOUBLE = 0.6
+_NEW_PRESENCE = 0.8
+"""Chosen on held-out training photographs (all of their hands pass) and backgrounds."""
 _KEEP_PRESENCE = 0.35
 _MISSES_ALLOWED = 2
 _LEAD = 0.6
@@ -126,7 +128,7 @@ class Tracker:
 
     def update(self, track: Track, roi: Roi | None, presence: float, log_length: float) -> bool:
         """What the network saw of a track: its mask's box or None. Returns whether this frame shows the hand."""
-        needed = 0.5 if track.fresh else _KEEP_PRESENCE
+        needed = _NEW_PRESENCE if track.fresh else _KEEP_PRESENCE
         shrunk = roi is not None and not track.fresh and max(roi[2:]) < _SHRUNK * max(track.roi[2:])
         if roi is None or shrunk or not math.isfinite(presence) or presence < needed:
             track.misses += 1
