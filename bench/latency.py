@@ -150,7 +150,8 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     environ = environment()
     os.environ.update({name: value for name, value in environ.items() if name.startswith(("ROS_", "FAST"))})
     itself = [sys.executable, str(Path(__file__).resolve())]
-    ros_args = ["--ros-args", "--log-level", "warn", *options.ros_args]
+    one = ["-p", f"max_hands:={options.hands}"]
+    ros_args = ["--ros-args", "--log-level", "warn", *one, *options.ros_args]
     command = [*itself, "--role", "node", *ros_args] if options.untrained else None
     node = subprocess.Popen(
         command or [sys.executable, "-m", "hand_depth_ros.ros.node", *ros_args], env=environ
@@ -216,6 +217,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="measured time")
     parser.add_argument("--warm-up", type=float, default=5.0, help="seconds left out after the first depth")
     parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument(
+        "--hands", type=int, default=1, help="hands that are followed (max_hands); the limits are for one"
+    )
     parser.add_argument("--untrained", action="store_true", help="random weights and a given box")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is exceeded")

@@ -236,10 +236,12 @@ def test_the_real_estimator_is_asked_for_what_the_parameters_say(monkeypatch: py
     threads: list[int] = []
     monkeypatch.setattr(HandDepthEstimator, "from_pretrained", lambda **given: asked.update(given))
     monkeypatch.setattr("torch.set_num_threads", threads.append)
+    monkeypatch.setattr("cv2.setNumThreads", lambda count: None)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
     shipped_estimator(DEFAULTS)
-    assert asked["weights"] is None and asked["device"] == "auto" and threads == []
+    assert asked["weights"] is None and asked["device"] == "auto" and threads == [4], "half of the cores"
     shipped_estimator({**DEFAULTS, "weights": "/there", "device": "cpu", "num_threads": 3, "max_hands": 1})
-    assert (asked["weights"], asked["device"], asked["max_hands"], threads) == ("/there", "cpu", 1, [3])
+    assert (asked["weights"], asked["device"], asked["max_hands"], threads) == ("/there", "cpu", 1, [4, 3])
 
 
 def test_an_estimator_that_cannot_be_made_says_why(client) -> None:

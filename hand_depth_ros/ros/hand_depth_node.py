@@ -9,6 +9,7 @@ bag tool's as well.
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 import time
@@ -46,12 +47,15 @@ DIAGNOSTICS_PERIOD_S = 1.0
 
 def shipped_estimator(values: Mapping[str, parameters.Value]) -> Any:
     """The real estimator for a set of parameter values."""
+    import cv2
     import torch
 
     from hand_depth_ros.estimator import HandDepthEstimator
 
-    if values["num_threads"]:
-        torch.set_num_threads(int(values["num_threads"]))
+    # On all the cores, the network's threads wait for each other whenever the camera or DDS needs one of them.
+    threads = int(values["num_threads"]) or max(1, (os.cpu_count() or 2) // 2)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     return HandDepthEstimator.from_pretrained(
         weights=values["weights"] or None,
         device=values["device"],

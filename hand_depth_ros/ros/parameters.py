@@ -83,7 +83,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "num_threads",
         0,
-        "CPU threads for the networks. 0: as many as there are cores.",
+        "CPU threads for the networks. 0: half of the cores, so that camera and DDS have the others.",
         low=0,
         high=256,
         read_only=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ def load_real_images(landmarks: Path, cache: Path, workers: int = 2) -> list[Rea
         return _unpack(store)
     lines = [json.loads(line) for line in landmarks.read_text().splitlines() if line.strip()]
     jobs = [(landmarks.parent / line["image"], line) for line in lines]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # OpenCV's threads do not survive a fork
         found = track(pool.map(_label, jobs, chunksize=8), total=len(jobs), description="pseudo labels")
         images = [image for image in found if image is not None]
     cache.mkdir(parents=True, exist_ok=True)
