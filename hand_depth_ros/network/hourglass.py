@@ -140,7 +140,7 @@ class HandDepthNet(nn.Module):
                 x = x + self.back[i](y) + self.feed[i](self._fed(i, raw))
         fine = torch.cat((detail, F.relu(self.rise(y))), 1)
         final = _maps(self.last(self.sharpen(fine)).float())
-        return Prediction(tuple(stages), final, self._scalars(y, stages[-1]))
+        return Prediction(tuple(stages), final, self._scalars(y))
 
     def _predicts(self, stack: int) -> tuple[bool, bool]:
         """Whether this stack is supervised with (the mask, the depth)."""
@@ -162,7 +162,7 @@ class HandDepthNet(nn.Module):
         depth = raw[:, 1:] if has_depth else torch.zeros_like(raw[:, 1:])
         return torch.cat((mask, depth), 1)
 
-    def _scalars(self, y: Tensor, last: StageOutput) -> Tensor:
+    def _scalars(self, y: Tensor) -> Tensor:
         pooled = self.pool(y)
         both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
         raw = self.scalars(both).float()

@@ -156,7 +156,7 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     rgb = augment.tone(_warp(picture, h, side, smooth=True, border=border), rng, 0.8)
     known = _warp(np.ones_like(label.mask), window, side, smooth=False)
     mask = _warp(label.mask, window, side, smooth=False)
-    elsewhere = 0 if len(image.labels) <= 1 or len(label.mask) == 0 else UNKNOWN
+    elsewhere = 0 if len(image.labels) <= 1 else UNKNOWN
     mask = np.where(known == 1, mask, elsewhere).astype(np.uint8)
     if border != cv2.BORDER_CONSTANT:
         outside = _warp(np.ones(picture.shape[:2], np.uint8), h, side, smooth=False) == 0
