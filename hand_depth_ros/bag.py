@@ -79,6 +79,12 @@ def bag(
         bool, typer.Option("--points-organized", help="One point a pixel instead of hand points only.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Also add debug/image.")] = False,
+    compressed_depth: Annotated[
+        bool,
+        typer.Option(
+            "--compressed-depth", help="Depth and sigma as compressedDepth (PNG) instead of raw images."
+        ),
+    ] = False,
     rectified: Annotated[
         bool, typer.Option("--image-is-rectified", help="The topic is rectified: P counts, no distortion.")
     ] = False,
@@ -134,6 +140,9 @@ def bag(
     )
     refuse_existing(target)
     left_out = {topics.POINTS: not (points or points_organized), topics.DEBUG: not debug}
+    for name in topics.COMPRESSED:
+        left_out[name] = not compressed_depth
+        left_out[name.removesuffix(topics.COMPRESSED_DEPTH)] = compressed_depth
     wanted = frozenset(topic.name for topic in topics.OUTPUT_TOPICS if not left_out.get(topic.name))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the unfinished bag is removed
     estimator = options.load_estimator(weights, device, values)

@@ -18,7 +18,7 @@ import torch
 from boxed_node import boxed_estimator
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from hand_depth_ros.bag import BagOptions, convert
 from hand_depth_ros.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
@@ -26,7 +26,7 @@ from hand_depth_ros.ros import topics
 from hand_depth_ros.ros.parameters import DEFAULTS, output_settings
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
-KINDS = {"Image": Image, "CameraInfo": CameraInfo, "PointCloud2": PointCloud2}
+KINDS = {kind.__name__: kind for kind in (Image, CompressedImage, CameraInfo, PointCloud2)}
 IMAGE, INFO = "/camera/image_raw", "/camera/camera_info"
 FIRST_STAMP = 1_000_000_000_000
 CLIP = Path(__file__).resolve().parent.parent / "hand_depth_ros" / "demo" / "clip"

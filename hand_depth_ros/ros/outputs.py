@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from hand_depth_ros.ros import topics
 from hand_depth_ros.ros.encode import Fields
 from hand_depth_ros.ros.qos import output_qos, overridable
 
-_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
+_TYPES = {
+    "sensor_msgs/msg/Image": Image,
+    "sensor_msgs/msg/CompressedImage": CompressedImage,
+    "sensor_msgs/msg/PointCloud2": PointCloud2,
+}
 
 
 class Outputs:
@@ -28,7 +32,7 @@ class Outputs:
 
     def __init__(self, node: Node, camera_info_in: str) -> None:
         self._publishers = {
-            topic.name: self._publisher(node, _TYPES[topic.type], topic.name)
+            topic.name: self._publisher(node, _TYPES[topic.type], _name(node, topic.name))
             for topic in topics.OUTPUT_TOPICS
             if topic.name != topics.CAMERA_INFO
         }
@@ -63,10 +67,20 @@ class Outputs:
             self._publishers[name].publish(to_message(fields, header))
 
 
-def to_message(fields: Fields, header: Header) -> Image | PointCloud2:
+def _name(node: Node, name: str) -> str:
+    """The name to publish under: a compressed image goes where its image does, whatever that is remapped to,
+    unless it is remapped itself."""
+    if not name.endswith(topics.COMPRESSED_DEPTH):
+        return name
+    if node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True):
+        return name
+    return node.resolve_topic_name(name.removesuffix(topics.COMPRESSED_DEPTH)) + topics.COMPRESSED_DEPTH
+
+
+def to_message(fields: Fields, header: Header) -> Image | CompressedImage | PointCloud2:
     """Fields of `encode` as an rclpy message. Assigning `array('B')` takes no time, bytes or a list do."""
-    cloud = "point_step" in fields
-    message = PointCloud2() if cloud else Image()
+    kind = PointCloud2 if "point_step" in fields else CompressedImage if "format" in fields else Image
+    message = kind()
     message.header = header
     for name, value in fields.items():
         if name == "data":

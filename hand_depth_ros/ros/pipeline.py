@@ -16,6 +16,7 @@ from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError
 from hand_depth_ros.overlay import overlay
 from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.compressed_depth import compress_depth
 from hand_depth_ros.ros.decode import decode_image
 from hand_depth_ros.ros.encode import (
     Fields,
@@ -110,7 +111,10 @@ def encode_frame(
         topics.HAND_MASK: lambda: encode_mask(frame.mask),
         topics.DEBUG: lambda: encode_rgb(overlay(rgb, frame)),
     }
-    return {name: make() for name, make in makers.items() if name in wanted}
+    compressed = [name.removesuffix(topics.COMPRESSED_DEPTH) for name in topics.COMPRESSED if name in wanted]
+    made = {name: make() for name, make in makers.items() if name in wanted or name in compressed}
+    outputs = {name: fields for name, fields in made.items() if name in wanted}
+    return outputs | {name + topics.COMPRESSED_DEPTH: compress_depth(made[name]) for name in compressed}
 
 
 def check_same_size(rgb: np.ndarray, camera: Camera) -> None:

@@ -14,6 +14,8 @@ SIGMA = "depth_registered/sigma"
 POINTS = "depth_registered/points"
 HAND_MASK = "hand_mask"
 DEBUG = "debug/image"
+COMPRESSED_DEPTH = "/compressedDepth"
+"""What image_transport appends to a depth image's topic for its compressed sibling."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,19 @@ OUTPUT_TOPICS: tuple[OutputTopic, ...] = (
     OutputTopic(
         DEBUG, "sensor_msgs/msg/Image", "rgb8", "the colour image with depth, boxes and distances drawn in"
     ),
+    *(
+        OutputTopic(
+            name + COMPRESSED_DEPTH, "sensor_msgs/msg/CompressedImage", "", f"`{name}` as PNG, {loss}"
+        )
+        for name, loss in (
+            (DEPTH_MM, "lossless"),
+            (DEPTH_M, "inverse depth in 16 bits fitted to each frame"),
+            (SIGMA, "the inverse in 16 bits fitted to each frame"),
+        )
+    ),
 )
 BY_NAME: dict[str, OutputTopic] = {topic.name: topic for topic in OUTPUT_TOPICS}
+COMPRESSED: tuple[str, ...] = tuple(name for name in BY_NAME if name.endswith(COMPRESSED_DEPTH))
 NEED_INFERENCE: frozenset[str] = frozenset(topic.name for topic in OUTPUT_TOPICS) - {CAMERA_INFO}
 
 
