@@ -78,6 +78,28 @@ def test_a_stage_without_depth_feeds_no_depth_forward() -> None:
     assert torch.equal(before, after)
 
 
+def test_the_plane_tilts_the_last_relief_and_nothing_else() -> None:
+    network = tiny(plane=True)
+    crop = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        before = network(crop)
+        network.scalars[-1].bias[-2:] += torch.tensor([4.0, -2.0])
+        after = network(crop)
+    tilt = (after.final.relief - before.final.relief)[0, 0]
+    right, down = tilt[:, -1] - tilt[:, 0], tilt[-1] - tilt[0]
+    assert right.numpy() == pytest.approx(2 * 4 * 0.25, abs=1e-4)  # in hand lengths, across the crop
+    assert down.numpy() == pytest.approx(-2 * 2 * 0.25, abs=1e-4)
+    assert torch.equal(before.final.mask, after.final.mask) and torch.equal(before.scalars, after.scalars)
+
+
+def test_an_hourglass_that_widens_has_its_channels_at_the_bottom() -> None:
+    network = tiny(growth=4, bottom=2)
+    inner = network.hourglasses[0].inner.inner
+    assert [block.body[0][0].in_channels for block in inner] == [16, 16]
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 32, 32)).final.relief.shape == (1, 1, 32, 32)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 64, 64), (1, 3, 32, 16), (1, 1, 32, 32), (3, 32, 32)])
 def test_a_crop_of_another_size_is_refused_with_the_size_that_is_wanted(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(B, 3, 32, 32\)"):
@@ -133,6 +155,9 @@ def test_a_config_survives_json(config: NetworkConfig | FinderConfig) -> None:
         ({"crop_size": 100}, "crop_size"),
         ({"crop_size": 96, "levels": 4}, "crop_size"),
         ({"levels": 0}, "levels"),
+        ({"growth": 3}, "growth"),
+        ({"bottom": 0}, "bottom"),
+        ({"plane": 1}, "plane"),
         ({"feed_mask": "no"}, "feed_mask"),
         ({"predict_mask": 1}, "predict_mask"),
     ],

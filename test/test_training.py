@@ -17,9 +17,9 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import decode_boxes
 from hand_depth_ros.network import HandDepthNet, StageOutput
 from hand_depth_ros.network.hourglass import Prediction
-from hand_depth_ros.training import augment, frames
+from hand_depth_ros.training import augment, crops, frames
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import CropDataset, Sources
+from hand_depth_ros.training.crops import CropDataset, Sources, real_sample
 from hand_depth_ros.training.losses import total_loss
 from hand_depth_ros.training.pseudo import hand_length, label_hand
 from hand_depth_ros.training.real import RealImage, load_real_images
@@ -285,6 +285,31 @@ def test_a_photographs_crop_is_as_large_as_its_labels_say(
         assert np.nanmin(sample["relief"]) == pytest.approx(np.nanmin(label.relief), abs=0.08)
         checked += 1
     assert checked >= 8
+
+
+def test_a_photographs_hand_in_front_of_something_else_is_the_same_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("occlude", "camera", "tone"):
+        monkeypatch.setattr(augment, name, lambda image, *_: image)
+    images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
+    blue = np.full((96, 96, 3), (0, 0, 255), np.uint8)
+    monkeypatch.setattr(augment, "background_crop", lambda *_: blue)
+    samples = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(crops, "_ELSEWHERE", share)
+        sources = Sources([], images, [], real_share=1.0, negative_share=0.0)
+        samples[share] = real_sample(images[0], sources, 96, np.random.default_rng(2))
+    at_home, elsewhere = samples[0.0], samples[1.0]
+    assert at_home is not None and elsewhere is not None
+    picture, mask = elsewhere["rgb"].transpose(1, 2, 0), elsewhere["mask"]
+    hand = cv2.erode((mask == 1).astype(np.uint8), np.ones((5, 5))) > 0
+    away = cv2.dilate((mask != 0).astype(np.uint8), np.ones((5, 5))) == 0
+    assert hand.sum() > 300 and away.sum() > 300
+    assert (picture[away] == (0, 0, 255)).all()
+    np.testing.assert_array_equal(picture[hand], at_home["rgb"].transpose(1, 2, 0)[hand])
+    np.testing.assert_allclose(elsewhere["relief"][hand], at_home["relief"][hand], atol=1e-3)
+    assert np.isfinite(elsewhere["relief"]).sum() > 0.9 * np.isfinite(at_home["relief"]).sum()
 
 
 def test_samples_have_the_form_that_the_loss_takes() -> None:

@@ -45,6 +45,9 @@ class NetworkConfig(_Config):
     mask_stacks     how many of the first ones are supervised with the mask only (0: mask and depth jointly in all)
     features        channels inside an hourglass
     levels          halvings inside an hourglass
+    growth          channels added at each halving (0: the paper's constant width; widening: Law and Deng, CornerNet, 2018)
+    bottom          residual blocks at the lowest resolution, where the hand is seen as a whole
+    plane           the last head adds a plane to its relief, predicted from the whole crop
     feed_mask       the estimated mask is fed forward into the next hourglass
     predict_mask    False: depth only, the mask is not supervised in the hourglasses (the last head always has one)
     intermediate    every hourglass has its own loss; False: only the last head
@@ -57,6 +60,9 @@ class NetworkConfig(_Config):
     mask_stacks: int = 1
     features: int = 64
     levels: int = 3
+    growth: int = 0
+    bottom: int = 1
+    plane: bool = False
     feed_mask: bool = True
     predict_mask: bool = True
     intermediate: bool = True
@@ -70,15 +76,18 @@ class NetworkConfig(_Config):
             mask_stacks=(0, 7),
             features=(8, 1024),
             levels=(1, 6),
+            growth=(0, 256),
+            bottom=(1, 8),
             detail=(4, 256),
         )
-        for name in ("feed_mask", "predict_mask", "intermediate"):
+        for name in ("plane", "feed_mask", "predict_mask", "intermediate"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"NetworkConfig.{name} must be true or false, not {getattr(self, name)!r}")
         if self.mask_stacks >= self.stacks:
             raise ValueError(f"mask_stacks ({self.mask_stacks}) must be smaller than stacks ({self.stacks})")
-        if self.features % 2:
-            raise ValueError(f"features must be even, not {self.features}")
+        for name in ("features", "growth"):
+            if getattr(self, name) % 2:
+                raise ValueError(f"{name} must be even, not {getattr(self, name)}")
         if self.crop_size % (4 * 2**self.levels):
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of {4 * 2**self.levels}")
 

@@ -80,16 +80,21 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass: ``levels`` halvings down and up again with a skip at every level."""
+    """One hourglass: ``levels`` halvings down and up again with a skip at every level, ``growth`` channels more at each."""
 
-    def __init__(self, features: int, levels: int) -> None:
+    def __init__(self, features: int, levels: int, growth: int = 0, bottom: int = 1) -> None:
         super().__init__()
+        wider = features + growth
         self.skip = Residual(features, features)
-        self.down = Residual(features, features)
-        self.inner: nn.Module = (
-            Hourglass(features, levels - 1) if levels > 1 else Residual(features, features)
-        )
-        self.up = Residual(features, features)
+        self.down = Residual(features, wider)
+        self.inner: nn.Module
+        if levels > 1:
+            self.inner = Hourglass(wider, levels - 1, growth, bottom)
+        elif bottom > 1:
+            self.inner = nn.Sequential(*(Residual(wider, wider) for _ in range(bottom)))
+        else:
+            self.inner = Residual(wider, wider)
+        self.up = Residual(wider, features)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
@@ -105,7 +110,9 @@ class HandDepthNet(nn.Module):
         f, d = config.features, config.detail
         self.detail = _conv(3, d, 5, 2)
         self.stem = nn.Sequential(_conv(d, f // 2, 3), _conv(f // 2, f, 3, 2), Residual(f, f))
-        self.hourglasses = nn.ModuleList(Hourglass(f, config.levels) for _ in range(config.stacks))
+        self.hourglasses = nn.ModuleList(
+            Hourglass(f, config.levels, config.growth, config.bottom) for _ in range(config.stacks)
+        )
         self.after = nn.ModuleList(
             nn.Sequential(Residual(f, f), _conv(f, f, 1)) for _ in range(config.stacks)
         )
@@ -117,8 +124,10 @@ class HandDepthNet(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(2 * d, 12, 3, padding=1), nn.PixelShuffle(2))
         self.pool = nn.Sequential(_conv(f, 2 * f, 3, 2), _conv(2 * f, 2 * f, 3, 2))
         self.scalars = nn.Sequential(
-            nn.Linear(4 * f, 2 * f), nn.ReLU(inplace=True), nn.Linear(2 * f, len(SCALARS))
+            nn.Linear(4 * f, 2 * f), nn.ReLU(inplace=True), nn.Linear(2 * f, len(SCALARS) + 2 * config.plane)
         )
+        steps = torch.linspace(-1.0, 1.0, config.crop_size)
+        self.register_buffer("steps", steps, persistent=False)
 
     def forward(self, rgb: Tensor) -> Prediction:
         if (
@@ -139,8 +148,13 @@ class HandDepthNet(nn.Module):
             if i + 1 < self.config.stacks:
                 x = x + self.back[i](y) + self.feed[i](self._fed(i, raw))
         fine = torch.cat((detail, F.relu(self.rise(y))), 1)
-        final = _maps(self.last(self.sharpen(fine)).float())
-        return Prediction(tuple(stages), final, self._scalars(y))
+        raw = self.last(self.sharpen(fine)).float()
+        numbers = self._numbers(y)
+        if self.config.plane:
+            right, down = numbers[:, -2, None, None], numbers[:, -1, None, None]
+            plane = right * self.steps + down * self.steps[:, None]
+            raw = torch.cat((raw[:, :1], raw[:, 1:2] + plane[:, None], raw[:, 2:]), 1)
+        return Prediction(tuple(stages), _maps(raw), _scalars(numbers))
 
     def _predicts(self, stack: int) -> tuple[bool, bool]:
         """Whether this stack is supervised with (the mask, the depth)."""
@@ -162,13 +176,16 @@ class HandDepthNet(nn.Module):
         depth = raw[:, 1:] if has_depth else torch.zeros_like(raw[:, 1:])
         return torch.cat((mask, depth), 1)
 
-    def _scalars(self, y: Tensor) -> Tensor:
+    def _numbers(self, y: Tensor) -> Tensor:
         pooled = self.pool(y)
         both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
-        raw = self.scalars(both).float()
-        log_scale, log_length = _SCALAR_UNIT * raw[:, 0], _SCALAR_UNIT * raw[:, 2]
-        spreads = (raw[:, 1::2][:, :2] + _SPREAD_AT_START).clamp(-6.0, 1.0)
-        return torch.stack((log_scale, spreads[:, 0], log_length, spreads[:, 1], raw[:, 4]), 1)
+        return self.scalars(both).float()
+
+
+def _scalars(raw: Tensor) -> Tensor:
+    log_scale, log_length = _SCALAR_UNIT * raw[:, 0], _SCALAR_UNIT * raw[:, 2]
+    spreads = (raw[:, 1:4:2] + _SPREAD_AT_START).clamp(-6.0, 1.0)
+    return torch.stack((log_scale, spreads[:, 0], log_length, spreads[:, 1], raw[:, 4]), 1)
 
 
 def _maps(raw: Tensor) -> StageOutput:

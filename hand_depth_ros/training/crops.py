@@ -26,6 +26,7 @@ MARGIN = 1.35
 UNKNOWN = 255
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
+_CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +154,7 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     border = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)[
         int(rng.choice(3, p=(0.5, 0.35, 0.15)))
     ]
-    rgb = augment.tone(_warp(picture, h, side, smooth=True, border=border), rng, 0.8)
+    rgb = _warp(picture, h, side, smooth=True, border=border)
     known = _warp(np.ones_like(label.mask), window, side, smooth=False)
     mask = _warp(label.mask, window, side, smooth=False)
     elsewhere = 0 if len(image.labels) <= 1 else UNKNOWN
@@ -161,7 +162,15 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     if border != cv2.BORDER_CONSTANT:
         outside = _warp(np.ones(picture.shape[:2], np.uint8), h, side, smooth=False) == 0
         mask[outside] = UNKNOWN
-    relief = np.where(known == 1, _warp(label.relief, window, side, smooth=False), np.nan).astype(np.float32)
+    if label.weight > _CUT_WELL and rng.random() < _ELSEWHERE:
+        keep = _warp((label.mask != 0).astype(np.float32), window, side, smooth=True)[..., None]
+        background = augment.tone(augment.background_crop(sources.backgrounds, (side, side), rng), rng)
+        rgb = (augment.tone(rgb, rng) * keep + background * (1 - keep)).astype(np.uint8)
+        mask = np.where(keep[..., 0] < 0.5, 0, mask).astype(np.uint8)
+    else:
+        rgb = augment.tone(rgb, rng, 0.8)
+    relief = _warp(label.relief, window, side, smooth=False)
+    relief = np.where((known == 1) & (mask == 1), relief, np.nan).astype(np.float32)
     if np.isfinite(relief).sum() < 60:
         return None
     relief -= np.float32(np.nanmedian(relief))
