@@ -104,6 +104,8 @@ class Hourglass(nn.Module):
 class HandDepthNet(nn.Module):
     """Crops (B, 3, S, S) float RGB in 0..1 to a :class:`Prediction`."""
 
+    steps: Tensor
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
