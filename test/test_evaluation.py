@@ -166,7 +166,7 @@ def joints_set(tmp_path: Path) -> Path:
 
 
 def test_joint_numbers(joints_set: Path) -> None:
-    """A constant depth scores the oracle's shape; the true hand length is its middle finger's chain."""
+    """A constant depth scores the oracle's shape; the true hand length comes from the middle finger's bones."""
     hand = rectangle(50, 20, 206, 210, (256, 256))
     estimator = KnownAnswer(lambda rgb, length: [(hand, 0.44 if length else 0.45)])
     for path in (joints_set, joints_set.with_suffix(".jsonl")):
@@ -181,8 +181,21 @@ def test_joint_numbers(joints_set: Path) -> None:
         expected = np.abs(440 - (394 + 10 * np.arange(10))).mean()
         assert report["hand_length_known"]["mae_mm"] == pytest.approx(expected, abs=1e-3)
     joints = flat_hand() / 1000
-    chain = sum(np.linalg.norm(joints[b] - joints[a]) for a, b in ((0, 9), (9, 10), (10, 11), (11, 12)))
-    assert estimator.calls[1]["hand_length_m"] == pytest.approx(chain)
+    finger = sum(np.linalg.norm(joints[b] - joints[a]) for a, b in ((9, 10), (10, 11), (11, 12)))
+    assert estimator.calls[1]["hand_length_m"] == pytest.approx(finger / 0.49)
+    assert "of the middle finger's bones" in report["notes"][0]
+
+
+def test_the_hand_length_of_a_joints_set_is_its_median(joints_set: Path) -> None:
+    """One person's bones do not change from image to image; whatever is picked of the set is measured with the same length."""
+    listing = joints_set.with_suffix(".jsonl")
+    line = json.loads(listing.read_text())
+    lines = [{**line, "joints_mm": (flat_hand() * scale).tolist()} for scale in (0.9, 1.0, 1.3)]
+    listing.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    one, two, three = (hand for sample in open_dataset(joints_set) for hand in sample.hands)
+    assert one.hand_length_m == two.hand_length_m == three.hand_length_m
+    (single,) = (hand for sample in open_dataset(joints_set, limit=1) for hand in sample.hands)
+    assert single.hand_length_m == two.hand_length_m
 
 
 def test_hands_with_few_measured_joints_are_counted_not_scored(joints_set: Path) -> None:

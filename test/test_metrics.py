@@ -87,3 +87,13 @@ def test_hand_length_runs_along_the_middle_finger() -> None:
     joints = np.zeros((21, 3))
     joints[[9, 10, 11, 12]] = [[0, -0.09, 0], [0, -0.13, 0], [0, -0.13, 0.025], [0, -0.13, 0.045]]
     assert metrics.hand_length_of(joints) == pytest.approx(0.09 + 0.04 + 0.025 + 0.02)
+
+
+def test_hand_length_by_the_finger_alone_does_not_ask_where_the_wrist_is() -> None:
+    """Mean skeleton of Buryanov and Kotiuk (2010), crease 30 mm before the metacarpal: both ways give the same length."""
+    joints = np.zeros((21, 3))
+    joints[[9, 10, 11, 12], 1] = -np.cumsum([64.6 + 30, 44.63, 26.33, 17.40 + 3.95]) / 1000
+    assert metrics.hand_length_from_finger(joints) == pytest.approx(metrics.hand_length_of(joints), rel=0.02)
+    before = metrics.hand_length_from_finger(joints)
+    joints[0, 1] = -0.04  # a wrist annotated inside of the palm
+    assert metrics.hand_length_from_finger(joints) == before and metrics.finger_share(joints) > 0.6

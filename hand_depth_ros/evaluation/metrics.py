@@ -21,6 +21,11 @@ SURFACE_JOINTS = (2, 3, 6, 7, 10, 11, 14, 15, 18, 19)
 MIDDLE_FINGER = (0, 9, 10, 11, 12)
 """Wrist, then the middle finger to its tip: the hand length runs along these."""
 
+FINGER_SHARE = 0.49
+"""Bones of the middle finger (MCP to tip) over the hand length (wrist crease to tip): skeletons have 92.3 mm (phalanges 44.6,
+26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J. Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 + 24 to 35 from the
+metacarpal to the crease, which is 0.48 to 0.51."""
+
 
 @dataclass(frozen=True)
 class DepthErrors:
@@ -130,6 +135,22 @@ def median_around(values: np.ndarray, pixels: np.ndarray, size: int = 5) -> np.n
 
 
 def hand_length_of(joints: np.ndarray) -> float:
-    """Hand length (m) of 21 joints (21, 3): wrist to the middle fingertip along the bones."""
+    """Hand length (m) of 21 joints (21, 3) whose first is the wrist's joint: along the bones to the middle fingertip."""
+    return float(_middle_bones(joints).sum())
+
+
+def finger_share(joints: np.ndarray) -> float:
+    """The middle finger's bones (MCP to tip) over the whole chain from the wrist, of 21 joints (21, 3)."""
+    bones = _middle_bones(joints)
+    return float(bones[1:].sum() / bones.sum())
+
+
+def hand_length_from_finger(joints: np.ndarray) -> float:
+    """Hand length (m) of 21 joints (21, 3) by the middle finger alone, for annotations whose wrist is not the wrist's joint."""
+    return float(_middle_bones(joints)[1:].sum() / FINGER_SHARE)
+
+
+def _middle_bones(joints: np.ndarray) -> np.ndarray:
+    """Lengths (4,) of wrist to MCP and the middle finger's three bones."""
     chain = np.asarray(joints, np.float64)[list(MIDDLE_FINGER)]
-    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
+    return np.linalg.norm(np.diff(chain, axis=0), axis=1)

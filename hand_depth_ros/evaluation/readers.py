@@ -1,16 +1,15 @@
-"""Data sets with known truth, one reader a layout; which one is seen from the files.
+"""Data sets with known truth; which layout one has is seen from its files.
 
 folder       cameras.jsonl with rgb/ and depth/ (what ``hand-depth synth`` writes, and HandRGBD-like folders)
 joints       NAME/ of images beside NAME.jsonl, whose lines have ``joints_mm`` and intrinsics
 masks        NAME/ of images beside NAME.jsonl, whose lines have ``hands`` with landmarks; a .png of skin each
+rhd, freihand, ho3d, dexycb   those public sets as published, see :mod:`.public`
 backgrounds  a folder of plain images without hands
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,69 +19,24 @@ import numpy as np
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError, DatasetError
 
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from . import metrics, public
+from .samples import (
+    Dataset,
+    Sample,
+    TrueHand,
+    box_of_mask,
+    box_of_points,
+    image_files,
+    read_image,
+    read_json,
+    read_jsonl,
+    read_rgb,
+)
+
+__all__ = ["Dataset", "Sample", "TrueHand", "image_files", "open_dataset"]
+
 _GREY = 127
 _HULL_GROWTH = 0.1  # of the landmark box's longer side
-
-
-@dataclass(frozen=True)
-class TrueHand:
-    """What is known of one hand; fields that the data set lacks are None.
-
-    box     tight, x, y, width, height in px
-    mask    bool (H, W), the hand's pixels
-    depth_m float32 (H, W) metres, NaN outside of the mask or where unknown
-    joints  float64 (21, 3) metres in the camera's optical frame
-    """
-
-    box: tuple[float, float, float, float]
-    mask: np.ndarray | None = None
-    depth_m: np.ndarray | None = None
-    joints: np.ndarray | None = None
-    hand_length_m: float | None = None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image (rgb uint8 (H, W, 3)) with its camera and true hands.
-
-    ``skin`` and ``region`` (bool (H, W)) are those of masks sets: skin, and where it is compared.
-    """
-
-    name: str
-    rgb: np.ndarray
-    camera: Camera
-    hands: tuple[TrueHand, ...] = ()
-    skin: np.ndarray | None = None
-    region: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Where a data set lies, of which kind, and its lines (or image files)."""
-
-    path: Path
-    kind: str
-    lines: list[dict[str, Any]]
-    root: Path
-    notes: tuple[str, ...] = ()
-    depth_unit_m: float = 0.001
-    transparent: bool = False
-    hfov_deg: float = 60.0
-    backgrounds: list[Path] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def __iter__(self) -> Iterator[Sample]:
-        read = {
-            "folder": _folder_sample,
-            "joints": _joints_sample,
-            "masks": _masks_sample,
-            "backgrounds": _background_sample,
-        }[self.kind]
-        for index, line in enumerate(self.lines):
-            yield read(self, index, line)
 
 
 def open_dataset(
@@ -95,16 +49,22 @@ def open_dataset(
 ) -> Dataset:
     """Recognise and open a data set.
 
-    ``split``: only these lines of a folder set whose lines name a split. ``limit``: that many images, evenly
+    ``split``: only these lines of a set that has splits (None: all). ``limit``: that many images, evenly
     spread. ``backgrounds``: photographs to lay behind a transparent set (grey without). ``hfov_deg``: of
     images whose camera is unknown. Raises DatasetError.
     """
     path = Path(path)
-    kind, root, lines = _recognise(path)
     notes: list[str] = []
     settings: dict[str, Any] = {}
+    if (published := public.recognise(path)) is not None:
+        layout = public.LAYOUTS[published]
+        kind, root, read = published, path, layout.read
+        lines, notes = layout.lines(path, split)
+    else:
+        kind, root, lines = _recognise(path)
+        read = _READERS[kind]
     if kind == "folder":
-        about = _json(path / "dataset.json") if (path / "dataset.json").exists() else {}
+        about = read_json(path / "dataset.json") if (path / "dataset.json").exists() else {}
         settings["depth_unit_m"] = float(about.get("depth_unit_m", 0.001))
         settings["transparent"] = bool(about.get("transparent", False))
         if split is not None and any("split" in line for line in lines):
@@ -113,6 +73,9 @@ def open_dataset(
         if settings["transparent"]:
             settings["backgrounds"] = image_files(backgrounds) if backgrounds else []
             notes.append(f"transparent, laid over {'photographs' if backgrounds else 'grey'}")
+    if kind == "joints":
+        length, notes = _annotated_length(lines)
+        settings["hand_length_m"] = length
     if kind == "masks" and (blind := [line for line in lines if not line.get("hands")]):
         lines = [line for line in lines if line.get("hands")]
         notes.append(f"{len(blind)} images without landmarks left out")
@@ -128,14 +91,26 @@ def open_dataset(
         picked = np.linspace(0, len(lines) - 1, limit).round().astype(int)
         lines = [lines[i] for i in picked]
         notes.append(f"{limit} images, evenly spread")
-    return Dataset(path, kind, lines, root, tuple(notes), hfov_deg=hfov_deg, **settings)
+    return Dataset(path, kind, lines, root, read, tuple(notes), hfov_deg=hfov_deg, **settings)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files right inside a folder, by name."""
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder of images.")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGES)
+def _annotated_length(lines: list[dict[str, Any]]) -> tuple[float | None, list[str]]:
+    """The hand length (m) of a joints set: the median over its lines of what the middle finger's bones say.
+
+    One number for the set: a person's bones don't change from image to image, their annotation does, by 5 % and more.
+    """
+    all_joints = [np.asarray(line["joints_mm"], np.float64) / 1000 for line in lines if "joints_mm" in line]
+    lengths = [metrics.hand_length_from_finger(joints) for joints in all_joints if joints.shape == (21, 3)]
+    if not lengths:
+        return None, []
+    length = float(np.median(lengths))
+    share = float(
+        np.median([metrics.finger_share(joints) for joints in all_joints if joints.shape == (21, 3)])
+    )
+    return length, [
+        f"hand length {1e3 * length:.0f} mm: median over the set of the middle finger's bones / {metrics.FINGER_SHARE:g} "
+        f"(they are {100 * share:.0f} % of the annotation's own chain from the wrist)"
+    ]
 
 
 def _recognise(path: Path) -> tuple[str, Path, list[dict[str, Any]]]:
@@ -145,12 +120,12 @@ def _recognise(path: Path) -> tuple[str, Path, list[dict[str, Any]]]:
         missing = [name for name in ("rgb", "depth") if not (path / name).is_dir()]
         if missing:
             raise DatasetError(f"{path} has cameras.jsonl but no folder {' and '.join(missing)}.")
-        return "folder", path, _jsonl(path / "cameras.jsonl")
+        return "folder", path, read_jsonl(path / "cameras.jsonl")
     for listing in (
         [path] if path.is_file() else [path.with_name(path.name + ".jsonl"), path / f"{path.name}.jsonl"]
     ):
         if listing.suffix == ".jsonl" and listing.exists():
-            lines = _jsonl(listing)
+            lines = read_jsonl(listing)
             if any("joints_mm" in line for line in lines):
                 return "joints", listing.parent, lines
             if any("px" in hand for line in lines for hand in line.get("hands", [])):
@@ -160,13 +135,14 @@ def _recognise(path: Path) -> tuple[str, Path, list[dict[str, Any]]]:
         return "backgrounds", path, [{"image": file.name} for file in files]
     raise DatasetError(
         f"{path} is no data set known here. Give a folder with cameras.jsonl, rgb/ and depth/; a folder or "
-        ".jsonl of images with joints or with masks and landmarks; or a folder of images without hands."
+        ".jsonl of images with joints or with masks and landmarks; the folder that RHD, FreiHAND, HO-3D or DexYCB was "
+        "unpacked into; or a folder of images without hands."
     )
 
 
 def _folder_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     name = Path(_get(dataset, line, "image")).stem
-    picture = _image(dataset.root / line["image"], cv2.IMREAD_UNCHANGED)
+    picture = read_image(dataset.root / line["image"], cv2.IMREAD_UNCHANGED)
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, 2)
     rgb = np.ascontiguousarray(picture[..., 2::-1])
@@ -175,21 +151,21 @@ def _folder_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample
         alpha = picture[..., 3:].astype(np.float32) / 255
         rgb = (rgb * alpha + behind * (1 - alpha)).round().astype(np.uint8)
     camera = _camera(dataset, line, rgb)
-    raw = _image(dataset.root / "depth" / f"{name}.png", cv2.IMREAD_UNCHANGED)
+    raw = read_image(dataset.root / "depth" / f"{name}.png", cv2.IMREAD_UNCHANGED)
     if raw.dtype != np.uint16 or raw.shape != rgb.shape[:2]:
         raise DatasetError(
             f"{dataset.root}/depth/{name}.png is not a 16-bit picture of the colour picture's size."
         )
     depth = np.where(raw > 0, raw.astype(np.float32) * np.float32(dataset.depth_unit_m), np.float32(np.nan))
     mask_file = dataset.root / "mask" / f"{name}.png"
-    mask = _image(mask_file, cv2.IMREAD_GRAYSCALE) if mask_file.exists() else (raw > 0).astype(np.uint8)
+    mask = read_image(mask_file, cv2.IMREAD_GRAYSCALE) if mask_file.exists() else (raw > 0).astype(np.uint8)
     known = {int(hand.get("instance", 1)): hand for hand in line.get("hands", [])}
     hands = []
     for instance in (int(i) for i in np.unique(mask) if i):
         pixels = mask == instance
         about = known.get(instance, {})
         length = about.get("hand_length_m", line.get("hand_length_m"))
-        box = boxed(pixels)
+        box = box_of_mask(pixels)
         depth_m = np.where(pixels, depth, np.float32(np.nan))
         joints = np.asarray(about["joints_m"], np.float64) if about.get("joints_m") else None
         hands.append(TrueHand(box, pixels, depth_m, joints, float(length) if length else None))
@@ -197,27 +173,32 @@ def _folder_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample
 
 
 def _joints_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
-    rgb = _rgb(dataset.root / _get(dataset, line, "image"))
+    rgb = read_rgb(dataset.root / _get(dataset, line, "image"))
     camera = _camera(dataset, line, rgb)
     joints = np.asarray(_get(dataset, line, "joints_mm"), np.float64) / 1000
     if joints.shape != (21, 3):
         raise DatasetError(f"{line['image']}: joints_mm is {joints.shape}, 21 x 3 is needed.")
-    box = _points_box(camera.project(joints))
-    return Sample(Path(line["image"]).stem, rgb, camera, (TrueHand(box, joints=joints),))
+    box = box_of_points(camera.project(joints))
+    return Sample(
+        Path(line["image"]).stem,
+        rgb,
+        camera,
+        (TrueHand(box, joints=joints, hand_length_m=dataset.hand_length_m),),
+    )
 
 
 def _masks_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     file = dataset.root / _get(dataset, line, "image")
-    rgb = _rgb(file)
+    rgb = read_rgb(file)
     height, width = rgb.shape[:2]
-    skin = _image(file.with_suffix(".png"), cv2.IMREAD_GRAYSCALE) > 127
+    skin = read_image(file.with_suffix(".png"), cv2.IMREAD_GRAYSCALE) > 127
     if skin.shape != (height, width):
         raise DatasetError(f"{file.with_suffix('.png')} is not of the size of {file.name}.")
     region = np.zeros((height, width), np.uint8)
     hands = []
     for hand in _get(dataset, line, "hands"):
         points = np.asarray(hand["px"], np.float64)[:, :2]
-        box = _points_box(points)
+        box = box_of_points(points)
         hull = np.zeros_like(region)
         cv2.fillConvexPoly(hull, cv2.convexHull(points.round().astype(np.int32)), 1)
         reach = max(1, round(_HULL_GROWTH * max(box[2:])))
@@ -229,28 +210,25 @@ def _masks_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
 
 
 def _background_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
-    rgb = _rgb(dataset.root / line["image"])
+    rgb = read_rgb(dataset.root / line["image"])
     return Sample(
         Path(line["image"]).stem, rgb, Camera.from_hfov(rgb.shape[1], rgb.shape[0], dataset.hfov_deg)
     )
 
 
-def boxed(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """The tight box of a mask that has pixels."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return float(x), float(y), float(width), float(height)
-
-
-def _points_box(points: np.ndarray) -> tuple[float, float, float, float]:
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+_READERS: dict[str, Callable[[Dataset, int, dict[str, Any]], Sample]] = {
+    "folder": _folder_sample,
+    "joints": _joints_sample,
+    "masks": _masks_sample,
+    "backgrounds": _background_sample,
+}
 
 
 def _background(dataset: Dataset, index: int, shape: tuple[int, int]) -> np.ndarray:
     """The photograph behind picture ``index``: always the same one, scaled to fill and cut in the middle."""
     if not dataset.backgrounds:
         return np.full((*shape, 3), _GREY, np.uint8)
-    photo = _rgb(dataset.backgrounds[(index * 7919) % len(dataset.backgrounds)])
+    photo = read_rgb(dataset.backgrounds[(index * 7919) % len(dataset.backgrounds)])
     scale = max(shape[0] / photo.shape[0], shape[1] / photo.shape[1])
     size = (max(shape[1], round(photo.shape[1] * scale)), max(shape[0], round(photo.shape[0] * scale)))
     photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -276,36 +254,3 @@ def _get(dataset: Dataset, line: dict[str, Any], key: str) -> Any:
     if key not in line:
         raise DatasetError(f"{dataset.path}: the line of {line.get('image', '?')} has no {key!r}.")
     return line[key]
-
-
-def _image(file: Path, flags: int) -> np.ndarray:
-    try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DatasetError(f"{file} cannot be read: {error.strerror}.") from error
-    picture = cv2.imdecode(data, flags) if data.size else None
-    if picture is None:
-        raise DatasetError(f"{file} is not an image that OpenCV can decode.")
-    return picture
-
-
-def _rgb(file: Path) -> np.ndarray:
-    return np.ascontiguousarray(_image(file, cv2.IMREAD_COLOR)[..., ::-1])
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        return json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{file} is not JSON: {error}.") from error
-
-
-def _jsonl(file: Path) -> list[dict[str, Any]]:
-    lines = []
-    for number, text in enumerate(file.read_text().splitlines(), 1):
-        if text.strip():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError as error:
-                raise DatasetError(f"{file}, line {number} is not JSON: {error}.") from error
-    return lines
