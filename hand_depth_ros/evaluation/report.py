@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from . import metrics
 from .readers import Dataset, Sample
 from .scores import LEAST_JOINTS, LEAST_OVERLAP, ImageScore
 
@@ -117,7 +118,11 @@ def print_table(report: dict[str, Any], console: Console) -> None:
 
 
 def draw(sample: Sample, frame: Any, image: ImageScore) -> np.ndarray:
-    """One tile, BGR: the picture with predicted (red) and true (white) outlines, both depths."""
+    """One tile, BGR: the picture with predicted (red) and true (white) outlines, predicted depth, and the truth.
+
+    The truth is depth in the same colours; or, at the joints that are scored, by how much (mm) the predicted surface lies
+    behind (yellow to red) or before (blue) the true one, the hand's median error taken off.
+    """
     picture = np.ascontiguousarray(sample.rgb[..., ::-1])
     height, width = picture.shape[:2]
     for hand in sample.hands:
@@ -134,13 +139,49 @@ def draw(sample: Sample, frame: Any, image: ImageScore) -> np.ndarray:
     centre = np.nanmedian(known) if np.isfinite(known).any() else None
     if centre is None and np.isfinite(frame.depth).any():
         centre = np.nanmedian(frame.depth)
-    panels = [picture, _coloured(frame.depth, centre)] + ([_coloured(known, centre)] if truth else [])
+    panels = [picture, _coloured(frame.depth, centre)]
+    if truth:
+        panels.append(_coloured(known, centre))
+    elif sample.skin is not None and sample.region is not None:
+        panels.append(
+            cv2.cvtColor(
+                np.where(sample.region, 80 + 175 * sample.skin, 0).astype(np.uint8), cv2.COLOR_GRAY2BGR
+            )
+        )
     scale = _TILE / max(height, width)
     panels = [cv2.resize(panel, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for panel in panels]
+    if not truth and any(hand.joints is not None for hand in sample.hands):
+        panels.append(_joint_errors(sample, frame, panels[0].shape[:2], scale))
     tile = np.concatenate(panels, 1)
     head = np.full((22, tile.shape[1], 3), 255, np.uint8)
     cv2.putText(head, _caption(image), (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate((head, tile))
+
+
+def _joint_errors(sample: Sample, frame: Any, shape: tuple[int, int], scale: float) -> np.ndarray:
+    """The picture darkened, with a dot and a number (mm) at each scored joint; hollow where nothing was predicted."""
+    panel = cv2.resize(sample.rgb[..., ::-1] // 3, shape[::-1], interpolation=cv2.INTER_AREA)
+    for hand in sample.hands:
+        if hand.joints is None:
+            continue
+        joints = hand.joints[list(metrics.SURFACE_JOINTS)]
+        pixels = sample.camera.project(joints)
+        error = metrics.median_around(frame.depth, pixels) - (joints[:, 2] - metrics.SURFACE_TO_JOINT_M)
+        if np.isfinite(error).any():
+            error -= np.nanmedian(error)
+        for (x, y), value in zip(np.nan_to_num(pixels * scale, nan=-99.0), error, strict=True):
+            place = (round(float(x)), round(float(y)))
+            if not np.isfinite(value):
+                cv2.circle(panel, place, 3, (255, 255, 255), 1, cv2.LINE_AA)
+                continue
+            level = np.uint8(255 * np.clip(value / 0.08 + 0.5, 0, 1))
+            colour = cv2.applyColorMap(np.full((1, 1), level, np.uint8), cv2.COLORMAP_TURBO)[0, 0].tolist()
+            cv2.circle(panel, place, 3, colour, -1, cv2.LINE_AA)
+            beside = (place[0] + 5, place[1] + 4)
+            cv2.putText(
+                panel, f"{1e3 * value:.0f}", beside, cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA
+            )
+    return panel
 
 
 def write_pictures(tiles: Iterable[np.ndarray], file: Path) -> None:
