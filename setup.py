@@ -22,6 +22,11 @@ def files_under(folder: str, *patterns: str, relative_to: str = "") -> list[str]
     return sorted(str(path.relative_to(HERE / relative_to)) for path in found)
 
 
+def files_in(folder: str, *patterns: str) -> list[str]:
+    """Those in ``folder`` itself."""
+    return [path for path in files_under(folder, *patterns) if Path(path).parent == Path(folder)]
+
+
 setup(
     name=NAME,
     version=VERSION,
@@ -46,13 +51,16 @@ setup(
             "py.typed",
             *files_under(f"{NAME}/weights", "*", relative_to=NAME),
             *files_under(f"{NAME}/demo/clip", "*", relative_to=NAME),
-            *files_under(NAME, "*.yaml", "*.toml", "*.json", relative_to=NAME),
+            *files_under(NAME, "*.yaml", "*.toml", "*.json", "*.npz", relative_to=NAME),
         ]
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/config", files_under("config", "*.yaml", "*.xml")),
+        *(
+            (f"share/{NAME}/{folder}", files_in(folder, "*.yaml", "*.xml"))
+            for folder in ("config", "config/presets")
+        ),
         (f"share/{NAME}/launch", files_under("launch", "*.launch.py")),
     ],
     install_requires=[
@@ -107,6 +115,7 @@ setup(
         "console_scripts": [
             "hand-depth = hand_depth_ros.cli:main",
             "hand_depth_node = hand_depth_ros.ros.node:main",
+            "colour_relay = hand_depth_ros.ros.colour_relay:main",
         ]
     },
 )

@@ -62,12 +62,12 @@ def synth(
     from .dataset import Writer
     from .develop import develop
     from .render import Renderer, bundled_maps
-    from .views import VIEWS_PER_PERSON, View, crop_view, frame_view
+    from .views import GENERATOR, VIEWS_PER_PERSON, View, crop_view, frame_view
 
     size = size or (192 if kind is Kind.crops else 640)
     skin_files = _images(skins, "skin textures", (".png", ".jpg", ".jpeg"))
     maps = bundled_maps() + _images(hdris, "environment maps", (".hdr", ".exr"))
-    settings: dict[str, Any] = {"seed": seed, "size": size, "samples": samples}
+    settings: dict[str, Any] = {"generator": GENERATOR, "seed": seed, "size": size, "samples": samples}
     settings |= {"skins": [path.name for path in skin_files], "hdris": [path.name for path in maps]}
     if kind is Kind.clip:
         settings["count"] = count

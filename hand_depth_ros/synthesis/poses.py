@@ -51,7 +51,13 @@ GESTURES: dict[str, tuple] = {
 _LOW = np.array([-32.0, -9.0, -9.0])
 _HIGH = np.array([70.0, 95.0, 60.0])
 _THUMB_LOW = np.array([-30.0, -25.0, -18.0, -22.0])
-_THUMB_HIGH = np.array([36.0, 24.0, 48.0, 55.0])
+_THUMB_HIGH = np.array([42.0, 32.0, 48.0, 60.0])
+_SPREAD = 20.0
+SPREAD_FADES = 70.0  # flexion of a knuckle, degrees, at which its finger no longer moves sideways
+
+# The limits of all 20 angles, in the order of HandAngles.flat.
+ANGLES_LOW = np.concatenate([_THUMB_LOW, np.tile(_LOW, 4), np.full(4, -_SPREAD)])
+ANGLES_HIGH = np.concatenate([_THUMB_HIGH, np.tile(_HIGH, 4), np.full(4, _SPREAD)])
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,18 @@ class HandAngles:
         return HandAngles(
             np.clip(self.thumb, _THUMB_LOW, _THUMB_HIGH),
             np.clip(self.fingers, _LOW, _HIGH),
-            np.clip(self.spread, -16, 16),
+            np.clip(self.spread, -_SPREAD, _SPREAD),
         )
+
+    @property
+    def flat(self) -> np.ndarray:
+        """(20,) thumb, fingers from the index on, spread."""
+        return np.concatenate([self.thumb, self.fingers.ravel(), self.spread])
+
+    @classmethod
+    def from_flat(cls, angles: np.ndarray) -> HandAngles:
+        """The inverse of `flat`."""
+        return cls(angles[:4], angles[4:16].reshape(4, 3), angles[16:])
 
 
 def gesture(name: str) -> HandAngles:
@@ -126,7 +142,8 @@ def set_hand(model: BodyModel, pose: np.ndarray, side: str, angles: HandAngles) 
         pose[model.index[bone(f"finger1-{j + 1}", side)], :3, :3] = _turn(x, 0, z, side)
     for f in range(4):
         for j in range(3):
-            sideways = angles.spread[f] * np.clip(1 - angles.fingers[f, 0] / 70, 0, 1) if j == 0 else 0.0
+            fade = np.clip(1 - angles.fingers[f, 0] / SPREAD_FADES, 0, 1)
+            sideways = angles.spread[f] * fade if j == 0 else 0.0
             pose[model.index[bone(f"finger{f + 2}-{j + 1}", side)], :3, :3] = _turn(
                 angles.fingers[f, j], 0, sideways, side
             )
@@ -196,11 +213,10 @@ def hand_joints_of(model: BodyModel, person: Person, angles: HandAngles, side: s
     return hand_joints(model, person, model.bones(person, pose), side)
 
 
-def free_angles(
-    model: BodyModel, person: Person, rng: np.random.Generator, allowed: float = 0.6
+def opened_until_free(
+    model: BodyModel, person: Person, angles: HandAngles, allowed: float = 0.6
 ) -> HandAngles:
-    """A random pose whose fingers do not pass through each other or the palm; opened step by step where they would."""
-    angles = random_angles(rng)
+    """The pose, opened step by step while fingers pass through each other or the palm."""
     relaxed = gesture("relaxed")
     for _ in range(6):
         if penetration(hand_joints_of(model, person, angles), person.hand_length_m) <= allowed:

@@ -14,13 +14,19 @@ from .body import SIDES, Person, body_model, bone, hand_axes, hand_joints
 from .cast import Hits, Pinhole, cast
 from .dress import Look, Wardrobe
 from .mesh import FOREARM, Surface
-from .poses import free_angles, rotation, set_arm, set_hand, set_wrist
+from .poses import opened_until_free, random_angles, rotation, set_arm, set_hand, set_wrist
+from .real_poses import HandView, real_poses
 from .render import Light
 
+GENERATOR = 2  # of what views show; goes up whenever view k changes, so that no set is a mixture
 VIEWS_PER_PERSON = (
     8  # neighbours share person and environment map: changing these is what costs the renderer time
 )
 _TRIES = 200
+_REAL_POSE, _REAL_VIEW = (
+    0.6,
+    0.45,
+)  # shares of poses near fitted ones, and of crops seen as the fitted hands were
 
 # Linear albedos of skin from light to very dark.
 _SKIN = np.array(
@@ -156,8 +162,9 @@ def looking(
 
 def random_arm(
     pose: np.ndarray, side: str, person: Person, rng: np.random.Generator, raised: bool = False
-) -> None:
-    """One arm and its hand, within what people do without effort; raised: in front of the body."""
+) -> HandView:
+    """One arm and its hand, within what people do without effort; raised: in front of the body. Returns a view that a
+    hand like this was really seen in (of any hand, where the pose is from the table of gestures)."""
     model = body_model()
     raise_, twist, adduct = (
         rng.uniform(35 if raised else -20, 105),
@@ -167,15 +174,16 @@ def random_arm(
     set_arm(model, pose, side, np.array([raise_, twist, adduct]), rng.uniform(0 if raised else -20, 100))
     flex, deviate = np.clip(rng.normal(-5, 22), -55, 60), np.clip(rng.normal(-3, 9), -25, 18)
     set_wrist(model, pose, side, flex, deviate, rng.uniform(-85, 85))
-    set_hand(model, pose, side, free_angles(model, person, rng))
+    angles, seen = real_poses().draw(rng)
+    if rng.random() > _REAL_POSE:
+        angles = random_angles(rng)
+    set_hand(model, pose, side, opened_until_free(model, person, angles))
+    return seen
 
 
-def _toward(axes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Where the camera is, seen from the hand (unit vector), and the image's roll against fingers-up in radians.
-
-    axes: rows towards the thumb, the fingers, out of the palm.
-    """
-    thumb, fingers, palm = axes
+def _any_view(rng: np.random.Generator) -> HandView:
+    """A view for a hand that may be anywhere: its palm, its back, one's own hands, hands that point at the camera."""
+    thumb, fingers, palm = np.eye(3)
     kind = rng.random()
     noise = rng.normal(0, 0.4, 3)
     if kind < 0.30:
@@ -193,8 +201,10 @@ def _toward(axes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, flo
         direction = fingers + palm * rng.normal(0, 0.5) + noise
     else:
         direction = rng.normal(size=3)
+    direction = direction / np.linalg.norm(direction)
     roll = rng.normal(0, np.radians(35)) if rng.random() < 0.65 else rng.uniform(-np.pi, np.pi)
-    return direction / np.linalg.norm(direction), float(roll)
+    up = fingers - fingers @ direction * direction
+    return HandView(direction, rotation(direction * roll) @ (up if np.linalg.norm(up) > 0.2 else thumb))
 
 
 def finished(
@@ -247,20 +257,22 @@ def crop_view(seed: int, index: int, size: int) -> View:
         instances = {side: 1, other: 2}
         look, light = random_look(seed, who, rng), random_light(seed, who, rng)
         pose = model.identity()
-        random_arm(pose, side, person, rng, raised=rng.random() < 0.5)
+        as_seen = random_arm(pose, side, person, rng, raised=rng.random() < 0.5)
         alone = rng.random() < 0.6
         random_arm(pose, other, person, rng, raised=rng.random() < 0.4)
+        if not alone and _impossible(model.bones(person, pose), person):
+            continue
         hide: tuple[str, ...] = ("head", "body", other) if alone else ()
         figure = clothes.dressed(pose, look, instances, hide)
         joints = figure.joints[side]
         axes = hand_axes(joints, side)
-        direction, roll = _toward(axes, rng)
+        shown = as_seen if rng.random() < _REAL_VIEW else _any_view(rng)
+        direction = shown.toward @ axes
         distance = float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
         points = _hand_points(figure.surface, 1)
         target = (points.min(0) + points.max(0)) / 2
         eye = target + direction * distance
-        up = axes[1] - axes[1] @ direction * direction
-        up = rotation(direction * roll) @ (up if np.linalg.norm(up) > 0.2 else axes[0])
+        up = shown.up @ axes
         camera = looking(eye, target, up, 1.0, (size, size), (0.0, 0.0))
         if camera.transform(points)[:, 2].min() < 0.07:
             continue
@@ -293,6 +305,15 @@ def _inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
     return bool(min(np.linalg.norm(away, axis=1).min(), np.linalg.norm(ball, axis=1).min()) < 1.0)
 
 
+def _impossible(bones: np.ndarray, person: Person) -> bool:
+    """Whether a hand or forearm is in the body, or one hand in the other."""
+    joints = {side: hand_joints(body_model(), person, bones, side) for side in SIDES}
+    if any(_inside_body(bones, np.vstack([joints[s], _elbow(bones, s)]), person.scale) for s in SIDES):
+        return True
+    apart = np.linalg.norm(joints["right"][:, None] - joints["left"][None], axis=-1)
+    return bool(apart.min() < 0.03)
+
+
 def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
     """An upper body with one or two hands 0.3-1.2 m away, seen by somebody else or by the person's own eyes."""
     who = index // VIEWS_PER_PERSON
@@ -309,11 +330,9 @@ def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
         if two:
             random_arm(pose, other, person, rng, raised=True)
         bones = model.bones(person, pose)
+        if _impossible(bones, person):
+            continue
         joints = {side: hand_joints(model, person, bones, side) for side in SIDES}
-        if any(_inside_body(bones, np.vstack([joints[s], _elbow(bones, s)]), person.scale) for s in SIDES):
-            continue
-        if np.linalg.norm(joints[main][:, None] - joints[other][None], axis=-1).min() < 0.03:
-            continue
         centre = joints[main].mean(0)
         head = bones[model.index["head"], :3, 3] + np.array([0, -0.03, 0.06])
         half = (size[0] / 2) / np.tan(np.radians(rng.uniform(50, 75)) / 2)

@@ -1,0 +1,68 @@
+"""Poses that people were seen in, and from where: poses.npz, drawn with a kernel around each. numpy only.
+
+The file holds joint angles and view directions that `fit_poses` found for 21 landmarks on photographs of hands; no
+picture and no landmark is in it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .poses import HandAngles, rotation
+
+PATH = Path(__file__).with_name("poses.npz")
+
+
+@dataclass(frozen=True)
+class HandView:
+    """Where a camera is, in the hand's axes (towards the thumb's side, the fingers, out of the palm): the same numbers
+    for a left hand are its mirror image. toward (3,): unit vector from the hand to the camera; up (3,): the image's up."""
+
+    toward: np.ndarray
+    up: np.ndarray
+
+    def jittered(self, rng: np.random.Generator, degrees: float) -> HandView:
+        """Turned at random, by about so many degrees about each axis."""
+        turn = rotation(np.radians(rng.normal(0, degrees, 3)))
+        return HandView(turn @ self.toward, turn @ self.up)
+
+
+@dataclass(frozen=True)
+class RealPoses:
+    """N fits. angles (N, 20) degrees; toward, up (N, 3); weight (N,) sums to 1: rare poses weigh more."""
+
+    angles: np.ndarray
+    toward: np.ndarray
+    up: np.ndarray
+    weight: np.ndarray
+
+    def draw(self, rng: np.random.Generator) -> tuple[HandAngles, HandView]:
+        """A pose near one of the fits, now and then on its way to another, and the view that it was seen in."""
+        k, other = rng.choice(len(self.weight), 2, p=self.weight)
+        between = rng.uniform(0.2, 0.7) if rng.random() < 0.25 else 0.0
+        # Fingers move together, each a little on its own, and the end joint with the middle one.
+        jitter = rng.normal(0, 3.5, 20)
+        jitter[4:16] += np.tile(rng.normal(0, 3.0, 3), 4)
+        jitter[6:16:3] += 0.6 * jitter[5:16:3]
+        jitter[16:] *= 0.6
+        angles = HandAngles.from_flat(self.angles[k] + jitter)
+        angles = angles.towards(HandAngles.from_flat(self.angles[other]), between).clipped()
+        return angles, HandView(self.toward[k], self.up[k]).jittered(rng, 9.0)
+
+
+@functools.lru_cache(maxsize=1)
+def real_poses() -> RealPoses:
+    """The poses of the package."""
+    with np.load(PATH) as data:
+        toward, up = (data[key].astype(np.float64) for key in ("toward", "up"))
+        weight = data["weight"].astype(np.float64)
+        return RealPoses(
+            data["angles"].astype(np.float64),
+            toward / np.linalg.norm(toward, axis=1, keepdims=True),
+            up / np.linalg.norm(up, axis=1, keepdims=True),
+            weight / weight.sum(),
+        )
