@@ -179,7 +179,7 @@ def convert(
 
     bag_files.refuse_existing(target)
     with bag_files.BagReader(source) as reader:
-        colour = _one_topic(reader, wish.image, (RAW, COMPRESSED), "--image")
+        colour = one_topic(reader, wish.image, (RAW, COMPRESSED), "--image")
         infos = _camera_infos(reader, wish)
         storage = bag_files.StoragePlugin[wish.storage.upper()] if wish.storage else reader.storage
         compression = bag_files.compression_for(storage, reader.compression, wish.zstd)
@@ -296,7 +296,7 @@ def _camera_infos(reader: BagReader, wish: BagOptions) -> _CameraInfos:
     from hand_depth_ros.ros.topics import sibling_camera_info
 
     name = wish.camera_info or sibling_camera_info(wish.image.removesuffix("/compressed"))
-    name = _one_topic(reader, name, (CAMERA_INFO,), "--camera-info")
+    name = one_topic(reader, name, (CAMERA_INFO,), "--camera-info")
     connections = [connection for connection in reader.connections if connection.topic == name]
     recorded = [
         (time, reader.read(connection, data)) for connection, time, data in reader.messages(connections)
@@ -306,7 +306,7 @@ def _camera_infos(reader: BagReader, wish: BagOptions) -> _CameraInfos:
     return _CameraInfos(recorded)
 
 
-def _one_topic(reader: BagReader, name: str, msgtypes: tuple[str, ...], option: str) -> str:
+def one_topic(reader: BagReader, name: str, msgtypes: tuple[str, ...], option: str) -> str:
     """The topic if the bag has it with one of the types; else an error that lists those that would do."""
     name = name if name.startswith("/") else f"/{name}"
     if any(c.topic == name and c.msgtype in msgtypes for c in reader.connections):

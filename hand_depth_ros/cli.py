@@ -37,6 +37,9 @@ COMMANDS: dict[str, SubCommand] = {
     "demo": SubCommand(
         "hand_depth_ros.demo.cli", "demo", "Play a clip through the real node; write pictures and a report."
     ),
+    "calibrate": SubCommand(
+        "hand_depth_ros.calibration.cli", "calibrate", "Measure one person's hand length for the parameter."
+    ),
     "evaluate": SubCommand(
         "hand_depth_ros.evaluation.cli", "evaluate", "Measure accuracy on a data set with known depth."
     ),

@@ -34,6 +34,10 @@ class DatasetError(HandDepthError, ValueError):
     """A data set folder that is not laid out as documented."""
 
 
+class CalibrationError(HandDepthError, ValueError):
+    """A measurement of the hand from which its length cannot be told."""
+
+
 class MissingDependencyError(HandDepthError, ImportError):
     """An optional stack that is not installed."""
 

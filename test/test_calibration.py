@@ -1,0 +1,251 @@
+"""`hand-depth calibrate`: the length and its uncertainty come out right, and what cannot be measured is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes import DEPTH_M, SIGMA_M, FakeEstimator
+from typer.testing import CliRunner
+
+from hand_depth_ros import cli, options
+from hand_depth_ros.calibration.before_after import before_and_after
+from hand_depth_ros.calibration.lengths import Look, combine, looks_at
+from hand_depth_ros.camera import Camera
+from hand_depth_ros.errors import BagError, CalibrationError
+
+WIDTH, HEIGHT = 160, 120
+CAMERA = Camera(WIDTH, HEIGHT, 150.0, 150.0, 80.0, 60.0)
+GREY = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+
+
+class OneHand(FakeEstimator):
+    """The fake (discs at 0.5 m for a hand of 0.19 m) with a single disc, and the length that it is given scales its depth."""
+
+    def estimate(self, rgb, camera, rois=None, hand_length_m=None, track=True):
+        self.settings = options_of(self.settings)
+        frame = super().estimate(rgb, camera)
+        scale = (hand_length_m or 0.17) / 0.19
+        return frame.__class__(frame.depth * scale, frame.sigma * scale, frame.mask, frame.hands, {})
+
+
+def options_of(settings):
+    return settings.__class__(max_hands=1)
+
+
+def test_a_hand_that_is_a_tenth_nearer_than_thought_is_a_tenth_shorter() -> None:
+    frame = OneHand().estimate(GREY, CAMERA, hand_length_m=0.19)
+    (look,) = looks_at(frame, 0.9 * DEPTH_M, 0.0, 0.03)
+    assert look.length_m == pytest.approx(0.171)
+    assert look.sigma == pytest.approx(np.hypot(SIGMA_M / DEPTH_M, 0.03), rel=1e-5)
+    truth = np.full((HEIGHT, WIDTH), 0.9 * DEPTH_M, np.float32)
+    truth[:, :80] = np.nan  # a hole
+    (look,) = looks_at(frame, truth, 0.0)
+    assert look.length_m == pytest.approx(0.171)
+    rim = (frame.mask > 0) & (cv2.erode((frame.mask > 0).astype(np.uint8), np.ones((5, 5))) == 0)
+    truth[rim] = 3.0  # the background that depth cameras mix in
+    assert looks_at(frame, truth, 0.0)[0].length_m == pytest.approx(0.171)
+    assert looks_at(frame, np.full_like(truth, 2.5), 0.0) == []  # 0.95 m is no hand: the background
+
+
+def test_uncertainty_shrinks_with_moments_not_with_looks() -> None:
+    """One look with 4 %: that and 1 % which no look takes away. Many within a second know no more; sixteen moments: 1 %."""
+    one = combine([Look(0.18, 0.04, 0.0)])
+    assert one.length_m == 0.18 and one.sigma_m == pytest.approx(0.18 * np.hypot(0.04, 0.01))
+    assert combine([Look(0.18, 0.04, 0.01 * i) for i in range(40)]).sigma_m == pytest.approx(one.sigma_m)
+    many = combine([Look(0.18, 0.04, 3.0 * i) for i in range(16)])
+    assert many.sigma_m == pytest.approx(0.18 * np.hypot(0.01, 0.01)) and (many.looks, many.moments) == (
+        16,
+        16,
+    )
+    assert combine([Look(0.18, 0.0, 0.0)], 0.02).sigma_m == pytest.approx(0.18 * np.hypot(0.02, 0.01))
+    # looks that disagree by more than they say count for what they disagree by
+    scattered = combine([Look(value, 0.001, 0.0) for value in (0.16, 0.18, 0.20)])
+    assert scattered.sigma_m == pytest.approx(0.18 * np.hypot(1.4826 * 0.02 / 0.18, 0.01))
+    with pytest.raises(CalibrationError, match="no hand with a plausible length"):
+        combine([])
+
+
+def run(*arguments: str, estimator: FakeEstimator | None = None, monkeypatch=None):
+    if monkeypatch is not None:
+        monkeypatch.setattr(options, "load_estimator", lambda *_: estimator)
+    return CliRunner().invoke(cli.app, ["calibrate", *arguments])
+
+
+def length_told(output: str) -> tuple[float, float]:
+    found = re.search(r"hand_length_m: ([0-9.]+) \+- ([0-9.]+) m", output)
+    assert found, output
+    return float(found[1]), float(found[2])
+
+
+def test_pictures_at_a_known_distance(tmp_path: Path, monkeypatch) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), GREY)
+    result = run(
+        str(tmp_path), "--distance-m", "0.45", "--hfov", "60", estimator=OneHand(), monkeypatch=monkeypatch
+    )
+    assert result.exit_code == 0, result.output
+    # each look: 2 % by the fake's sigma, two of them; 1 cm of 45 by hand; 1 %
+    sigma = 0.171 * np.sqrt(0.02**2 / 2 + (0.01 / 0.45) ** 2 + 0.01**2)
+    assert length_told(result.output) == pytest.approx((0.171, sigma), abs=5e-4)
+    assert "hand_length_m: 0.171" in result.output.splitlines()[1]
+    assert "ros2 param set /hand_depth hand_length_m 0.171" in result.output
+
+
+def test_two_hands_at_one_distance_are_refused(tmp_path: Path, monkeypatch) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), GREY)
+    result = run(
+        str(tmp_path),
+        "--distance-m",
+        "0.45",
+        "--hfov",
+        "60",
+        estimator=FakeEstimator(),
+        monkeypatch=monkeypatch,
+    )
+    assert isinstance(result.exception, CalibrationError)
+    assert "2 hands seen, one at the distance is needed" in result.output + getattr(result, "stderr", "")
+
+
+def test_ruler(monkeypatch) -> None:
+    result = run("--ruler-m", "0.187")
+    assert result.exit_code == 0 and length_told(result.output) == (0.187, 0.003)
+    assert "18.7" in str(run("--ruler-m", "18.7").exception)  # centimetres
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--ruler-m", "0.187", "--demo"],
+        ["picture.png"],
+        ["picture.png", "--distance-m", "0.4"],
+        ["picture.png", "--distance-m", "40", "--hfov", "60"],
+        ["--bag", "x", "--distance-m", "0.4"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_before_and_after_on_a_set_with_known_depth(tmp_path: Path) -> None:
+    """Truth at 0.45 m for a fake that says 0.5 for 0.19 m and guesses 0.17: guessed 2.6 mm wrong, calibrated not at all."""
+    for name in ("rgb", "depth", "mask"):
+        (tmp_path / name).mkdir()
+    mask = OneHand().estimate(GREY, CAMERA).mask
+    lines = []
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / "rgb" / f"{i}.png"), GREY)
+        cv2.imwrite(str(tmp_path / "depth" / f"{i}.png"), np.where(mask > 0, 450, 0).astype(np.uint16))
+        cv2.imwrite(str(tmp_path / "mask" / f"{i}.png"), mask)
+        camera = {"width": WIDTH, "height": HEIGHT, "fx": 150, "fy": 150, "cx": 80, "cy": 60}
+        lines.append(json.dumps({"image": f"rgb/{i}.png", **camera}))
+    (tmp_path / "cameras.jsonl").write_text("\n".join(lines))
+    found, errors = before_and_after(tmp_path, OneHand())  # type: ignore[arg-type]
+    assert found.length_m == pytest.approx(0.171) and found.moments == 2
+    assert errors == pytest.approx(
+        {"nothing (guessed)": 1e3 * (0.45 - 0.17 / 0.38), "calibrated": 0.0}, abs=1e-3
+    )
+    (tmp_path / "cameras.jsonl").write_text(lines[0])
+    with pytest.raises(CalibrationError, match="two or more"):
+        before_and_after(tmp_path, OneHand())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bag(tmp_path: Path):
+    """Writes a bag of 3 colour images a second apart, and depth 10 ms later: two constant values, or what is given."""
+    pytest.importorskip("rosbags", reason="the bag extra is not installed")
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types = store.types
+
+    def header(stamp: int):
+        time = types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
+        return types["std_msgs/msg/Header"](time, "camera")
+
+    def write(depth: np.ndarray, encoding: str, late_ns: int = 10_000_000, big: bool = False) -> Path:
+        image_type, info_type = types["sensor_msgs/msg/Image"], types["sensor_msgs/msg/CameraInfo"]
+        with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+            topics = {
+                "/c/image_raw": "Image",
+                "/c/camera_info": "CameraInfo",
+                "/d/image_raw": "Image",
+            }
+            connections = {
+                name: writer.add_connection(name, f"sensor_msgs/msg/{kind}", typestore=store)
+                for name, kind in topics.items()
+            }
+            for i in range(3):
+                stamp = 10**12 + i * 10**9
+                info = info_type(
+                    header=header(stamp),
+                    height=HEIGHT,
+                    width=WIDTH,
+                    distortion_model="plumb_bob",
+                    d=np.zeros(5),
+                    k=np.array([150.0, 0, 80, 0, 150, 60, 0, 0, 1]),
+                    r=np.eye(3).ravel(),
+                    p=np.zeros(12),
+                    binning_x=0,
+                    binning_y=0,
+                    roi=types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+                )
+                colour = image_type(header(stamp), HEIGHT, WIDTH, "rgb8", 0, 3 * WIDTH, GREY.reshape(-1))
+                height, width = depth.shape
+                step = width * depth.itemsize + 4  # padded rows
+                rows = np.zeros((height, step), np.uint8)
+                rows[:, :-4] = np.ascontiguousarray(depth).view(np.uint8).reshape(height, -1)
+                measured = image_type(
+                    header(stamp + late_ns), height, width, encoding, int(big), step, rows.reshape(-1)
+                )
+                for name, msg in (
+                    ("/c/image_raw", colour),
+                    ("/c/camera_info", info),
+                    ("/d/image_raw", measured),
+                ):
+                    writer.write(
+                        connections[name], stamp, store.serialize_cdr(msg, f"sensor_msgs/msg/{topics[name]}")
+                    )
+        return tmp_path / "bag"
+
+    return write
+
+
+def calibrate_bag(path: Path, monkeypatch):
+    topics = ["--image", "/c/image_raw", "--depth", "/d/image_raw"]
+    return run("--bag", str(path), *topics, estimator=OneHand(), monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("encoding, big", [("16UC1", False), ("16UC1", True), ("32FC1", False)])
+def test_bag_with_a_real_depth_topic(bag, encoding: str, big: bool, monkeypatch) -> None:
+    dtype = ">u2" if big else "<u2" if encoding == "16UC1" else "<f4"
+    depth = np.full((HEIGHT, WIDTH), 450 if encoding == "16UC1" else 0.45, dtype)
+    depth[:50] = 0 if encoding == "16UC1" else np.nan
+    result = calibrate_bag(bag(depth, encoding, big=big), monkeypatch)
+    assert result.exit_code == 0, result.output
+    # three moments of 2 % each, 1 % of the depth camera, 1 %
+    sigma = 0.171 * np.sqrt(0.02**2 / 3 + 2 * 0.01**2)
+    assert length_told(result.output) == pytest.approx((0.171, sigma), abs=5e-4)
+    assert "3 looks at 3 moments" in result.output
+
+
+def test_bags_that_cannot_be_used_say_why(bag, tmp_path: Path, monkeypatch) -> None:
+    small = bag(np.full((60, 80), 450, "<u2"), "16UC1")
+    with pytest.raises(BagError, match="80x60, the colour image 160x120: give the depth"):
+        raise calibrate_bag(small, monkeypatch).exception
+    result = run("--bag", str(small), "--image", "/c/image_raw", estimator=OneHand(), monkeypatch=monkeypatch)
+    assert "give --depth one of /c/image_raw, /d/image_raw" in str(result.exception)
+
+
+def test_depth_of_another_time_or_encoding_is_refused(bag, monkeypatch, tmp_path: Path) -> None:
+    late = bag(np.full((HEIGHT, WIDTH), 450, "<u2"), "16UC1", late_ns=300_000_000)
+    assert "within 50 ms" in str(calibrate_bag(late, monkeypatch).exception)
+    late.rename(tmp_path / "other")
+    coloured = bag(np.full((HEIGHT, WIDTH), 45, "u1"), "mono8")
+    assert "16UC1" in str(calibrate_bag(coloured, monkeypatch).exception)
