@@ -74,13 +74,16 @@ def rows(reports: dict[str, dict[str, Any]]) -> str:
 def coverage(reports: dict[str, dict[str, Any]]) -> str:
     """How many pixels (joints) lie within one and two sigma, and how far off the guessed hand length is."""
     lines = [
-        "| data set | within 1 sigma | within 2 sigma | hand length, mean error | mean absolute error |",
-        "|---|---|---|---|---|",
+        "| data set | within 1 sigma | within 2 sigma | within 1, 2 sigma, hand length known | hand length, mean error "
+        "| mean absolute error |",
+        "|---|---|---|---|---|---|",
     ]
     for name, r in reports.items():
         if r["within_1_sigma"] is not None:
-            keys = ("within_1_sigma", "within_2_sigma", "hand_length_error", "hand_length_abs_error")
-            lines.append(f"| {name} | " + " | ".join(_percent(r[key]) for key in keys) + " |")
+            known = " / ".join(_percent(r[f"within_{n}_sigma_known"]) for n in (1, 2))
+            cells = [_percent(r["within_1_sigma"]), _percent(r["within_2_sigma"]), known]
+            cells += [_percent(r["hand_length_error"]), _percent(r["hand_length_abs_error"])]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -32,6 +32,7 @@ def summarise(dataset: Dataset, scores: Sequence[ImageScore], given_boxes: bool)
     hands = [hand for image in scores for hand in image.hands]
     empty = [image for image in scores if not image.hands]
     covered = [hand.coverage for hand in hands if hand.coverage]
+    known = [hand.known_coverage for hand in hands if hand.known_coverage]
     lengths = [hand.length_error for hand in hands if hand.length_error is not None]
     return {
         "dataset": dataset.path.name,
@@ -54,6 +55,8 @@ def summarise(dataset: Dataset, scores: Sequence[ImageScore], given_boxes: bool)
         "constant_depth_everywhere_mm": _mean(hand.constant_all_mm for hand in hands),
         "within_1_sigma": _mean(one for one, _ in covered),
         "within_2_sigma": _mean(two for _, two in covered),
+        "within_1_sigma_known": _mean(one for one, _ in known),
+        "within_2_sigma_known": _mean(two for _, two in known),
         "hand_length_error": _mean(lengths),
         "hand_length_abs_error": _mean(abs(error) for error in lengths),
         "published_mm": PUBLISHED_MM,
@@ -97,6 +100,8 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         ("constant depth at all places, mm", "constant_depth_everywhere_mm", 1),
         ("within 1 sigma (Gauss: 68 %)", "within_1_sigma", None),
         ("within 2 sigma (Gauss: 95 %)", "within_2_sigma", None),
+        ("within 1 sigma, length known", "within_1_sigma_known", None),
+        ("within 2 sigma, length known", "within_2_sigma_known", None),
         ("hand length, mean error", "hand_length_error", None),
         ("hand length, mean absolute error", "hand_length_abs_error", None),
         ("median time per image, ms", "median_ms_per_image", 1),

@@ -45,7 +45,8 @@ class HandScore:
 
     ``iou`` with the best overlapping prediction, 0 for none; ``completeness`` the part of the hand's pixels
     (or surface joints) that got depth; ``constant_mm`` the constant-depth oracle at the places that were
-    scored, ``constant_all_mm`` at all; ``length_error`` predicted / true hand length - 1.
+    scored, ``constant_all_mm`` at all; ``coverage`` the fractions within one and two sigma, with the length guessed,
+    ``known_coverage`` with it known; ``length_error`` predicted / true hand length - 1.
     """
 
     found: bool
@@ -56,6 +57,7 @@ class HandScore:
     constant_mm: float | None = None
     constant_all_mm: float | None = None
     coverage: tuple[float, float] | None = None
+    known_coverage: tuple[float, float] | None = None
     length_error: float | None = None
 
 
@@ -102,19 +104,32 @@ def score(sample: Sample, estimator: Estimator, given_boxes: bool = False) -> tu
     hands = []
     for i, (true, length) in enumerate(zip(sample.hands, lengths, strict=True)):
         iou = float(overlap[i].max(initial=0.0)) if true.mask is not None else None
-        known = None
+        known = known_covered = None
         if length is not None and i in known_pairs[length]:
             other = known_frames[length]
-            known = _measured(sample, true, other, other.hands[known_pairs[length][i]])[0]
+            known, _, _, known_covered = _measured(sample, true, other, other.hands[known_pairs[length][i]])
         constant_all = _constant_all(true)
         if i not in pairs:
-            hands.append(HandScore(False, iou, known=known, constant_all_mm=constant_all))
+            hands.append(
+                HandScore(False, iou, known=known, constant_all_mm=constant_all, known_coverage=known_covered)
+            )
             continue
         hand = frame.hands[pairs[i]]
         guessed, completeness, constant, covered = _measured(sample, true, frame, hand)
         error = hand.hand_length_m / length - 1 if length else None
         hands.append(
-            HandScore(True, iou, completeness, guessed, known, constant, constant_all, covered, error)
+            HandScore(
+                True,
+                iou,
+                completeness,
+                guessed,
+                known,
+                constant,
+                constant_all,
+                covered,
+                known_covered,
+                error,
+            )
         )
     region_iou = region_all_iou = None
     if sample.skin is not None:

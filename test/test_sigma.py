@@ -1,0 +1,63 @@
+"""Calibration of sigma: errors of a known distribution get the factors that are right for it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from fakes import DEPTH_M, FakeEstimator
+
+from hand_depth_ros.camera import Camera
+from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.evaluation import sigma
+from hand_depth_ros.evaluation.samples import Sample, TrueHand
+
+
+def hands(
+    spread: float, length: float, rest: float, count: int = 60, known: bool = False
+) -> list[sigma.HandErrors]:
+    """Normal errors of a standard deviation ``spread`` where sigma's parts claim ``length`` and ``rest``."""
+    rng = np.random.default_rng(int(1e4 * (spread + length + rest)) + known)
+    return [
+        sigma.HandErrors(np.abs(rng.normal(0, spread, 500)), np.full(500, length), np.full(500, rest))
+        for _ in range(count)
+    ]
+
+
+def test_gaussian_errors_get_the_factor_that_makes_sigma_their_standard_deviation() -> None:
+    """Known: errors of 20 mm, claimed 10: twice. Guessed: 25 mm, of which the length claims 30: 15 left, half."""
+    known, guessed = hands(0.020, 0.0, 0.010), hands(0.025, 0.030, 0.010)
+    length, rest = sigma.factors(known, guessed)
+    assert rest == pytest.approx(2.0, rel=0.04) and length == pytest.approx(0.5, rel=0.08)
+    assert sigma.coverage(guessed, length, rest) == pytest.approx((0.683, 0.954), abs=0.02)
+
+
+def test_laplace_errors_too_come_within_both_tolerances() -> None:
+    """Heavier tails than a Gaussian's: no factor is right at one and at two sigma, one exists that is near enough at both."""
+    rng = np.random.default_rng(4)
+    errors = [
+        sigma.HandErrors(np.abs(rng.laplace(0, 0.01 / math.sqrt(2), 500)), np.zeros(500), np.full(500, 0.004))
+        for _ in range(60)
+    ]
+    _, rest = sigma.factors(errors, errors)
+    one, two = sigma.coverage(errors, 1.0, rest)
+    assert abs(one - 0.683) <= 0.06 and abs(two - 0.954) <= 0.04
+
+
+def test_few_hands_are_refused() -> None:
+    with pytest.raises(DatasetError, match="9 hands"):
+        sigma.factors(hands(0.01, 0.0, 0.01, 9), hands(0.01, 0.01, 0.01))
+
+
+def test_errors_of_a_sample_are_the_estimates_own() -> None:
+    """The fake says 0.5 m, sigma 10 mm, length 0.19 +- 0.01 m: more than sigma, nothing is left for the rest."""
+    camera, rgb = Camera(160, 120, 150.0, 150.0, 80.0, 60.0), np.zeros((120, 160, 3), np.uint8)
+    mask = FakeEstimator(max_hands=1).estimate(rgb, camera).mask > 0
+    depth = np.where(mask, np.float32(DEPTH_M - 0.03), np.float32(np.nan))
+    sample = Sample("a", rgb, camera, (TrueHand((1, 1, 9, 9), mask, depth, hand_length_m=0.18),))
+    (found,) = sigma.hand_errors(sample, FakeEstimator(max_hands=1), known=False)
+    np.testing.assert_allclose(found.error, 0.03, atol=1e-6)
+    np.testing.assert_allclose(found.length, 0.5 * 0.01 / 0.19)
+    assert not found.rest.any() and len(found.error) <= 1000
+    assert sigma.hand_errors(Sample("b", rgb, camera), FakeEstimator(), known=True) == []
