@@ -203,7 +203,7 @@ class _CameraInfos:
     else the first: a recording may begin between the two."""
 
     def __init__(self, recorded: list[tuple[int, Any]]) -> None:
-        from hand_depth_ros.ros.camera_infos import stamp_ns
+        from hand_depth_ros.ros.stamps import stamp_ns
 
         self._times = [time for time, _ in recorded]
         self._infos = [info for _, info in recorded]
@@ -230,12 +230,13 @@ class _Adding:
         infos: _CameraInfos,
     ) -> None:
         from hand_depth_ros.ros import topics
+        from hand_depth_ros.ros.stamps import Stamps
 
         self._reader, self._writer = reader, writer
         self._wanted, self._settings = wish.wanted, settings
         self._estimator, self._infos = estimator, infos
         self._types: dict[str, Any] = reader.typestore.types
-        self._last_stamp: int | None = None
+        self._stamps = Stamps()
         self.summary = BagSummary()
 
         recorded = {connection.topic for connection in reader.connections}
@@ -258,17 +259,17 @@ class _Adding:
 
     def frame(self, connection: Connection, timestamp: int, data: bytes) -> None:
         """Estimate one colour message and write what comes of it; a bad one is counted with its reason."""
-        from hand_depth_ros.ros.camera_infos import stamp_ns
         from hand_depth_ros.ros.pipeline import process_frame
+        from hand_depth_ros.ros.stamps import stamp_ns
 
         try:
             image = self._reader.read(connection, data)
             info = self._infos.match(image.header, timestamp)
-            stamp, last = stamp_ns(image.header), self._last_stamp
-            self._last_stamp = stamp
-            if last is not None and stamp < last:
-                self._estimator.reset()
-                raise ImageError("the stamp jumps back; tracking starts over, as in the live node")
+            jump = self._stamps.jump(stamp_ns(image.header))
+            if jump is not None:
+                self._estimator.reset()  # as the live node does
+                if jump < 0.0:
+                    raise ImageError("the stamp jumps back; tracking starts over, as in the live node")
             processed = process_frame(self._estimator, image, info, self._wanted, self._settings)
         except HandDepthError as error:
             self.summary.left_out[str(error)] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from hand_depth_ros.errors import DeviceError
@@ -24,3 +26,20 @@ def resolve_device(name: str) -> torch.device:
     elif device.type != "cpu":
         raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
     return device
+
+
+def device_failure(error: BaseException) -> str:
+    """One line on what a GPU died of, if that is what `error` says; "" for every other error.
+
+    PyTorch has a class for memory alone; what CUDA, cuBLAS and cuDNN report comes as a RuntimeError that names them.
+    """
+    line = str(error).strip().partition("\n")[0]
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return line or "CUDA out of memory"
+    return line if isinstance(error, RuntimeError) and re.search(r"CUDA|CUBLAS|CUDNN", line) else ""
+
+
+def free_device_memory() -> None:
+    """Give memory that PyTorch keeps for later back to the GPU, where one is in use."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -111,6 +111,11 @@ class HandDepthEstimator:
         """Forget the hands that are followed (a new stream, a jump in time)."""
         self._tracker.reset()
 
+    def recalibrate(self) -> int:
+        """Forget how long the hands that are followed were found to be, and estimate it again from the next frame on;
+        returns how many hands that concerns. Lengths that were given (``hand_length_m``) stay as they are."""
+        return self._tracker.forget_lengths()
+
     def close(self) -> None:
         """Forget everything and free the device's memory; the estimator can't be used afterwards."""
         self.reset()

@@ -33,7 +33,7 @@ class Track:
     """One hand that is followed. ``id`` is its value in the mask, ``roi`` the tight box of its last mask, frame pixels.
 
     ``support`` is the running mean of the finder's scores for it, 0 where the finder saw nothing. ``log_length`` is the running
-    mean of the network's guesses of log(hand length / m), over ``seen`` of them at most.
+    mean of ``guesses`` of the network's guesses of log(hand length / m); ``seen`` counts the frames that showed the hand.
     """
 
     id: int
@@ -43,6 +43,7 @@ class Track:
     misses: int = 0
     fresh: bool = True
     log_length: float | None = None
+    guesses: int = 0
     seen: int = 0
     support: float = 1.0
 
@@ -64,7 +65,8 @@ class Track:
             self.velocity = (new[0] - old[0], new[1] - old[1])
         self.roi, self.score, self.misses, self.fresh = roi, score, 0, False
         self.seen += 1
-        share = 1.0 / min(float(self.seen), _LENGTH_MEMORY_FRAMES)
+        self.guesses += 1
+        share = 1.0 / min(float(self.guesses), _LENGTH_MEMORY_FRAMES)
         self.log_length = (
             log_length
             if self.log_length is None
@@ -83,6 +85,12 @@ class Tracker:
     def reset(self) -> None:
         """Forget every hand."""
         self.tracks, self._frames = [], 0
+
+    def forget_lengths(self) -> int:
+        """Measure every hand's length anew, go on following it; returns how many hands there are."""
+        for track in self.tracks:
+            track.log_length, track.guesses = None, 0
+        return len(self.tracks)
 
     def wants_finder(self, interval: int) -> bool:
         """Whether the finder should look at this frame: nothing is followed, a hand is doubtful, or it is the n-th frame.

@@ -6,7 +6,9 @@ be tested against numbers known in advance. Run as a program it is the real node
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+import types
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -37,6 +39,7 @@ class FakeEstimator:
     def __init__(self, **settings: Any) -> None:
         self.settings = EstimatorSettings(**settings)
         self.resets = 0
+        self.recalibrations = 0
         self.warm_ups = 0
         self.frames = 0
         self.closed = False
@@ -51,6 +54,10 @@ class FakeEstimator:
 
     def reset(self) -> None:
         self.resets += 1
+
+    def recalibrate(self) -> int:
+        self.recalibrations += 1
+        return min(self.settings.max_hands, 2)
 
     def close(self) -> None:
         self.closed = True
@@ -95,7 +102,28 @@ def fake_factory(values: Mapping[str, Any]) -> FakeEstimator:
     return FakeEstimator(**estimator_settings(values))
 
 
+def fake_tf2_ros() -> None:
+    """Where tf2_ros is not installed (PyPI has none), a stand-in that writes down each static transform."""
+    if importlib.util.find_spec("tf2_ros") is not None:
+        return
+
+    class StaticTransformBroadcaster:
+        def __init__(self, node: Any) -> None:
+            pass
+
+        def sendTransform(self, transform: Any) -> None:
+            at = transform.transform
+            identity = (at.translation.x, at.translation.y, at.translation.z, at.rotation.w) == (0, 0, 0, 1)
+            parent, child = transform.header.frame_id, transform.child_frame_id
+            print(f"static transform {parent} -> {child}, identity: {identity}", flush=True)
+
+    module = types.ModuleType("tf2_ros")
+    module.StaticTransformBroadcaster = StaticTransformBroadcaster  # type: ignore[attr-defined]
+    sys.modules["tf2_ros"] = module
+
+
 if __name__ == "__main__":
     from hand_depth_ros.ros.node import main
 
+    fake_tf2_ros()
     sys.exit(main(estimator_factory=fake_factory))

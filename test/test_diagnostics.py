@@ -31,7 +31,7 @@ WELL = {
     ("state", "level", "words"),
     [
         ({}, b"\0", ["running"]),
-        ({"subscribers": 0}, b"\0", ["idle", "nobody subscribes"]),
+        ({"subscribers": 0}, b"\0", ["no subscriber", "nothing is computed"]),
         ({"image_age_s": NEVER, "image_publishers": 0}, b"\1", ["/cam/image", "nobody publishes", "remap"]),
         ({"image_age_s": NEVER}, b"\1", ["/cam/image", "none came yet"]),
         ({"image_age_s": 7.0}, b"\1", ["no image on /cam/image for 7 s", "check the camera"]),
@@ -44,7 +44,7 @@ WELL = {
         (
             {"best_effort": True, "image_rate": 9.0},
             b"\1",
-            ["21 images a second are lost", "fastdds_large_images"],
+            ["publisher of /cam/image is best effort and 21 images a second are lost", "fastdds_large_images"],
         ),
         ({"best_effort": True}, b"\0", ["running"]),
         (

@@ -88,7 +88,7 @@ def show(client: ros_graph.Client, stamp: int | None = None, brightness: int | N
 
 def test_nothing_is_computed_for_nobody(client, make_node) -> None:
     node, estimator = make_node()
-    client.spin_until(lambda: node._camera.image.received >= 3, lambda: show(client))
+    client.spin_until(lambda: node._report.statistics.received >= 3, lambda: show(client))
     with client.listening(topics.CAMERA_INFO, CameraInfo) as infos:
         client.spin_until(lambda: len(infos) >= 3, lambda: show(client))
     assert estimator.frames == 0  # camera_info needs no inference
@@ -106,20 +106,21 @@ def test_the_warm_up_comes_before_the_first_frame(client, make_node) -> None:
 
 def test_only_the_newest_frame_waits_and_the_others_are_counted(client, make_node) -> None:
     node, estimator = make_node()
+    statistics = node._report.statistics
     with client.listening(topics.DEPTH_MM, Image) as heard:
         client.spin_until(lambda: heard, lambda: show(client))
         client.spin_until(lambda: len(estimator.seen) == estimator.frames)
         estimator.go.clear()
         show(client, brightness=100)
         client.spin_until(lambda: estimator.seen[-1] == 100)
-        dropped, received = node._mailbox.replaced, node._camera.image.received
+        dropped, received = statistics.dropped, statistics.received
         for brightness in range(101, 109):
             show(client, brightness=brightness)
-            client.spin_until(lambda: node._camera.image.received == received + brightness - 100)  # noqa: B023
+            client.spin_until(lambda: statistics.received == received + brightness - 100)  # noqa: B023
         estimator.go.set()
         client.spin_until(lambda: estimator.seen[-1] == 108)
     assert estimator.seen[-2:] == [100, 108]
-    assert node._mailbox.replaced == dropped + 7
+    assert statistics.dropped == dropped + 7
 
 
 def test_parameters_reach_the_estimator_and_the_outputs(client, make_node) -> None:
@@ -134,7 +135,7 @@ def test_parameters_reach_the_estimator_and_the_outputs(client, make_node) -> No
     )
     assert result.successful, result.reason
     assert estimator.settings.hand_length_m is None and estimator.settings.max_sigma_m == 0.02
-    assert (node._output_settings.background, node._output_settings.far_m) == ("far", 5.0)
+    assert (node._engine._settings.background, node._engine._settings.far_m) == ("far", 5.0)
 
 
 def test_a_change_is_all_or_nothing(client, make_node) -> None:
@@ -149,7 +150,7 @@ def test_a_change_is_all_or_nothing(client, make_node) -> None:
         ]
     )
     assert not result.successful and "666" in result.reason
-    assert estimator.settings == before and node._output_settings.background == "invalid"
+    assert estimator.settings == before and node._engine._settings.background == "invalid"
     assert node.get_parameter("max_hands").value == 2
 
 

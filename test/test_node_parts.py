@@ -20,13 +20,14 @@ RGB = messages.picture()
 IMAGE, INFO = messages.image(RGB, "rgb8"), messages.camera_info()
 
 
-def test_the_mailbox_keeps_the_newest_and_counts_the_others() -> None:
+def test_the_mailbox_keeps_the_newest_and_tells_of_the_others() -> None:
     box: Mailbox[int] = Mailbox()
-    for item in range(5):
-        box.put(item)
-    assert box.take() == 4 and box.replaced == 4
-    box.put(7)
-    assert box.take() == 7 and box.replaced == 4
+    assert [box.put(item) for item in range(5)] == [False, True, True, True, True]
+    assert box.take() == 4
+    assert not box.put(7) and box.take() == 7
+    assert not box.empty()
+    box.put(8)
+    assert box.empty() and not box.put(9) and box.take() == 9
 
 
 def test_closing_the_mailbox_wakes_the_worker() -> None:

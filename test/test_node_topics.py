@@ -276,7 +276,7 @@ def test_a_model_that_raises_costs_one_frame(camera: Camera) -> None:
 
 def test_a_stamp_that_jumps_back_starts_over_and_goes_on(camera: Camera) -> None:
     before = pixels(camera.frame()[topics.HAND_MASK]).max()
-    back = camera.client.next_stamp() - 3_000_000_000
+    back = camera.client.next_stamp() - 1_000_000_000
     camera.client.spin_until(
         lambda: "the stamp jumps back" in camera.node.output, lambda: camera.show(stamp=back)
     )
@@ -289,6 +289,19 @@ def test_a_stamp_that_jumps_back_starts_over_and_goes_on(camera: Camera) -> None
     assert pixels(after).max() > before  # the fake numbers its discs by the resets it has seen
     assert back not in map(ros_graph.stamp_of, camera.heard[topics.HAND_MASK])
     assert pixels(camera.frame()[topics.HAND_MASK]).max() == pixels(after).max()
+
+
+def test_a_stamp_far_ahead_starts_over_and_the_way_back_goes_on(camera: Camera) -> None:
+    before = pixels(camera.frame()[topics.HAND_MASK]).max()
+    ahead = camera.client.next_stamp() + 3_600_000_000_000
+    camera.client.spin_until(
+        lambda: ahead in map(ros_graph.stamp_of, camera.heard[topics.HAND_MASK]),
+        lambda: camera.show(stamp=ahead),
+    )
+    mask = next(m for m in camera.heard[topics.HAND_MASK] if ros_graph.stamp_of(m) == ahead)
+    assert pixels(mask).max() > before  # a reset, and the frame itself is not left out
+    assert "the stamp jumps ahead by 36" in camera.node.output
+    assert pixels(camera.frame()[topics.HAND_MASK]).max() > pixels(mask).max()
 
 
 def test_a_best_effort_camera_that_comes_later_is_heard(camera: Camera) -> None:

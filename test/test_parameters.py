@@ -84,7 +84,8 @@ def test_off_is_none_for_the_estimator() -> None:
 
 def test_every_parameter_goes_somewhere() -> None:
     """Each is the estimator's, the outputs' or read by name where the node starts: none is dead."""
-    source = (ROOT / "hand_depth_ros" / "ros" / "hand_depth_node.py").read_text()
+    folder = ROOT / "hand_depth_ros" / "ros"
+    source = "".join((folder / f"{name}.py").read_text() for name in ("hand_depth_node", "steady_estimator"))
     used = set(parameters.estimator_settings(DEFAULTS)) | set(vars(parameters.output_settings(DEFAULTS)))
     used |= {name for name in BY_NAME if f'"{name}"' in source}
     assert used == {parameter.name for parameter in PARAMETERS}

@@ -12,13 +12,10 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+from hand_depth_ros.ros.stamps import stamp_ns
+
 KEPT = 60
 """Camera_infos remembered: two seconds at 30 fps."""
-
-
-def stamp_ns(header: Any) -> int:
-    """A header's stamp in nanoseconds."""
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
 class CameraInfos:

@@ -24,13 +24,22 @@ _SHARED_MEMORY = (
 
 
 class Statistics:
-    """Counters of the callback and the worker thread."""
+    """Counters of the callback and the worker thread.
+
+    Every image that was `received` was `published` (its depth, that is), `refused` (with a reason), `dropped` (a newer
+    one came before its turn, or the node was deactivated) or `unwanted` (nobody subscribed); one may still wait and
+    one be in work.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
+        self.received = 0
+        self.infos_received = 0
         self.published = 0
         self.refused = 0
+        self.dropped = 0
+        self.unwanted = 0
         self._hands = (0, 0, -float("inf"))  # seen, of these with valid depth, when
         self.timings: dict[str, float] = {}
         self._refusal = ("", -float("inf"))
@@ -51,6 +60,24 @@ class Statistics:
             self.refused += 1
             self._hands = (0, 0, -float("inf"))
             self._refusal = (reason, time.monotonic())
+
+    def add_received(self) -> None:
+        """An image has come in."""
+        self.received += 1
+
+    def add_info(self) -> None:
+        """A camera_info has come in."""
+        self.infos_received += 1
+
+    def add_dropped(self) -> None:
+        """One frame was overtaken."""
+        with self._lock:
+            self.dropped += 1
+
+    def add_unwanted(self) -> None:
+        """One frame had no subscriber."""
+        with self._lock:
+            self.unwanted += 1
 
     @property
     def refusal(self) -> str:
@@ -78,23 +105,33 @@ class Health:
 
     image_topic: str
     camera_info_topic: str
-    image_publishers: int
-    camera_info_publishers: int
-    image_rate: float
-    camera_info_rate: float
-    output_rate: float
-    image_age_s: float  # inf: never came
-    camera_info_age_s: float
-    best_effort: bool
-    subscribers: int
+    node: str = "/hand_depth"
+    state: str = "active"  # of the lifecycle
+    failure: str = ""  # of its last transition
+    image_publishers: int = 0
+    camera_info_publishers: int = 0
+    image_rate: float = 0.0
+    camera_info_rate: float = 0.0
+    output_rate: float = 0.0
+    image_age_s: float = float("inf")  # inf: never came
+    camera_info_age_s: float = float("inf")
+    camera_info_latched: bool = False
+    best_effort: bool = False
+    subscribers: int = 0
+    deaf_subscribers: tuple[str, ...] = ()
     hands_seen: int = 0
     hands: int = 0  # those with valid depth
     trouble: str = ""
     refusal: str = ""
+    fallback: str = ""
     values: dict[str, str] = field(default_factory=dict)
 
     def verdict(self) -> tuple[bytes, str]:
         """Level and, in one sentence, what is wrong and what to do (or that all is well)."""
+        if self.failure:
+            return DiagnosticStatus.ERROR, self.failure
+        if self.state != "active":
+            return DiagnosticStatus.OK, f"{self.state}: nothing is computed{self._next_transition()}"
         if self.trouble:
             return DiagnosticStatus.ERROR, self.trouble
         if self.image_age_s > SILENCE_S:
@@ -104,13 +141,29 @@ class Health:
             return DiagnosticStatus.WARN, f"waiting for camera_info on {self.camera_info_topic}{nobody}"
         if self.refusal:
             return DiagnosticStatus.ERROR, self.refusal
+        return self._working()
+
+    def _working(self) -> tuple[bytes, str]:
+        """Level and sentence while frames come in and are fit to be worked on."""
+        if self.camera_info_age_s > SILENCE_S and not self.camera_info_latched:
+            return DiagnosticStatus.WARN, (
+                f"no camera_info on {self.camera_info_topic} for {self.camera_info_age_s:.0f} s: the last one goes on "
+                "counting, which is wrong if the camera's resolution or focal length changes"
+            )
+        if self.fallback:
+            return DiagnosticStatus.WARN, f"on the CPU, slower, because the GPU has failed: {self.fallback}"
         if self.best_effort and self.image_rate < 0.8 * self.camera_info_rate:
             return DiagnosticStatus.WARN, (
-                f"{self.image_topic} is published best effort and "
+                f"publisher of {self.image_topic} is best effort and "
                 f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: {_SHARED_MEMORY}"
             )
+        if self.deaf_subscribers:
+            return DiagnosticStatus.WARN, "; ".join(self.deaf_subscribers)
         if not self.subscribers:
-            return DiagnosticStatus.OK, "idle: nobody subscribes to any output"
+            return (
+                DiagnosticStatus.OK,
+                "no subscriber: nothing is computed until somebody subscribes to an output",
+            )
         if self.hands_seen and not self.hands:
             seen = "1 hand" if self.hands_seen == 1 else f"{self.hands_seen} hands"
             return DiagnosticStatus.WARN, (
@@ -118,6 +171,10 @@ class Health:
                 "than max_sigma_m"
             )
         return DiagnosticStatus.OK, "running"
+
+    def _next_transition(self) -> str:
+        following = {"unconfigured": "configure", "inactive": "activate"}.get(self.state)
+        return f"; to go on: ros2 lifecycle set {self.node} {following}" if following else ""
 
     def _silent_camera(self) -> str:
         if not self.image_publishers:
@@ -133,6 +190,7 @@ class Health:
         """The message for it."""
         level, message = self.verdict()
         values = {
+            "state": self.state,
             "rate in (Hz)": f"{self.image_rate:.1f}",
             "rate out (Hz)": f"{self.output_rate:.1f}",
             "camera_info rate (Hz)": f"{self.camera_info_rate:.1f}",
@@ -141,6 +199,7 @@ class Health:
             "image topic": self.image_topic,
             "camera_info topic": self.camera_info_topic,
             "subscribers": str(self.subscribers),
+            "subscribers that hear nothing": "; ".join(self.deaf_subscribers),
             "hands": str(self.hands),
             "hands without valid depth": str(self.hands_seen - self.hands),
             **self.values,

@@ -1,47 +1,35 @@
 """The node: a colour camera in, an RGBD camera out, for hands.
 
-The image callback puts the frame into a one-slot mailbox and returns; one worker thread takes the newest,
-decodes, estimates, encodes and publishes. Latency never grows; frames that are overtaken are counted.
-Everything that needs no ROS is elsewhere: `pipeline.process_frame` is the whole work on a frame and is the
-bag tool's as well.
+A managed node (rclpy LifecycleNode). Configured, it has an `Engine`: estimator, publishers, a worker thread. Active,
+it also subscribes to the camera. The image callback hands the newest frame to the worker, which decodes, estimates,
+encodes and publishes. Latency never grows; frames that are overtaken are counted. Everything that needs no ROS is
+elsewhere: `pipeline.process_frame` is the whole work on a frame and is the bag tool's as well.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import Trigger
 
-from hand_depth_ros.errors import CameraError, HandDepthError
+from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros import parameters
-from hand_depth_ros.ros.camera_infos import CameraInfos, stamp_ns
-from hand_depth_ros.ros.diagnostics import Health, Rate, Statistics
-from hand_depth_ros.ros.inputs import ColourCamera
-from hand_depth_ros.ros.mailbox import Mailbox
-from hand_depth_ros.ros.outputs import Outputs
-from hand_depth_ros.ros.pipeline import process_frame
+from hand_depth_ros.ros.declare import declare, warn_of_idle_qos_overrides
+from hand_depth_ros.ros.engine import Engine
+from hand_depth_ros.ros.inputs import ColourCamera, resolve_inputs
+from hand_depth_ros.ros.report import Report
+from hand_depth_ros.ros.stamps import Stamps, stamp_ns
+from hand_depth_ros.ros.steady_estimator import EstimatorFactory
 from hand_depth_ros.ros.tf import OutputFrame
-from hand_depth_ros.ros.throttle import Throttle
 
-EstimatorFactory = Callable[[Mapping[str, parameters.Value]], Any]
-PARTNER_TIMEOUT_S = 0.1
-"""How long an image waits for the camera_info of its stamp, while they come in pairs."""
 FOLLOW_PERIOD_S = 0.5
-GRACE_S = 5.0
-"""So long after the start, what hasn't come yet isn't logged; /diagnostics tells it at once."""
-_NUMBERS_AND_NAMES = re.compile(r"'[^']*'|[\d.]+")
 DIAGNOSTICS_PERIOD_S = 1.0
 
 
@@ -63,7 +51,7 @@ def shipped_estimator(values: Mapping[str, parameters.Value]) -> Any:
     )
 
 
-class HandDepthNode(Node):
+class HandDepthNode(LifecycleNode):
     """Subscribes to a colour camera, publishes depth registered to it.
 
     Args:
@@ -71,238 +59,224 @@ class HandDepthNode(Node):
         node_arguments: As rclpy.node.Node takes them.
 
     Raises:
-        HandDepthError: A parameter, the weights or the device won't do.
+        HandDepthError: A parameter won't do; with `autostart`, also: the weights or the device won't do.
     """
 
     def __init__(
         self, estimator_factory: EstimatorFactory = shipped_estimator, **node_arguments: Any
     ) -> None:
         super().__init__("hand_depth", **node_arguments)
+        self._factory = estimator_factory
+        self._engine: Engine | None = None
+        self._camera: ColourCamera | None = None
+        self._frame: OutputFrame | None = None
+        self._stamps = Stamps()
+        self._error: Exception | None = None  # of the last transition
+        self._starting = False
         try:
-            self._set_up(estimator_factory)
+            self._set_up()
         except BaseException:
-            self.destroy_node()
+            self.close()
             raise
 
-    def _set_up(self, estimator_factory: EstimatorFactory) -> None:
-        self._values = self._declare()
-        self._output_settings = parameters.output_settings(self._values)
-        self._estimator = estimator_factory(self._values)
-        self._between_frames = threading.Lock()  # held while a frame is worked on
-        self._reset_tracks = threading.Event()
-        self._infos = CameraInfos()
-        self._mailbox: Mailbox[tuple[Any, float]] = Mailbox()
-        self._statistics = Statistics()
-        self._may_say = Throttle()
-        self._image_heard = self._info_heard = -float("inf")
-        self._last_stamp: int | None = None
-        self._started = time.monotonic()
-
-        self._frame = OutputFrame(self, str(self._values["depth_frame_id"]))
-        self._camera = ColourCamera(
-            self, str(self._values["image_transport"]), self._on_image, self._on_camera_info
-        )
-        self._outputs = Outputs(self, self._camera.topics.camera_info)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._rates = {name: Rate() for name in ("image", "camera_info", "output")}
-        self._worker = threading.Thread(target=self._work, name="hand_depth worker", daemon=True)
-
+    def _set_up(self) -> None:
+        self._outlive_impossible_transitions()
+        self._values = declare(self)
+        self._report = Report(self, resolve_inputs(self, str(self._values["image_transport"])))
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=lambda _jump: self._start_over(),
         )
+        self.create_service(Trigger, "~/reset_tracking", self._on_reset_tracking)
+        self.create_service(Trigger, "~/recalibrate", self._on_recalibrate)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        self.create_timer(FOLLOW_PERIOD_S, self._camera.follow, clock=steady)
+        self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
-        self._worker.start()
-        topics = self._camera.topics
-        self.get_logger().info(
-            f"hand depth on {self._estimator.device}: {topics.image} and {topics.camera_info} in"
-        )
+        if self._values["autostart"]:
+            self._autostart()
+
+    def _autostart(self) -> None:
+        self._starting = True
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                raise self._error or HandDepthError(f"{self._state}: rcl refused to go on")
+        self._starting = False
 
     def close(self) -> None:
         """Stop the worker after the frame that it is at, and let the estimator go."""
-        self._mailbox.close()
-        self._worker.join(timeout=10.0)
-        self._estimator.close()
-        self.destroy_node()
+        try:
+            self._deactivate()
+            self._clean_up()
+        finally:
+            self._state_machine.destroy_when_not_in_use()  # rclpy leaves it, and with it the node, to the collector
+            self.destroy_node()
 
-    # Parameters
+    # Lifecycle
 
-    def _declare(self) -> dict[str, parameters.Value]:
-        values = {
-            p.name: self.declare_parameter(p.name, p.default, _descriptor(p)).value
-            for p in parameters.PARAMETERS
-        }
-        unknown = [name for name in self._parameter_overrides if not self.has_parameter(name)]
-        for name in parameters.refuse_misspelt(unknown):
-            self.get_logger().warning(f"parameter {name!r} is not one of this node's: it has no effect")
-        return parameters.check_values(values)
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the weights onto the device, run once, advertise. Fails with the reason, and leaves nothing behind."""
+        return self._transition("configure", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the camera, as if nothing had been seen before."""
+        return self._transition("activate", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop work at once: nothing is published after this. Estimator, device memory and publishers stay."""
+        return self._transition("deactivate", self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the estimator with its memory, the device's too, and the publishers."""
+        return self._transition("cleanup", self._clean_up)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, whatever the state."""
+        return self._transition("shutdown", self._deactivate, self._clean_up)
+
+    def _transition(self, name: str, *steps: Callable[[], None]) -> TransitionCallbackReturn:
+        """Do the steps; what they raise is logged and told on /diagnostics (rclpy would drop it)."""
+        try:
+            for step in steps:
+                step()
+        except Exception as error:
+            self._error = error if self._starting else None  # its frames hold memory
+            reason = str(error) if isinstance(error, HandDepthError) else f"{type(error).__name__}: {error}"
+            self._report.failure = f"{name} failed: {reason}"
+            if not self._starting:  # else it is raised
+                self.get_logger().error(self._report.failure)
+                self.get_logger().debug(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        self._error, self._report.failure = None, ""
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        if self._frame is None:
+            self._frame = OutputFrame(self, str(self._values["depth_frame_id"]))
+        self._engine = Engine(self, self._factory, self._values, self._frame, self._report)
+
+    def _activate(self) -> None:
+        assert self._engine is not None  # rcl lets nobody activate what isn't configured
+        self._stamps = Stamps()
+        self._camera = ColourCamera(
+            self, str(self._values["image_transport"]), self._on_image, self._report.statistics.add_info
+        )
+        self._engine.activate(self._camera)
+        self._report.activated()
+        warn_of_idle_qos_overrides(self)
+        topics = self._report.topics
+        self.get_logger().info(
+            f"hand depth on {self._engine.device}: {topics.image} and {topics.camera_info} in"
+        )
+
+    def _deactivate(self) -> None:
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.close()
+        if self._engine is not None:
+            self._engine.deactivate()
+
+    def _clean_up(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _outlive_impossible_transitions(self) -> None:
+        """rclpy lets a request for a transition that the state doesn't have end the process: refuse it."""
+        service = self._service_change_state
+        change = service.callback
+
+        def change_or_refuse(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except RuntimeError:  # RCLError; rcl has logged which transition
+                self.get_logger().warning(f"refused: {self._state} has no such transition")
+                response.success = False
+                return response
+
+        service.callback = change_or_refuse
+
+    @property
+    def _state(self) -> str:
+        return self._state_machine.current_state[1]
+
+    # Parameters and services
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         """All or nothing, between two frames."""
         ours = {change.name: change.value for change in changes if change.name in parameters.BY_NAME}
         try:
             values = parameters.check_values({**self._values, **ours})
-            old, new = parameters.estimator_settings(self._values), parameters.estimator_settings(values)
-            with self._between_frames:
-                self._estimator.configure(**{name: new[name] for name in new if new[name] != old[name]})
-                self._output_settings = parameters.output_settings(values)
-                self._values = values
+            if self._engine is not None:
+                self._engine.configure(values)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        self._values = values
         return SetParametersResult(successful=True)
+
+    def _on_reset_tracking(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._engine is None:
+            return _answer(response, False, f"{self._state}: no hand is followed")
+        self._engine.reset()
+        return _answer(response, True, "the next frame is searched as if it were the first")
+
+    def _on_recalibrate(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._engine is None:
+            return _answer(response, False, f"{self._state}: no hand is followed")
+        if length := self._values["hand_length_m"]:
+            reason = f"hand_length_m is {length:g}: set it to 0 to have the length estimated"
+            return _answer(response, False, reason)
+        count = self._engine.recalibrate()
+        hands = "1 hand" if count == 1 else f"{count} hands"
+        return _answer(response, True, f"the length of {hands} is estimated anew from the next frame on")
 
     # Callbacks: quick, in the executor's thread
 
-    def _on_camera_info(self, msg: CameraInfo) -> None:
-        self._info_heard = time.monotonic()
-        self._infos.add(msg)
-
     def _on_image(self, msg: Any) -> None:
-        self._image_heard = time.monotonic()
-        stamp, last = stamp_ns(msg.header), self._last_stamp
-        self._last_stamp = stamp
-        if last is not None and stamp < last:
+        camera, engine = self._camera, self._engine
+        if camera is None or engine is None:
+            return  # taken by the executor just before the subscription ended
+        self._report.statistics.add_received()
+        jump = self._stamps.jump(stamp_ns(msg.header))
+        topic = self._report.topics.image
+        if jump is not None and jump < 0.0:
             self._start_over()
-            self._refuse(
+            self._report.refuse(
                 "stamp",
-                f"{self._camera.topics.image}: the stamp jumps back by {1e-9 * (last - stamp):.3f} s: this "
-                "frame is left out and tracking starts over. Unless a bag is looping, look for a second "
-                "publisher or a clock that was set",
+                f"{topic}: the stamp jumps back by {-jump:.3f} s: this frame is left out and tracking starts "
+                "over. Unless a bag is looping, look for a second publisher or a clock that was set",
             )
             return
-        self._mailbox.put((msg, time.perf_counter()))
+        if jump is not None:
+            engine.start_over()
+            self._report.say("stamp", f"{topic}: the stamp jumps ahead by {jump:.3f} s: tracking starts over")
+        engine.put(camera, msg)
 
     def _start_over(self) -> None:
         """Time has jumped back: nothing that was seen before counts."""
-        self._infos.clear()
-        self._reset_tracks.set()
+        if self._camera is not None:
+            self._camera.infos.clear()
+        if self._engine is not None:
+            self._engine.start_over()
 
-    # The worker thread
-
-    def _work(self) -> None:
-        self._warm_up()
-        while (item := self._mailbox.take()) is not None:
-            image, came_in = item
-            try:
-                self._process(image, came_in)
-            except CameraError as error:
-                self._refuse("camera", f"{self._camera.topics.camera_info}: {error}")
-            except HandDepthError as error:
-                self._refuse("image", f"{self._camera.topics.image}: {error}")
-            except Exception as error:  # the node must outlive whatever a frame does to it
-                if not self.context.ok():
-                    return
-                self.get_logger().debug(traceback.format_exc())
-                self._refuse(
-                    "failure", f"{self._camera.topics.image}: {type(error).__name__}: {error}; frame left out"
-                )
-
-    def _warm_up(self) -> None:
-        """The first inference is slow: have it done before the first frame."""
-        from hand_depth_ros.camera import Camera
-
-        try:
-            with self._between_frames:
-                self._estimator.warm_up(Camera.from_hfov(640, 480, 60.0))
-        except Exception as error:  # frames will tell again
-            self._refuse("failure", f"warm-up: {type(error).__name__}: {error}")
-
-    def _process(self, image: Any, came_in: float) -> None:
-        wanted = self._outputs.wanted()
-        if not wanted:
-            return
-        info = self._infos.match(stamp_ns(image.header), PARTNER_TIMEOUT_S)
-        if info is None:
-            raise CameraError(
-                "no camera_info has come yet: publish it beside the image, or remap camera_info"
-            )
-        with self._between_frames:
-            if self._reset_tracks.is_set():
-                self._reset_tracks.clear()
-                self._estimator.reset()
-            result = process_frame(self._estimator, image, info, wanted, self._output_settings)
-        self._outputs.publish(result.outputs, info, self._frame.header(image.header))
-        hands = result.frame.hands if result.frame is not None else ()
-        self._statistics.add_published(
-            1e3 * (time.perf_counter() - came_in),
-            len(hands),
-            sum(math.isfinite(hand.depth_m) for hand in hands),
-            result.timings,
-        )
-
-    # What it says about itself
-
-    def _refuse(self, kind: str, reason: str) -> None:
-        """Count a frame that gives no output, and say why: once in a while, not every time."""
-        self._statistics.add_refused(reason)
-        if self._may_say(kind + _NUMBERS_AND_NAMES.sub("#", reason)):
-            logger = self.get_logger()
-            logger.warning(reason) if kind == "stamp" else logger.error(reason)
+    def _follow(self) -> None:
+        if self._camera is not None:
+            self._camera.follow()
 
     def _diagnose(self) -> None:
-        camera, now, statistics = self._camera, time.monotonic(), self._statistics
-        p50, p95 = statistics.percentiles()
-        wanted = self._outputs.wanted()
-        seen, with_depth = statistics.hands
-        health = Health(
-            image_topic=camera.topics.image,
-            camera_info_topic=camera.topics.camera_info,
-            image_publishers=camera.image.publishers,
-            camera_info_publishers=camera.camera_info.publishers,
-            image_rate=self._rates["image"](camera.image.received),
-            camera_info_rate=self._rates["camera_info"](camera.camera_info.received),
-            output_rate=self._rates["output"](statistics.published),
-            image_age_s=now - self._image_heard,
-            camera_info_age_s=now - self._info_heard,
-            best_effort=camera.image.is_best_effort,
-            subscribers=len(wanted),
-            hands_seen=seen,
-            hands=with_depth,
-            trouble=camera.image.trouble or camera.camera_info.trouble,
-            refusal=statistics.refusal,
-            values={
-                "latency p50 (ms)": f"{p50:.1f}",
-                "latency p95 (ms)": f"{p95:.1f}",
-                "dropped": str(self._mailbox.replaced),
-                "refused": str(statistics.refused),
-                "published": str(statistics.published),
-                "device": str(self._estimator.device),
+        engine = self._engine
+        self._report.diagnose(
+            self._state,
+            self._camera,
+            None if engine is None else engine.outputs,
+            "" if engine is None else engine.fallback,
+            {
+                "device": str(self._values["device"]) if engine is None else engine.device,
                 "weights": str(self._values["weights"]) or "shipped",
-                **{f"{name} (ms)": f"{value:.1f}" for name, value in statistics.timings.items()},
             },
         )
-        status = health.to_status(f"{self.get_name()}: depth", camera.topics.image)
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
-        settled = (
-            now - self._started > GRACE_S and not health.refusal
-        )  # refusals were logged when they happened
-        if (
-            status.level != DiagnosticStatus.OK
-            and settled
-            and self._may_say(_NUMBERS_AND_NAMES.sub("#", status.message))
-        ):
-            self.get_logger().warning(status.message)
 
 
-def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(
-        description=parameter.text,
-        read_only=parameter.read_only,
-        additional_constraints=parameter.range,
-        dynamic_typing=parameter.type
-        == "double",  # so that a whole number is taken; the table checks the type
-    )
-    low, high = parameter.low, parameter.high
-    if low is not None and high is not None and parameter.off is None:
-        if parameter.type == "int":
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
-        else:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(low), to_value=float(high))
-            ]
-    return descriptor
+def _answer(response: Trigger.Response, success: bool, message: str) -> Trigger.Response:
+    response.success, response.message = success, message
+    return response

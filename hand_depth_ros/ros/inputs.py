@@ -1,5 +1,5 @@
-"""The colour camera's two topics: which they are, and a subscription that follows what their publishers
-offer.
+"""The colour camera's two topics: which they are, subscriptions that follow what their publishers offer, and what
+has come from them.
 
 Names. `image` and `camera_info` are remapped as usual. Consumers of ROS cameras take the camera_info beside
 the image, and so does this node: unless `camera_info` is itself remapped, it is the sibling of the *resolved*
@@ -10,6 +10,7 @@ image_transport does; a name that already ends so, and a remap of `image/compres
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,18 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from hand_depth_ros.ros.camera_infos import CameraInfos
 from hand_depth_ros.ros.qos import (
     BEST_EFFORT,
-    RELIABLE,
+    POLICIES,
+    TRANSIENT_LOCAL,
     VOLATILE,
     durability_to_ask,
+    full_name,
     input_qos,
+    mute_publisher,
+    overridable,
+    override_name,
     reliability_to_ask,
 )
 from hand_depth_ros.ros.topics import sibling_camera_info
@@ -55,53 +62,82 @@ def resolve_inputs(node: Node, image_transport: str) -> InputTopics:
 class FollowingSubscription:
     """A subscription that is made anew whenever what the publishers offer asks for it.
 
-    Starts reliable and volatile. `follow()` compares with the graph; the node calls it now and then. `latched`:
-    a message that was published before we came is wanted too, where it is kept for us.
+    Starts as sensor data (best effort, volatile), which hears everybody. `follow()` compares with the graph; the node
+    calls it now and then. A policy that a `qos_overrides` parameter was given for stays as given. `latched`: a message
+    that was published before we came is wanted too, where it is kept for us.
     """
 
     def __init__(
         self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], latched: bool = False
     ) -> None:
         self._node, self._kind, self.topic, self._callback = node, kind, topic, callback
-        self._reliability, self._durability, self._latched = RELIABLE, VOLATILE, latched
-        self.received = 0
+        self._reliability, self._durability, self._latched = BEST_EFFORT, VOLATILE, latched
+        self._given = {
+            policy
+            for policy in POLICIES
+            if override_name(topic, "subscription", policy.name.lower()) in node._parameter_overrides
+        }
+        self._heard_at = -float("inf")
         self.trouble = ""
-        self._subscription = self._subscribe()
+        self._subscription = self._subscribe(POLICIES)  # declares the parameters
+        self.follow()
 
     @property
     def is_best_effort(self) -> bool:
-        return self._reliability == BEST_EFFORT
+        return self._subscription.qos_profile.reliability == BEST_EFFORT
+
+    @property
+    def is_latched(self) -> bool:
+        return self._subscription.qos_profile.durability == TRANSIENT_LOCAL
+
+    @property
+    def qos_text(self) -> str:
+        """For people: reliable, volatile."""
+        qos = self._subscription.qos_profile
+        return f"{qos.reliability.name.lower()}, {qos.durability.name.lower()}"
 
     @property
     def publishers(self) -> int:
         return self._node.count_publishers(self.topic)
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last message; inf if none has come."""
+        return time.monotonic() - self._heard_at
+
     def follow(self) -> None:
         """Match what the publishers offer now; `trouble` says what can't be matched ("" if nothing)."""
         wanted_type = f"sensor_msgs/msg/{self._kind.__name__}"
         found = self._node.get_publishers_info_by_topic(self.topic)
-        foreign = {info.topic_type for info in found} - {wanted_type}
-        self.trouble = ""
-        if foreign:
-            self.trouble = (
-                f"{self.topic} carries {', '.join(sorted(foreign))}, not {wanted_type}: "
-                "remap image to the colour topic and set image_transport to raw or compressed as it is"
-            )
-        offers = [info.qos_profile for info in found if info.topic_type == wanted_type]
+        ours = [info for info in found if info.topic_type == wanted_type]
+        offers = [info.qos_profile for info in ours]
         reliability = reliability_to_ask((qos.reliability for qos in offers), self._reliability)
         durability = self._durability
         if self._latched:
             durability = durability_to_ask((qos.durability for qos in offers), durability)
-        if (reliability, durability) == (self._reliability, self._durability):
-            return
-        self._reliability, self._durability = reliability, durability
-        self._node.get_logger().info(
-            f"{self.topic}: subscribing {reliability.name.lower()}, {durability.name.lower()}, as it is published"
-        )
-        self._node.destroy_subscription(self._subscription)
-        self._subscription = self._subscribe()
+        if (reliability, durability) != (self._reliability, self._durability):
+            self._reliability, self._durability = reliability, durability
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = self._subscribe(self._given)
+            self._node.get_logger().info(f"{self.topic}: subscribing {self.qos_text}")
+        asked = self._subscription.qos_profile
+        mute = [mute_publisher(self.topic, full_name(info), info.qos_profile, asked) for info in ours]
+        foreign = {info.topic_type for info in found} - {wanted_type}
+        self.trouble = self._foreign(foreign) or "; ".join(filter(None, mute))
 
-    def _subscribe(self) -> Any:
+    def close(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _foreign(self, types: set[str]) -> str:
+        if not types:
+            return ""
+        return (
+            f"{self.topic} carries {', '.join(sorted(types))}, not sensor_msgs/msg/{self._kind.__name__}: "
+            "remap image to the colour topic and set image_transport to raw or compressed as it is"
+        )
+
+    def _subscribe(self, policies: Any) -> Any:
         return self._node.create_subscription(
             self._kind,
             self.topic,
@@ -109,31 +145,43 @@ class FollowingSubscription:
             input_qos(self._reliability, self._durability),
             # rclpy's own callbacks would warn of an incompatible publisher, which follow() sees to.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=overridable(policies),
         )
 
     def _heard(self, msg: Any) -> None:
-        self.received += 1
+        self._heard_at = time.monotonic()
         self._callback(msg)
 
 
 class ColourCamera:
-    """The image and camera_info subscriptions of the node."""
+    """The image and camera_info subscriptions of the node, and the camera_infos heard."""
 
     def __init__(
         self,
         node: Node,
         image_transport: str,
         on_image: Callable[[Any], None],
-        on_camera_info: Callable[[Any], None],
+        on_camera_info: Callable[[], None],
     ) -> None:
-        self.topics = resolve_inputs(node, image_transport)
+        topics = resolve_inputs(node, image_transport)
+        self.infos = CameraInfos()
+
+        def hear_info(info: CameraInfo) -> None:
+            self.infos.add(info)
+            on_camera_info()
+
         kind = CompressedImage if image_transport == "compressed" else Image
-        self.image = FollowingSubscription(node, kind, self.topics.image, on_image)
         self.camera_info = FollowingSubscription(
-            node, CameraInfo, self.topics.camera_info, on_camera_info, latched=True
+            node, CameraInfo, topics.camera_info, hear_info, latched=True
         )
+        self.image = FollowingSubscription(node, kind, topics.image, on_image)
 
     def follow(self) -> None:
         """Follow both publishers."""
         self.image.follow()
         self.camera_info.follow()
+
+    def close(self) -> None:
+        """End both subscriptions."""
+        self.image.close()
+        self.camera_info.close()

@@ -1,4 +1,4 @@
-"""One slot between callback and worker: only the newest frame is kept, the others are counted."""
+"""One slot between callback and worker: only the newest frame is kept."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ class Mailbox(Generic[T]):
         self._item: T | None = None
         self._changed = threading.Condition()
         self._closed = False
-        self.replaced = 0
 
-    def put(self, item: T) -> None:
-        """Make `item` the newest; one that nobody took yet is dropped and counted in `replaced`."""
+    def put(self, item: T) -> bool:
+        """Make `item` the newest. Returns whether one that nobody took yet is lost by it."""
         with self._changed:
-            self.replaced += self._item is not None
+            lost = self._item is not None
             self._item = item
             self._changed.notify()
+            return lost
+
+    def empty(self) -> bool:
+        """Throw away what nobody took yet. Returns whether there was anything."""
+        with self._changed:
+            lost, self._item = self._item is not None, None
+            return lost
 
     def take(self) -> T | None:
         """Wait for the newest item and take it; None once the box is closed."""

@@ -7,13 +7,14 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from hand_depth_ros.ros import topics
 from hand_depth_ros.ros.encode import Fields
-from hand_depth_ros.ros.qos import output_qos, overridable
+from hand_depth_ros.ros.qos import deaf_subscriber, full_name, output_qos, overridable
 
 _TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -31,6 +32,7 @@ class Outputs:
     """
 
     def __init__(self, node: Node, camera_info_in: str) -> None:
+        self._node = node
         self._publishers = {
             topic.name: self._publisher(node, _TYPES[topic.type], _name(node, topic.name))
             for topic in topics.OUTPUT_TOPICS
@@ -47,7 +49,14 @@ class Outputs:
 
     @staticmethod
     def _publisher(node: Node, kind: type, name: str) -> Any:
-        return node.create_publisher(kind, name, output_qos(), qos_overriding_options=overridable())
+        return node.create_publisher(
+            kind,
+            name,
+            output_qos(),
+            # rclpy's own callbacks would warn of an incompatible subscriber without naming it: see deaf().
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=overridable(),
+        )
 
     def wanted(self) -> set[str]:
         """Names of the outputs that have a subscriber now."""
@@ -55,6 +64,20 @@ class Outputs:
         if any(publisher.get_subscription_count() for publisher in self._infos):
             names.add(topics.CAMERA_INFO)
         return names
+
+    def deaf(self) -> list[str]:
+        """The subscribers that hear nothing because of their QoS: a sentence for each, with the policy to change."""
+        sentences = []
+        for publisher in (*self._publishers.values(), *self._infos):
+            topic, offered = publisher.topic_name, publisher.qos_profile
+            for info in self._node.get_subscriptions_info_by_topic(topic):
+                sentences.append(deaf_subscriber(topic, full_name(info), offered, info.qos_profile))
+        return list(filter(None, sentences))
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (*self._publishers.values(), *self._infos):
+            self._node.destroy_publisher(publisher)
 
     def publish(self, outputs: Mapping[str, Fields], camera_info: CameraInfo, header: Header) -> None:
         """Publish one frame, all under one header; camera_info first, so that pairing consumers have it."""

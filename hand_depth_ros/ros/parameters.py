@@ -68,6 +68,13 @@ class Parameter:
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
+        "autostart",
+        True,
+        "True: the node configures and activates itself, and ends with the reason if it can't. False: it waits to be "
+        "told, as managed nodes do (ros2 lifecycle set /hand_depth configure, then activate).",
+        read_only=True,
+    ),
+    Parameter(
         "weights",
         "",
         "Folder of the networks' weights (safetensors). Empty: the weights that come with the package.",
@@ -179,6 +186,14 @@ PARAMETERS: tuple[Parameter, ...] = (
 BY_NAME: dict[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 DEFAULTS: dict[str, Value] = {parameter.name: parameter.default for parameter in PARAMETERS}
 
+QOS_OVERRIDES = "qos_overrides."
+QOS_VALUES: dict[str, tuple[str, ...]] = {
+    "history": ("keep_last", "keep_all", "system_default"),
+    "depth": (),
+    "reliability": ("reliable", "best_effort", "best_available", "system_default"),
+    "durability": ("volatile", "transient_local", "best_available", "system_default"),
+}
+
 ESTIMATOR_NAMES = tuple(field.name for field in fields(EstimatorSettings) if field.name in BY_NAME)
 
 
@@ -210,12 +225,33 @@ def refuse_misspelt(names: Iterable[str]) -> list[str]:
     Raises:
         ParameterError: A name is nearly one of ours.
     """
-    foreign = [name for name in names if not name.startswith("qos_overrides.")]
+    foreign = [name for name in names if not name.startswith(QOS_OVERRIDES)]
     for name in foreign:
         close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.75)
         if close:
             raise ParameterError(f"unknown parameter {name!r}: did you mean {close[0]}?")
     return foreign
+
+
+def check_qos_overrides(overrides: Mapping[str, Any]) -> None:
+    """Check the values of `qos_overrides.TOPIC.publisher|subscription.POLICY` among parameters that were set.
+
+    Raises:
+        ParameterError: Naming the parameter and what it may be.
+    """
+    for name, value in overrides.items():
+        if not name.startswith(QOS_OVERRIDES):
+            continue
+        head, _, policy = name.rpartition(".")
+        if policy not in QOS_VALUES or not head.endswith((".publisher", ".subscription")):
+            raise ParameterError(
+                f"{name}: it must be {QOS_OVERRIDES}TOPIC.publisher.POLICY or .subscription.POLICY, "
+                f"POLICY one of {', '.join(QOS_VALUES)}"
+            )
+        if policy == "depth":
+            Parameter(name, 5, "", low=0, high=1_000_000).check(value)
+        else:
+            Parameter(name, "", "", choices=QOS_VALUES[policy]).check(value)
 
 
 def estimator_settings(values: Mapping[str, Value]) -> dict[str, Any]:

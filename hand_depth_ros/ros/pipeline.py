@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -29,7 +29,13 @@ from hand_depth_ros.ros.encode import (
 )
 
 if TYPE_CHECKING:
-    from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
+    from hand_depth_ros.frame import HandDepthFrame
+
+
+class Estimator(Protocol):
+    """What makes depth of a picture: `HandDepthEstimator`, or the node's that outlives its GPU."""
+
+    def estimate(self, rgb: np.ndarray, camera: Camera) -> HandDepthFrame: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class ProcessedFrame:
 
 
 def process_frame(
-    estimator: HandDepthEstimator,
+    estimator: Estimator,
     image: Any,
     camera_info: Any,
     wanted: Collection[str],
@@ -61,7 +67,7 @@ def process_frame(
     """Decode, estimate, encode.
 
     Args:
-        estimator: Keeps the tracks from frame to frame; anything with `estimate(rgb, camera)`.
+        estimator: Keeps the tracks from frame to frame.
         image: sensor_msgs/Image or CompressedImage, of rclpy or rosbags.
         camera_info: The sensor_msgs/CameraInfo that belongs to it.
         wanted: Names of `topics.OUTPUT_TOPICS`. Nothing is computed for the others; without any that needs

@@ -1,0 +1,53 @@
+"""The parameter table, declared on a node."""
+
+from __future__ import annotations
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from hand_depth_ros.ros import parameters
+
+
+def declare(node: Node) -> dict[str, parameters.Value]:
+    """Declare every parameter of the table; returns the values that were set, else the defaults.
+
+    Raises:
+        ParameterError: A value won't do, or a name that was set is nearly one of ours.
+    """
+    values = {
+        p.name: node.declare_parameter(p.name, p.default, _descriptor(p)).value for p in parameters.PARAMETERS
+    }
+    unknown = [name for name in node._parameter_overrides if not node.has_parameter(name)]
+    for name in parameters.refuse_misspelt(unknown):
+        node.get_logger().warning(f"parameter {name!r} is not one of this node's: it has no effect")
+    parameters.check_qos_overrides({name: p.value for name, p in node._parameter_overrides.items()})
+    return parameters.check_values(values)
+
+
+def warn_of_idle_qos_overrides(node: Node) -> None:
+    """Name the qos_overrides that were set for a topic that this node doesn't have. All of its own are declared by
+    the time that it is active."""
+    for name in node._parameter_overrides:
+        if name.startswith(parameters.QOS_OVERRIDES) and not node.has_parameter(name):
+            node.get_logger().warning(
+                f"{name} has no effect: this node has no such topic (full name, after remapping) in that role"
+            )
+
+
+def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=parameter.text,
+        read_only=parameter.read_only,
+        additional_constraints=parameter.range,
+        dynamic_typing=parameter.type
+        == "double",  # so that a whole number is taken; the table checks the type
+    )
+    low, high = parameter.low, parameter.high
+    if low is not None and high is not None and parameter.off is None:
+        if parameter.type == "int":
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+        else:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
+    return descriptor

@@ -1,0 +1,141 @@
+"""The node's estimator: on the GPU while that works, on the CPU while it doesn't. No rclpy here.
+
+Only with `device` auto: then a GPU that runs out of memory, or is gone, costs no frame and is told loudly. The
+estimator is made anew on the CPU, and the GPU is tried again now and then. A device that was asked for by name is
+never exchanged: its failure is an error, frame by frame, until it works again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hand_depth_ros.camera import Camera
+from hand_depth_ros.device import device_failure, free_device_memory
+from hand_depth_ros.errors import DeviceError
+from hand_depth_ros.frame import HandDepthFrame
+from hand_depth_ros.ros.parameters import Value, estimator_settings
+
+EstimatorFactory = Callable[[Mapping[str, Value]], Any]
+RETRY_S = 30.0
+"""Between two attempts to return to the GPU."""
+_USUAL_FRAME = Camera.from_hfov(640, 480, 60.0)
+
+
+class SteadyEstimator:
+    """An estimator that outlives its GPU. Not thread-safe, as the estimator inside.
+
+    Args:
+        factory: Makes an estimator from parameter values; called again with another `device` when one fails.
+        values: Of all parameters.
+        tell: Takes a line for the log: a device has failed, or is back.
+
+    Raises:
+        WeightsError, DeviceError: What the factory raises, when there is nothing to fall back on.
+    """
+
+    def __init__(
+        self, factory: EstimatorFactory, values: Mapping[str, Value], tell: Callable[[str], None]
+    ) -> None:
+        self._factory, self._values, self._tell = factory, dict(values), tell
+        self.fallback = ""
+        """Why the CPU is used although a GPU is there; empty while all is well."""
+        self._retry_at = 0.0
+        self._estimator: Any = None
+        self._guarded(self._make)
+
+    @property
+    def device(self) -> str:
+        return str(self._estimator.device)
+
+    def warm_up(self) -> None:
+        """Run on an empty frame of the usual size, so that the first real one is not slow."""
+        self._guarded(lambda: self._estimator.warm_up(_USUAL_FRAME))
+
+    def estimate(self, rgb: np.ndarray, camera: Camera) -> HandDepthFrame:
+        """As `HandDepthEstimator.estimate`."""
+        if self.fallback and time.monotonic() >= self._retry_at:
+            self._try_to_return()
+        return self._guarded(lambda: self._estimator.estimate(rgb, camera))
+
+    def configure(self, values: Mapping[str, Value]) -> None:
+        """Take over the parameter values that have changed, all or nothing; ValueError says what is wrong."""
+        old, new = estimator_settings(self._values), estimator_settings(values)
+        self._estimator.configure(**{name: new[name] for name in new if new[name] != old[name]})
+        self._values = dict(values)
+
+    def reset(self) -> None:
+        """Forget the hands that are followed."""
+        self._estimator.reset()
+
+    def recalibrate(self) -> int:
+        """Forget how long the hands that are followed were found to be; returns how many there are."""
+        return self._estimator.recalibrate()
+
+    def close(self) -> None:
+        """Free memory, the device's too."""
+        estimator, self._estimator = self._estimator, None
+        if estimator is not None:
+            estimator.close()
+
+    def _make(self) -> None:
+        if self._estimator is None:
+            values = {**self._values, "device": "cpu"} if self.fallback else self._values
+            self._estimator = self._factory(values)
+
+    def _guarded(self, act: Callable[[], Any]) -> Any:
+        """What `act` returns; when the device fails in it, what it returns on the CPU."""
+        try:
+            return act()
+        except Exception as error:
+            reason = device_failure(error)
+            if not reason or self.fallback:
+                raise
+            if self._values["device"] != "auto":
+                raise DeviceError(
+                    f"{reason}: device is {self._values['device']}, so it is not exchanged for the CPU (auto would)"
+                ) from error
+        self._fall_back(reason)  # not in the except clause: the error's frames hold the device's memory
+        return act()
+
+    def _fall_back(self, reason: str) -> None:
+        self.fallback = reason
+        self._retry_at = time.monotonic() + RETRY_S
+        self._tell(
+            f"the GPU has failed, going on on the CPU, slower: {reason}; it is tried again every {RETRY_S:.0f} s"
+        )
+        self._let_go()
+        self._make()
+        self._estimator.warm_up(_USUAL_FRAME)
+
+    def _try_to_return(self) -> None:
+        """Make and try a second estimator on the GPU; on success it takes over."""
+        try:
+            estimator = self._factory(self._values)
+            if str(estimator.device) == "cpu":
+                reason = "PyTorch sees none"
+            else:
+                estimator.warm_up(_USUAL_FRAME)
+                reason = ""
+        except Exception as error:
+            reason = device_failure(error)
+            if not reason:
+                raise
+        self._retry_at = time.monotonic() + RETRY_S
+        if reason:
+            self._tell(f"the GPU still doesn't work, going on on the CPU: {reason}")
+            free_device_memory()
+            return
+        self._estimator.close()
+        self._estimator, self.fallback = estimator, ""
+        self._tell(f"back on the GPU: {self.device}")
+
+    def _let_go(self) -> None:
+        """Drop the estimator of a device that has failed; there is no telling whether it can still free memory."""
+        try:
+            self.close()
+        except RuntimeError as error:
+            self._tell(f"the GPU's memory could not be freed: {error}")
