@@ -38,6 +38,13 @@ ARGUMENTS = [
         description="Take the time from /clock (replay, simulation).",
     ),
     DeclareLaunchArgument(
+        "autostart",
+        default_value="",
+        choices=["", "true", "false"],
+        description="Configure and activate at once, or wait for a lifecycle manager. Empty: as the parameter file "
+        "says (true by default).",
+    ),
+    DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
@@ -55,6 +62,8 @@ def make_node(context: LaunchContext) -> list[Node]:
     parameters: list = [given["params_file"], {"use_sim_time": given["use_sim_time"] == "true"}]
     if given["image_transport"]:
         parameters.append({"image_transport": given["image_transport"]})
+    if given["autostart"]:
+        parameters.append({"autostart": given["autostart"] == "true"})
     logger = ".".join([*filter(None, given["namespace"].split("/")), "hand_depth"])
     return [
         Node(

@@ -87,6 +87,24 @@ def test_the_node_is_started_as_the_arguments_say(prefix: Path) -> None:
     assert process.returncode == 0 and "Traceback" not in output and "[INFO] [1" not in output
 
 
+def test_without_autostart_it_waits_to_be_told(prefix: Path) -> None:
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    domain = ros_graph.some_domain()
+    client = ros_graph.Client(domain)
+    with launched(prefix, domain, str(LAUNCH / "hand_depth.launch.py"), "autostart:=false"):
+        service = client.node.create_client(ChangeState, "/hand_depth/change_state")
+        client.spin_until(service.service_is_ready)
+        assert client.node.count_subscribers("/image") == 0
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            future = service.call_async(ChangeState.Request(transition=Transition(id=transition)))
+            client.spin_until(future.done)
+            assert future.result().success
+        client.spin_until(lambda: client.node.count_subscribers("/image") == 1)
+    client.close()
+
+
 def test_a_replay_plays_the_bag_on_its_clock_and_ends_with_it(prefix: Path) -> None:
     arguments = ["bag:=my_bag", "image:=/cam/image_raw", "rate:=0.5", "loop:=true"]
     with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
