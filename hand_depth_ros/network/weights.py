@@ -18,6 +18,8 @@ from hand_depth_ros.network.finder_net import FinderNet
 from hand_depth_ros.network.hourglass import HandDepthNet
 
 FORMAT = "hand_depth_ros.1"
+MAX_BYTES = 2_000_000_000
+"""Largest file that is opened: far more than any network of this package needs, less than a robot's memory."""
 _NETWORKS: dict[type[nn.Module], type[NetworkConfig] | type[FinderConfig]] = {
     HandDepthNet: NetworkConfig,
     FinderNet: FinderConfig,
@@ -47,9 +49,17 @@ def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
     Raises WeightsError when the file is missing, truncated, not safetensors, of another kind, or does not fit.
     """
     config_type = _NETWORKS[network_type]
-    if not path.is_file():
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:  # no right to look, a name too long
+        raise WeightsError(f"{path} cannot be looked at: {error.strerror}") from error
+    if size is None:
         raise WeightsError(
             f"no weights file at {path}: give a folder with hand_depth.safetensors and hand_finder.safetensors"
+        )
+    if size > MAX_BYTES:
+        raise WeightsError(
+            f"{path} has {size:,} bytes, more than {MAX_BYTES:,}: no network of this package has"
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
