@@ -1,0 +1,88 @@
+"""The node (and its colour) under the names, frame and QoS of a known RGBD camera: docs/presets.md.
+
+ros2 launch hand_depth_ros rgbd_camera.launch.py preset:=realsense image:=/usb_cam/image_raw
+ros2 launch hand_depth_ros rgbd_camera.launch.py preset:=orbbec camera:=wrist
+"""
+
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from hand_depth_ros.presets import NAMES, Preset
+from launch import LaunchContext, LaunchDescription
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+DEFAULT = "<the driver's>"
+
+ARGUMENTS = [
+    DeclareLaunchArgument("preset", choices=list(NAMES), description="Which driver to look like."),
+    DeclareLaunchArgument(
+        "camera", default_value=DEFAULT, description="Camera name: goes into namespace and frame ids."
+    ),
+    DeclareLaunchArgument(
+        "image",
+        default_value="",
+        description="Colour image topic, camera_info beside it. Another name than the driver's is passed on under "
+        "that one. Empty: the colour camera already publishes under the driver's name.",
+    ),
+    DeclareLaunchArgument(
+        "image_transport",
+        default_value="raw",
+        choices=["raw", "compressed"],
+        description="How the colour image comes in.",
+    ),
+    DeclareLaunchArgument(
+        "frame",
+        default_value="driver",
+        choices=["driver", "image"],
+        description="Frame id of the outputs: the driver's (an identity transform ties it to the colour image's), or "
+        "the colour image's own.",
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(CONFIG / "hand_depth.yaml"),
+        description="Further parameters of the node; the preset's own win over them.",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="false", choices=["true", "false"], description="Time from /clock."
+    ),
+]
+
+
+def make_nodes(context: LaunchContext) -> list[Node]:
+    """The node, and the relay of its colour where the names differ."""
+    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    camera = None if given["camera"] == DEFAULT else given["camera"]
+    setup = Preset.load(given["preset"]).setup(camera, given["image"], given["frame"] == "driver")
+    common = {"use_sim_time": given["use_sim_time"] == "true", "image_transport": given["image_transport"]}
+    nodes = [
+        Node(
+            package="hand_depth_ros",
+            executable="hand_depth_node",
+            name="hand_depth",
+            namespace=setup.namespace,
+            remappings=list(setup.remappings),
+            parameters=[given["params_file"], setup.parameters, common],
+            output="screen",
+            sigterm_timeout="20",
+        )
+    ]
+    if setup.needs_relay:
+        nodes.append(
+            Node(
+                package="hand_depth_ros",
+                executable="colour_relay",
+                name="colour_relay",
+                namespace=setup.namespace,
+                remappings=list(setup.relay_remappings),
+                parameters=[setup.relay_parameters, common],
+                output="screen",
+            )
+        )
+    return nodes
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=make_nodes)])

@@ -1,0 +1,10 @@
+"""The colour relay as a program, with a stand-in for tf2_ros where that is not installed."""
+
+import sys
+
+from fakes import fake_tf2_ros
+
+from hand_depth_ros.ros.colour_relay import main
+
+fake_tf2_ros()
+sys.exit(main(sys.argv))

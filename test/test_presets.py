@@ -1,0 +1,286 @@
+"""Each preset, listened to as that driver's consumers listen: names, encodings, invalid values, frame, stamps, QoS.
+
+What is expected is written down here from the drivers' sources, not taken from config/presets. Over real DDS, the
+node and the relay of the colour in processes of their own; the colour camera is a third one's, with names of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import messages
+import numpy as np
+import pytest
+import ros_graph
+from fakes import DEPTH_M
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+    qos_profile_system_default,
+)
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from hand_depth_ros.presets import NAMES, Preset, PresetError
+
+WIDTH, HEIGHT, F = 96, 72, 90.0
+DEFAULT = QoSProfile(depth=10)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What a driver publishes: a topic's sibling camera_info goes without saying."""
+
+    camera: str
+    depth: dict[str, str]  # topic: encoding
+    colour: str
+    frame_id: str
+    points: str
+    organised: bool
+    queue: int
+    latched: bool = False
+
+
+DRIVERS = {
+    "realsense": Driver(
+        "front",
+        {"/front/front/aligned_depth_to_color/image_raw": "16UC1"},
+        "/front/front/color/image_raw",
+        "front_color_optical_frame",
+        "/front/front/depth/color/points",
+        organised=False,
+        queue=1,
+        latched=True,
+    ),
+    "orbbec": Driver(
+        "camera",
+        {"/camera/depth/image_raw": "16UC1"},
+        "/camera/color/image_raw",
+        "camera_color_optical_frame",
+        "/camera/depth_registered/points",
+        organised=False,
+        queue=10,
+    ),
+    "azure_kinect": Driver(
+        "",
+        {"/depth_to_rgb/image_raw": "16UC1"},
+        "/rgb/image_raw",
+        "rgb_camera_link",
+        "/points2",
+        organised=True,
+        queue=1,
+    ),
+    "openni": Driver(
+        "camera",
+        {"/camera/depth/image_raw": "16UC1", "/camera/depth/image": "32FC1"},
+        "/camera/rgb/image_raw",
+        "camera_rgb_optical_frame",
+        "/camera/depth_registered/points",
+        organised=True,
+        queue=1,
+    ),
+    "depthai": Driver(
+        "oak",
+        {"/oak/stereo/image_raw": "16UC1"},
+        "/oak/rgb/image_raw",
+        "oak_rgb_camera_optical_frame",
+        "/oak/points",
+        organised=True,
+        queue=10,
+    ),
+}
+
+
+def beside(topic: str) -> str:
+    return topic.rpartition("/")[0] + "/camera_info"
+
+
+class Rig:
+    """A colour camera of another name, the relay, the node, and ears on what the driver would publish."""
+
+    def __init__(self, name: str) -> None:
+        self.driver = DRIVERS[name]
+        setup = Preset.load(name).setup(self.driver.camera, "/usb_cam/image_raw")
+        self.domain = ros_graph.some_domain()
+        node = setup.ros_arguments("--ros-args", "-p", "max_hands:=1")
+        self.node = ros_graph.NodeProcess(self.domain, *node[1:])
+        relay = [word for name in setup.relay_remappings for word in ("-r", ":=".join(name))]
+        relay += [w for k, v in setup.relay_parameters.items() for w in ("-p", f"{k}:={v}")]
+        self.relay = ros_graph.NodeProcess(self.domain, *relay, program="start_relay.py")
+        self.client = ros_graph.Client(self.domain)
+        self.heard: dict[str, list[Any]] = {}
+
+    def close(self) -> None:
+        self.client.close()
+        print(self.node.output, self.relay.output)
+        assert self.node.stop() == 0 and self.relay.stop() == 0
+
+    def listen(self, topic: str, kind: type, qos: QoSProfile) -> None:
+        heard = self.heard.setdefault(f"{topic} {len(self.heard)}", [])
+        self.client.node.create_subscription(kind, topic, heard.append, qos)
+
+    def show(self) -> None:
+        stamp = self.client.next_stamp()
+        info = ros_graph.to_camera_info(messages.camera_info(WIDTH, HEIGHT, F), stamp, "usb_cam")
+        self.client.publisher("/usb_cam/camera_info", CameraInfo).publish(info)
+        image = messages.image(messages.picture(HEIGHT, WIDTH), "rgb8")
+        self.client.publisher("/usb_cam/image_raw", Image).publish(
+            ros_graph.to_image(image, stamp, "usb_cam")
+        )
+
+    def one_stamp(self) -> dict[str, Any]:
+        """Show frames until every ear has heard the same one."""
+
+        def common() -> set[int]:
+            assert self.node.running and self.relay.running, self.node.output + self.relay.output
+            return set.intersection(*({ros_graph.stamp_of(m) for m in h} for h in self.heard.values()))
+
+        self.client.spin_until(common, self.show, every=1.0)
+        stamp = max(common())
+        return {
+            name: next(m for m in heard if ros_graph.stamp_of(m) == stamp)
+            for name, heard in self.heard.items()
+        }
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    rig = Rig(request.param)
+    driver = rig.driver
+    for topic in driver.depth:
+        for qos in (DEFAULT, qos_profile_sensor_data, qos_profile_system_default):
+            rig.listen(topic, Image, qos)
+        rig.listen(beside(topic), CameraInfo, DEFAULT)
+        rig.listen(f"{topic}/compressedDepth", CompressedImage, qos_profile_sensor_data)
+    if driver.latched:
+        rig.listen(next(iter(driver.depth)), Image, LATCHED)
+    rig.listen(driver.colour, Image, qos_profile_sensor_data)
+    rig.listen(beside(driver.colour), CameraInfo, DEFAULT)
+    rig.listen(driver.points, PointCloud2, DEFAULT)
+    try:
+        yield rig
+    finally:
+        rig.close()
+
+
+def test_the_drivers_consumers_hear_what_the_driver_sends(rig: Rig) -> None:
+    driver, heard = rig.driver, rig.one_stamp()
+    assert {m.header.frame_id for m in heard.values()} == {driver.frame_id}
+    infos = []
+    for key, message in heard.items():
+        topic = key.split(" ")[0]
+        if isinstance(message, (Image, CameraInfo)):
+            assert (message.height, message.width) == (HEIGHT, WIDTH)
+        if topic in driver.depth:
+            check_depth(message, driver.depth[topic])
+        elif topic.endswith("/compressedDepth"):
+            check_compressed(message, driver.depth[topic.removesuffix("/compressedDepth")])
+        elif topic == driver.points:
+            assert (message.height == HEIGHT) == driver.organised
+            assert message.height * message.width > 0 and message.is_dense != driver.organised
+        elif topic == driver.colour:
+            assert message.encoding == "rgb8"
+            assert bytes(message.data) == messages.picture(HEIGHT, WIDTH).tobytes()
+        else:
+            infos.append(message)
+    assert len(infos) == 1 + len(driver.depth) and all(info == infos[0] for info in infos)
+    assert infos[0].k[0] == F
+
+
+def check_depth(message: Image, encoding: str) -> None:
+    assert (message.encoding, message.is_bigendian) == (encoding, 0)
+    size = 2 if encoding == "16UC1" else 4
+    assert message.step == size * WIDTH and len(message.data) == message.step * HEIGHT
+    values = np.frombuffer(message.data, "<u2" if size == 2 else "<f4")
+    invalid = values == 0 if size == 2 else np.isnan(values)
+    assert invalid.any() and not invalid.all()
+    assert np.all(values[~invalid] == (round(1000 * DEPTH_M) if size == 2 else np.float32(DEPTH_M)))
+
+
+def check_compressed(message: CompressedImage, encoding: str) -> None:
+    assert message.format == f"{encoding}; compressedDepth png"
+    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8)[12:], cv2.IMREAD_UNCHANGED)
+    assert pixels.shape == (HEIGHT, WIDTH) and pixels.dtype == np.uint16 and pixels.any()
+
+
+def test_qos_is_the_drivers(rig: Rig) -> None:
+    driver = rig.driver
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if driver.latched else DurabilityPolicy.VOLATILE
+    names = [*driver.depth, *map(beside, driver.depth), driver.colour, beside(driver.colour), driver.points]
+    for name in names:
+        (info,) = rig.client.node.get_publishers_info_by_topic(name)
+        qos = info.qos_profile
+        assert (qos.reliability, qos.durability) == (ReliabilityPolicy.RELIABLE, durability), name
+        declared = parameters_of(rig, info.node_name, f"qos_overrides.{name}.publisher.")
+        assert declared["history"] == "keep_last" and declared["depth"] == driver.queue, name
+        assert qos.history in (HistoryPolicy.KEEP_LAST, HistoryPolicy.UNKNOWN)  # DDS doesn't tell it
+
+
+def parameters_of(rig: Rig, node_name: str, prefix: str) -> dict[str, Any]:
+    from rcl_interfaces.srv import GetParameters
+    from rclpy.parameter import parameter_value_to_python
+
+    namespace = next(
+        space for name, space in rig.client.node.get_node_names_and_namespaces() if name == node_name
+    )
+    service = rig.client.node.create_client(
+        GetParameters, f"{namespace.rstrip('/')}/{node_name}/get_parameters"
+    )
+    rig.client.spin_until(service.service_is_ready)
+    names = ("history", "depth")
+    future = service.call_async(GetParameters.Request(names=[prefix + name for name in names]))
+    rig.client.spin_until(future.done)
+    rig.client.node.destroy_client(service)
+    return dict(zip(names, map(parameter_value_to_python, future.result().values), strict=True))
+
+
+def test_the_drivers_frame_is_tied_to_the_colour_images(rig: Rig) -> None:
+    if importlib.util.find_spec("tf2_ros") is not None:
+        tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
+        rig.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
+        (heard,) = (h for name, h in rig.heard.items() if name.startswith("/tf_static"))
+        rig.client.spin_until(lambda: len(heard) == 2, rig.show)
+        for message in heard:
+            (found,) = message.transforms
+            assert (found.header.frame_id, found.child_frame_id) == ("usb_cam", rig.driver.frame_id)
+            assert found.transform.rotation.w == 1.0 and found.transform.translation.x == 0.0
+        return
+    line = f"static transform usb_cam -> {rig.driver.frame_id}, identity: True"
+    rig.client.spin_until(lambda: line in rig.node.output and line in rig.relay.output, rig.show)
+
+
+@pytest.mark.parametrize(
+    ("preset", "camera", "says"),
+    [
+        ("kinect", None, "realsense, orbbec"),
+        ("realsense", "1st", "no ROS name"),
+        ("orbbec", "", "no ROS name"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(preset: str, camera: str | None, says: str) -> None:
+    with pytest.raises(PresetError, match=says):
+        Preset.load(preset).setup(camera)
+
+
+def test_without_an_image_the_drivers_own_colour_is_read_and_nothing_relayed() -> None:
+    for name in NAMES:
+        setup = Preset.load(name).setup()
+        assert not setup.needs_relay and dict(setup.remappings)["image"] == setup.colour
+
+
+def test_what_the_user_gives_wins() -> None:
+    """Of remappings ROS takes the first, of parameters the last."""
+    line = (
+        Preset.load("orbbec")
+        .setup()
+        .ros_arguments("--ros-args", "-r", "image:=/x", "-p", "points_organized:=true")
+    )
+    assert line.index("image:=/x") < line.index("image:=/camera/color/image_raw")
+    assert line.index("points_organized:=true") > line.index("points_organized:=false")
