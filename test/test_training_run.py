@@ -87,6 +87,8 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("samples ")]
     assert [line.split(":")[0] for line in said] == ["samples 8"]
     assert load_weights(out / "depth.safetensors", HandDepthNet)[1]["samples"] == 8
+    logs = [(out / f"log/version_{part}/metrics.csv").read_text() for part in (0, 1)]
+    assert all("rendered/iou" in log for log in logs)  # the first part of the curve is still there
 
 
 def test_the_last_weights_are_those_of_the_whole_budget(data: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def train(
         num_nodes=num_nodes,
         precision=precision,  # type: ignore[arg-type]
         default_root_dir=out,
-        logger=CSVLogger(out, name="log", version=0),
+        logger=CSVLogger(out, name="log"),  # a resumed run gets a log of its own: the next version
         callbacks=[
             export,
             ModelCheckpoint(out, filename="last", save_last=False, enable_version_counter=False),
