@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from drawn import PIXELS_PER_METRE, SKIN, draw_hand, open_hand, plane_view, write_landmarks, write_views
-from small_networks import TINY
+from small_networks import TINY, TINY_FINDER
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import decode_boxes
-from hand_depth_ros.network import HandDepthNet, StageOutput
+from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_weights
 from hand_depth_ros.network.hourglass import Prediction
 from hand_depth_ros.training import augment, crops, frames
 from hand_depth_ros.training.config import TrainConfig
@@ -310,6 +310,29 @@ def test_a_photographs_hand_in_front_of_something_else_is_the_same_hand(
     np.testing.assert_array_equal(picture[hand], at_home["rgb"].transpose(1, 2, 0)[hand])
     np.testing.assert_allclose(elsewhere["relief"][hand], at_home["relief"][hand], atol=1e-3)
     assert np.isfinite(elsewhere["relief"]).sum() > 0.9 * np.isfinite(at_home["relief"]).sum()
+
+
+def test_what_a_finder_takes_for_a_hand_is_shown_to_the_network_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("occlude", "camera", "tone"):
+        monkeypatch.setattr(augment, name, lambda image, *_: image)
+    monkeypatch.setattr(crops, "_MISTAKES", 1.0)
+    torch.manual_seed(0)
+    save_weights(FinderNet(TINY_FINDER), tmp_path / "finder.safetensors", {})
+    rooms = [np.zeros((120, 160, 3), np.uint8), np.zeros((90, 90, 3), np.uint8)]
+    rooms[1][30:60, 20:70] = (250, 120, 60)
+    everywhere = crops.find_mistakes(rooms, tmp_path / "finder.safetensors", threshold=0.0)
+    assert set(everywhere[:, 0]) == {0, 1} and everywhere.shape[1] == 5
+    assert not len(crops.find_mistakes(rooms, tmp_path / "finder.safetensors", threshold=0.99))
+    sources = Sources([], [], rooms, mistakes=np.array([[1.0, 20.0, 30.0, 50.0, 30.0]]))
+    for seed in range(5):
+        sample = crops.negative_sample(sources, 64, np.random.default_rng(seed))
+        orange = (sample["rgb"].transpose(1, 2, 0) == (250, 120, 60)).all(2)
+        rows, columns = np.nonzero(orange)
+        assert 0.12 < orange.mean() < 0.6  # a box of 50 x 30 with its margin
+        assert abs(rows.mean() - 31.5) < 16 and abs(columns.mean() - 31.5) < 16
+        assert not sample["mask"].any() and sample["scalars"][2] == 0
 
 
 def test_samples_have_the_form_that_the_loss_takes() -> None:

@@ -94,11 +94,11 @@ def train(
         trainer.validate(module, verbose=False)
 
 
-_PATHS = ("rendered", "landmarks", "backgrounds", "start_from")
+_PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "start_from")
 
 
 def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
-    from hand_depth_ros.training.crops import Sources, load_backgrounds
+    from hand_depth_ros.training.crops import Sources, find_mistakes, load_backgrounds
     from hand_depth_ros.training.real import load_real_images
     from hand_depth_ros.training.rendered import load_views
 
@@ -115,7 +115,9 @@ def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
     if not train_views and not train_real:
         raise DatasetError("the config names neither rendered views nor landmarks to train on")
     split = max(1, len(backgrounds) // 10)
-    sources = Sources(train_views, train_real, backgrounds[split:], plan.real_share, plan.negative_share)
+    rooms = backgrounds[split:]
+    mistakes = {"mistakes": find_mistakes(rooms, Path(plan.mistakes_of))} if plan.mistakes_of else {}
+    sources = Sources(train_views, train_real, rooms, plan.real_share, plan.negative_share, **mistakes)
     validation = {}
     if val_views:
         validation["rendered"] = Sources(val_views, [], backgrounds[:split], 0.0, 0.0)

@@ -24,6 +24,7 @@ class TrainConfig:
     epoch_samples    samples between two validations and checkpoints
     real_share, negative_share   of the samples
     real_weight      weight of pseudo labels against exact ones
+    mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
     start_from       weights file to start from, or null
     """
 
@@ -43,6 +44,7 @@ class TrainConfig:
     real_share: float = 0.4
     negative_share: float = 0.1
     real_weight: float = 0.7
+    mistakes_of: str | None = None
     start_from: str | None = None
     seed: int = 0
 
@@ -61,7 +63,7 @@ class TrainConfig:
         base = path.resolve().parent
         for key in ("rendered", "landmarks"):
             values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
-        for key in ("backgrounds", "start_from"):
+        for key in ("backgrounds", "mistakes_of", "start_from"):
             values[key] = str((base / values[key]).resolve()) if values.get(key) else None
         config = cls(**values)
         if config.task not in ("depth", "finder"):

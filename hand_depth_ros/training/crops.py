@@ -13,9 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.finder import HandFinder
+from hand_depth_ros.network import FinderNet, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.real import RealImage
@@ -26,18 +29,23 @@ MARGIN = 1.35
 UNKNOWN = 255
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
+_MISTAKES = 0.4  # of the crops without a hand
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
 
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Everything that samples are drawn from, and with which probability (real, negative; the rest rendered)."""
+    """Everything that samples are drawn from, and with which probability (real, negative; the rest rendered).
+
+    mistakes: (number of the background, x, y, width, height) of what a finder takes for a hand in the backgrounds.
+    """
 
     views: list[RenderedView]
     real: list[RealImage]
     backgrounds: list[np.ndarray]
     real_share: float = 0.4
     negative_share: float = 0.1
+    mistakes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 5)))
 
 
 def load_backgrounds(folder: Path | None) -> list[np.ndarray]:
@@ -52,6 +60,17 @@ def load_backgrounds(folder: Path | None) -> list[np.ndarray]:
     return pictures
 
 
+def find_mistakes(backgrounds: list[np.ndarray], finder: Path, threshold: float = 0.1) -> np.ndarray:
+    """What the finder of that weights file takes for a hand where there is none: rows of ``Sources.mistakes``."""
+    network = HandFinder(load_weights(finder, FinderNet)[0], torch.device("cpu"))
+    rows = [
+        (number, *box)
+        for number, picture in enumerate(backgrounds)
+        for box, _ in network.find(picture, threshold)
+    ]
+    return np.array(rows, float).reshape(-1, 5)
+
+
 def _look_at(ray: np.ndarray, roll: float) -> np.ndarray:
     """Smallest rotation that takes ``ray`` to +z, then a roll about z."""
     d = ray / np.linalg.norm(ray)
@@ -60,6 +79,18 @@ def _look_at(ray: np.ndarray, roll: float) -> np.ndarray:
     r, _ = cv2.Rodrigues(axis / sine * np.arctan2(sine, d[2])) if sine > 1e-9 else (np.eye(3), None)
     c, s = np.cos(roll), np.sin(roll)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ r
+
+
+def _turn(roll: float) -> np.ndarray:
+    return np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+
+
+def _similarity(roll: float, centre: np.ndarray, zoom: float, side: int) -> np.ndarray:
+    """(3, 3): a picture's pixels to those of a crop with ``centre`` in its middle, turned by ``roll``, zoomed."""
+    h = np.eye(3)
+    h[:2, :2] = zoom * _turn(roll)
+    h[:2, 2] = (side - 1) / 2 - h[:2, :2] @ centre
+    return h
 
 
 def _warp(
@@ -143,13 +174,11 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
         return None
     picture = image.decode()
     roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.25 else rng.normal(0, 0.35)
-    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    turn = _turn(roll)
     turned = (points + np.array((label.x, label.y))) @ turn.T
     centre, extent = _jitter(turned.min(0), turned.max(0), rng)
     k = side / extent
-    h = np.eye(3)
-    h[:2, :2] = k * turn
-    h[:2, 2] = (side - 1) / 2 - k * centre
+    h = _similarity(roll, turn.T @ centre, k, side)
     window = h @ np.array([[1, 0, label.x], [0, 1, label.y], [0, 0, 1.0]])
     border = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)[
         int(rng.choice(3, p=(0.5, 0.35, 0.15)))
@@ -179,9 +208,17 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
 
 
 def negative_sample(sources: Sources, side: int, rng: Rng) -> dict[str, Any]:
-    """A crop without a hand: a background, or a part of a photograph (face, arm, shirt) away from every known hand."""
+    """A crop without a hand: a background, what a finder took for a hand there, or a part of a photograph (face, arm,
+    shirt) away from every known hand."""
     rgb = augment.background_crop(sources.backgrounds, (side, side), rng)
-    if sources.real and rng.random() < 0.6:
+    dice = rng.random()
+    if len(sources.mistakes) and dice < _MISTAKES:
+        number, *box = sources.mistakes[int(rng.integers(len(sources.mistakes)))]
+        low, reach = np.array(box[:2]), np.array(box[2:])
+        centre, extent = _jitter(low, low + reach, rng)
+        h = _similarity(rng.normal(0, 0.35), centre, side / extent, side)
+        rgb = _warp(sources.backgrounds[int(number)], h, side, smooth=True)
+    elif sources.real and dice < 0.75:
         image = sources.real[int(rng.integers(len(sources.real)))]
         picture = image.decode()
         size = int(rng.uniform(0.2, 0.7) * min(picture.shape[:2]))
