@@ -18,6 +18,7 @@ from hand_depth_ros.training.rendered import RenderedView
 
 Rng = np.random.Generator
 MOST_BOXES = 8
+_CUT_WELL, _CUT_OUT = 0.8, 0.35  # of photographs whose masks are this good so many show the hands alone
 
 
 def _affine(k: float, angle: float, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -74,7 +75,8 @@ def paste(
 def photograph(
     image: RealImage, size: tuple[int, int], rng: Rng, fill: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A photograph scaled and shifted into the frame over ``fill``, and the boxes of its hands."""
+    """A photograph, or now and then only the hands cut out of it, scaled and shifted into the frame over ``fill``, and the
+    boxes of its hands."""
     w, h = size
     picture = image.decode()
     ph, pw = picture.shape[:2]
@@ -87,16 +89,18 @@ def photograph(
         anchor = image.landmarks[int(rng.integers(len(image.landmarks)))].mean(0)
     m = _affine(k, angle, anchor, np.array([w, h]) / 2 + rng.normal(0, 0.12, 2) * (w, h))
     there = cv2.warpAffine(np.ones((ph, pw), np.float32), m, (w, h))[..., None]
-    frame = _shrunk(augment.tone(picture, rng), m, (w, h), k) * there + fill * (1 - there)
+    cut_out = np.zeros((h, w), np.float32)
     boxes = []
     for label in image.labels:
-        whole = np.zeros((ph, pw), np.float32)
-        whole[label.y : label.y + label.mask.shape[0], label.x : label.x + label.mask.shape[1]] = (
-            label.mask == 1
-        )
-        box = _box(_shrunk(whole, m, (w, h), k) > 0.4)
+        whole = np.zeros((ph, pw), np.uint8)
+        whole[label.y : label.y + label.mask.shape[0], label.x : label.x + label.mask.shape[1]] = label.mask
+        box = _box(_shrunk((whole == 1).astype(np.float32), m, (w, h), k) > 0.4)
         if box is not None:
             boxes.append(box)
+        cut_out = np.maximum(cut_out, _shrunk((whole != 0).astype(np.float32), m, (w, h), k))
+    if rng.random() < _CUT_OUT and all(label.weight > _CUT_WELL for label in image.labels):
+        there = there * cut_out[..., None]
+    frame = _shrunk(augment.tone(picture, rng), m, (w, h), k) * there + fill * (1 - there)
     return frame.clip(0, 255).astype(np.uint8), boxes
 
 
