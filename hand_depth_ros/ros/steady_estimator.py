@@ -116,6 +116,7 @@ class SteadyEstimator:
         try:
             estimator = self._factory(self._values)
             if str(estimator.device) == "cpu":
+                estimator.close()
                 reason = "PyTorch sees none"
             else:
                 estimator.warm_up(_USUAL_FRAME)
