@@ -101,8 +101,11 @@ setup(
             "colcon-library-path",
             "colcon-ros",
             "hypothesis",
+            # Open3D wants libusb, which a bare machine lacks.
+            "libusb-package; platform_machine == 'x86_64'",
             "mcap",
             "mypy>=1.10",
+            "open3d-cpu>=0.19,<0.21; platform_machine == 'x86_64'",
             "pytest>=7,<9",
             "pytest-timeout",
             "ruff",

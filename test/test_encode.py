@@ -112,6 +112,33 @@ def test_organised_points_lie_like_the_image() -> None:
     assert np.isnan(xyz[0]).all() and np.array_equal(colours.reshape(rgb.shape), rgb)
 
 
+@pytest.mark.parametrize("ramp", [1, 2, 3])
+@pytest.mark.parametrize("turned", [False, True], ids=["along rows", "along columns"])
+@pytest.mark.parametrize("organised", [False, True])
+def test_nothing_flies_between_a_finger_and_the_palm_behind_it(
+    ramp: int, turned: bool, organised: bool
+) -> None:
+    """A step of 5 cm at 0.4 m that the estimate takes in `ramp` pixels in between; f = 300: a pixel is 1.3 mm."""
+    camera = Camera(40, 40, 300.0, 300.0, 19.5, 19.5)
+    depth = np.full((40, 40), np.nan, np.float32)
+    line = np.concatenate((np.full(10, 0.40), np.linspace(0.40, 0.45, ramp + 2)[1:-1], np.full(10, 0.45)))
+    depth[8:30, 5 : 5 + line.size] = line
+    depth = depth.T.copy() if turned else depth
+    xyz, _ = read_cloud(encode_points(depth, messages.picture(40, 40), camera, organised))
+    z = xyz[np.isfinite(xyz[:, 2]), 2]
+    assert set(np.round(z.astype(float), 4)) == {0.40, 0.45} and len(z) == 20 * 22
+
+
+def test_steep_surfaces_and_clean_steps_keep_every_point() -> None:
+    camera = Camera(40, 40, 300.0, 300.0, 19.5, 19.5)
+    rgb = messages.picture(40, 40)
+    x = np.arange(40)
+    steep = 0.4 / (1.0 - np.tan(np.deg2rad(75.0)) * (x - 19.5) / 300.0)  # a plane, 75 degrees off, in row x
+    for depth in (np.tile(steep, (40, 1)), np.where(x < 20, 0.4, 0.6) * np.ones((40, 1))):
+        xyz, _ = read_cloud(encode_points(depth.astype(np.float32), rgb, camera))
+        assert len(xyz) == 1600
+
+
 def test_no_hand_is_an_empty_cloud() -> None:
     fields = encode_points(np.full((24, 32), np.nan, np.float32), messages.picture(), CAMERAS["pinhole"])
     assert (fields["height"], fields["width"], fields["data"].size) == (1, 0, 0)

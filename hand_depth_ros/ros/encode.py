@@ -15,6 +15,8 @@ from hand_depth_ros.camera import Camera
 Fields = dict[str, Any]
 FLOAT32 = 7
 """sensor_msgs/PointField.FLOAT32."""
+STEEPEST = 7.0
+"""Depth change from pixel to pixel, in pixel widths at that depth, that no surface shows (82 degrees off)."""
 
 
 def encode_depth_mm(depth: np.ndarray) -> Fields:
@@ -51,7 +53,7 @@ def encode_rgb(rgb: np.ndarray) -> Fields:
 
 
 def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organised: bool = False) -> Fields:
-    """PointCloud2 fields x y z rgb in the optical frame, lens distortion accounted for.
+    """PointCloud2 fields x y z rgb in the optical frame, lens distortion accounted for, without flying pixels.
 
     Args:
         depth: (H, W) metres along the optical axis, NaN = invalid.
@@ -62,7 +64,7 @@ def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organised:
             only, unordered.
     """
     height, width = depth.shape
-    valid = (depth > 0.0) & (depth < np.inf)
+    valid = (depth > 0.0) & (depth < np.inf) & ~flying_pixels(depth, min(camera.fx, camera.fy))
     rays = np.asarray(camera.rays())
     if organised:
         xyz, colours = np.where(valid, depth, np.nan)[..., None] * rays, rgb
@@ -86,6 +88,30 @@ def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organised:
         "data": cloud.reshape(-1).view(np.uint8),
         "is_dense": not organised,
     }
+
+
+def flying_pixels(depth: np.ndarray, focal: float) -> np.ndarray:
+    """Where `depth` (H, W, metres, NaN = invalid) hangs between two surfaces instead of lying on one: (H, W) bool.
+
+    At an edge inside the hand (a finger before the palm) an estimate goes from one depth to the other within a pixel
+    or two; seen from the side those pixels fly. A pixel flies if along a row or a column every valid neighbour, one or
+    two, is farther off in depth than STEEPEST pixel widths (z / focal). A pixel beside a clean step has its own surface
+    on the other side, and stays.
+    """
+    flying = np.zeros(depth.shape, bool)
+    valid = (depth > 0.0) & (depth < np.inf)
+    rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
+    if not rows.size:
+        return flying
+    hands = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    known = np.where(valid[hands], depth[hands], np.nan)
+    for axis in (0, 1):
+        steps = np.abs(np.diff(known, axis=axis))
+        border = np.full_like(np.take(known, [0], axis=axis), np.nan)
+        before, after = (np.concatenate(pair, axis=axis) for pair in ((border, steps), (steps, border)))
+        nearest = np.fmin(before, after)  # NaN only without any neighbour
+        flying[hands] |= nearest > STEEPEST / focal * known
+    return flying
 
 
 def _packed(rgb: np.ndarray) -> np.ndarray:
