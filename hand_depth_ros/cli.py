@@ -34,6 +34,9 @@ COMMANDS: dict[str, SubCommand] = {
     "infer": SubCommand("hand_depth_ros.images", "infer", "Depth of the hands in image files."),
     "bag": SubCommand("hand_depth_ros.bag", "bag", "Add depth topics to a recorded bag (no ROS needed)."),
     "node": SubCommand("hand_depth_ros.cli", "node", "Run the ROS 2 node; takes --ros-args like ros2 run."),
+    "doctor": SubCommand(
+        "hand_depth_ros.ros.doctor", "doctor", "Say what keeps a running node or its consumers from working."
+    ),
     "demo": SubCommand(
         "hand_depth_ros.demo.cli", "demo", "Play a clip through the real node; write pictures and a report."
     ),
@@ -52,6 +55,7 @@ COMMANDS: dict[str, SubCommand] = {
 EXTRAS: dict[str, str] = {
     "anny": "synth",
     "bpy": "synth",
+    "diagnostic_msgs": "ros",
     "lightning": "train",
     "matplotlib": "view",
     "rclpy": "ros",
@@ -61,16 +65,45 @@ EXTRAS: dict[str, str] = {
 """Which extra of this package brings a module of an optional stack."""
 
 
-def node(context: typer.Context) -> None:
+def node(
+    context: typer.Context,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Publish as this driver does: realsense, orbbec, azure_kinect, openni or depthai."),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(help="With --preset, the camera's name.  [default: the driver's]", show_default=False),
+    ] = None,
+    image: Annotated[
+        str,
+        typer.Option(help="With --preset, the colour topic.  [default: the driver's]", show_default=False),
+    ] = "",
+    frame: Annotated[
+        str,
+        typer.Option(
+            help="With --preset, frame id of the outputs: driver (needs tf2_ros) or image, as it is."
+        ),
+    ] = "driver",
+) -> None:
     """Run the ROS 2 node, the same as `ros2 run hand_depth_ros hand_depth_node`.
 
-    Everything after `node` goes to ROS, for example:
+    Everything else after `node` goes to ROS, for example:
 
     hand-depth node --ros-args -r image:=/camera/color/image_raw -p device:=cpu
     """
     from hand_depth_ros.ros.node import main as run_node
 
-    raise typer.Exit(run_node(context.args) or 0)
+    arguments = list(context.args)
+    if preset is not None:
+        from hand_depth_ros.presets import Preset
+
+        if frame not in ("driver", "image"):
+            raise typer.BadParameter(f"--frame is {frame!r}: driver or image is needed")
+        arguments = Preset.load(preset).setup(camera, image, frame == "driver").ros_arguments(*arguments)
+    elif camera is not None or image or frame != "driver":
+        raise typer.BadParameter("--camera, --image and --frame need --preset")
+    raise typer.Exit(run_node(arguments) or 0)
 
 
 class LazyCommand(typer.core.TyperCommand):

@@ -1,0 +1,255 @@
+"""`hand-depth doctor` over real DDS: a consumer that works is left in peace, one that cannot is named with the cure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import messages
+import pytest
+import ros_graph
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+
+from hand_depth_ros.errors import HandDepthError
+from hand_depth_ros.ros import doctor as doctor_module
+from hand_depth_ros.ros.doctor import examine
+from hand_depth_ros.ros.graph_check import Endpoint, Finding, Graph, Heard, Topic, findings
+
+WIDTH, HEIGHT = 64, 48
+DEPTH, INFO = "/robot/depth_registered/image_raw", "/robot/depth_registered/camera_info"
+COLOUR = "/cam/image_raw"
+
+
+class Rig:
+    """The node, and a camera of ours that sends some frames a second, in a thread."""
+
+    def __init__(self) -> None:
+        domain = ros_graph.some_domain()
+        self.environment = ros_graph.environment(domain)
+        self.node = ros_graph.NodeProcess(domain, "-r", "__ns:=/robot", "-r", f"image:={COLOUR}")
+        self.client = ros_graph.Client(domain)
+        self.camera_info = messages.camera_info(WIDTH, HEIGHT)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._film, daemon=True)
+        self._thread.start()
+
+    def _film(self) -> None:
+        infos, images = (
+            self.client.publisher("/cam/camera_info", CameraInfo),
+            self.client.publisher(COLOUR, Image),
+        )
+        others = self.client.publisher("/other/image_raw", Image)
+        image = messages.image(messages.picture(HEIGHT, WIDTH), "rgb8")
+        other = messages.image(messages.picture(2 * HEIGHT, 2 * WIDTH), "rgb8")
+        while not self._stop.wait(0.1):
+            stamp = self.client.next_stamp()
+            infos.publish(ros_graph.to_camera_info(self.camera_info, stamp))
+            images.publish(ros_graph.to_image(image, stamp))
+            others.publish(ros_graph.to_image(other, stamp))
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.client.close()
+        self.node.stop()
+
+    @contextmanager
+    def consumer(self, name: str, **topics: tuple[str, type, Any]) -> Iterator[None]:
+        """A node of that name with subscriptions (topic, type, QoS)."""
+        import rclpy
+
+        node = rclpy.create_node(name, context=self.client.context)
+        for topic, kind, qos in topics.values():
+            node.create_subscription(kind, topic, lambda _msg: None, qos)
+        try:
+            yield
+        finally:
+            node.destroy_node()
+
+    def findings(self, until: Callable[[list[Finding]], Any] = lambda _found: True) -> list[Finding]:
+        """What the doctor finds; again until the graph has become what it should be (discovery takes its time)."""
+        found: list[Finding] = []
+
+        def look() -> bool:
+            (graph,) = examine("/robot/hand_depth", seconds=1.5, context=self.client.context)
+            found[:] = findings(graph)
+            return bool(until(found))
+
+        for _ in range(8):
+            if look():
+                break
+        return found
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    try:
+        rig.client.spin_until(
+            lambda: "hand_depth" in rig.client.node.get_node_names() or not rig.node.running
+        )
+        yield rig
+    finally:
+        print(rig.node.output)
+        rig.close()
+
+
+RELIABLE = QoSProfile(depth=5)
+WELL = {
+    "depth": (DEPTH, Image, RELIABLE),
+    "info": (INFO, CameraInfo, RELIABLE),
+    "colour": (COLOUR, Image, qos_profile_sensor_data),
+}
+
+
+def broken(found: list[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.breaks]
+
+
+def command(rig: Rig) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "hand_depth_ros.cli", "doctor", "--seconds", "3"]
+    return subprocess.run(
+        line,
+        env={**rig.environment, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_all_well_is_exit_code_0_and_names_the_consumers(rig: Rig) -> None:
+    with rig.consumer("rtabmap", **WELL):
+        assert not broken(rig.findings(until=lambda found: not broken(found)))
+        result = command(rig)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "/rtabmap" in result.stdout and "all is well" in result.stdout
+    assert "64x48 rgb8" in result.stdout and "64x48 16UC1" in result.stdout
+
+
+def test_a_consumer_that_asks_for_transient_local_is_named_and_the_exit_code_is_1(rig: Rig) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    with rig.consumer("latecomer", depth=(DEPTH, Image, latched)):
+        (finding,) = broken(rig.findings(until=broken))
+        result = command(rig)
+    assert (finding.topic, finding.peer) == (DEPTH, "/latecomer")
+    assert f"set qos_overrides.{DEPTH}.publisher.durability to transient_local" in finding.problem
+    assert result.returncode == 1 and "/latecomer" in result.stdout
+
+
+def test_a_consumer_whose_camera_info_nobody_publishes_is_named(rig: Rig) -> None:
+    with rig.consumer("pairing", depth=WELL["depth"], info=("/nowhere/camera_info", CameraInfo, RELIABLE)):
+        (finding,) = broken(rig.findings(until=broken))
+    assert (finding.topic, finding.peer) == ("/nowhere/camera_info", "/pairing")
+    assert INFO in finding.cure
+
+
+def test_a_colour_image_of_another_size_beside_our_depth_is_named(rig: Rig) -> None:
+    with rig.consumer("cloud", depth=WELL["depth"], colour=("/other/image_raw", Image, RELIABLE)):
+        (finding,) = broken(rig.findings(until=broken))
+    assert (finding.topic, finding.peer) == ("/other/image_raw", "/cloud")
+    assert "128x96" in finding.problem and "64x48" in finding.problem and COLOUR in finding.cure
+
+
+def test_a_camera_info_that_does_not_fit_the_image_is_named(rig: Rig) -> None:
+    rig.camera_info = messages.camera_info(WIDTH // 2, HEIGHT // 2)
+    try:
+        (finding,) = broken(rig.findings(until=broken))
+    finally:
+        rig.camera_info = messages.camera_info(WIDTH, HEIGHT)
+    assert finding.topic == "/cam/camera_info"
+    assert "camera_info is 32x24 but the image is 64x48" in finding.problem
+
+
+def test_a_node_that_is_not_there_is_an_error_that_lists_those_that_are(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_module, "DISCOVERY_S", 1.0)
+    with pytest.raises(
+        HandDepthError, match=r"no node /elsewhere is running.*ROS_DOMAIN_ID.*/robot/hand_depth"
+    ):
+        examine("elsewhere", context=rig.client.context)
+
+
+# What a real graph seldom shows, from plain data.
+
+IMAGE, CAMERA_INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
+NODE = "/hand_depth"
+
+
+def one_input(topic: str, kind: str, publishers: list[Endpoint], last: Any = None) -> Graph:
+    ours = [Endpoint(NODE, kind, RELIABLE)]
+    heard = None if not publishers else Heard(count=int(last is not None), seconds=1.0, last=last)
+    image = Topic("/depth", [Endpoint(NODE, IMAGE, RELIABLE)])
+    return Graph(NODE, {topic: Topic(topic, publishers, ours, heard), "/depth": image}, ["/depth"], [topic])
+
+
+CAMERA = [Endpoint("/cam", IMAGE, RELIABLE)]
+PICTURE = messages.picture(HEIGHT, WIDTH)
+INPUTS = {
+    "nobody publishes": (one_input("/image", IMAGE, []), "nobody publishes"),
+    "silent": (one_input("/image", IMAGE, CAMERA), "nothing comes"),
+    "best effort": (
+        one_input(
+            "/image",
+            IMAGE,
+            [Endpoint("/cam", IMAGE, qos_profile_sensor_data)],
+            messages.image(PICTURE, "rgb8"),
+        ),
+        "eliab",
+    ),
+    "other type": (
+        one_input("/image", IMAGE, [Endpoint("/cam", "sensor_msgs/msg/CompressedImage", RELIABLE)]),
+        "is sensor_msgs/msg/CompressedImage, not sensor_msgs/msg/Image",
+    ),
+    "depth as colour": (
+        one_input(
+            "/image", IMAGE, CAMERA, messages.image(PICTURE[..., :2].copy().view("<u2")[..., 0], "16UC1")
+        ),
+        "remap image to a colour topic",
+    ),
+    "not calibrated": (
+        one_input(
+            "/info",
+            CAMERA_INFO,
+            [Endpoint("/cam", CAMERA_INFO, RELIABLE)],
+            messages.camera_info(WIDTH, HEIGHT, 0.0),
+        ),
+        "k[0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", INPUTS)
+def test_what_is_wrong_with_an_input_is_named(fault: str) -> None:
+    graph, words = INPUTS[fault]
+    found = broken(findings(graph))
+    assert any(words in finding.problem for finding in found), found
+
+
+def test_a_message_of_the_nodes_own_diagnostics_counts_when_nothing_else_is_found() -> None:
+    graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
+    assert not findings(graph)
+    graph.status = (2, "out of memory")
+    (finding,) = findings(graph)
+    assert finding.breaks and finding.problem == "out of memory"
+
+
+def test_an_odd_colour_encoding_beside_the_depth_is_looked_at() -> None:
+    graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
+    header = SimpleNamespace(frame_id="a")
+    last = SimpleNamespace(encoding="yuyv", width=WIDTH, height=HEIGHT, header=header)
+    depth = SimpleNamespace(encoding="16UC1", width=WIDTH, height=HEIGHT, header=header)
+    consumer = Endpoint("/viewer", IMAGE, RELIABLE)
+    graph.topics["/yuv"] = Topic("/yuv", CAMERA, [consumer], Heard(1, 1.0, last, [5]))
+    graph.topics["/depth"].subscriptions.append(consumer)
+    graph.topics["/depth"].heard = Heard(1, 1.0, depth, [5])
+    graph.topics["/camera_info"] = Topic("/camera_info", [Endpoint(NODE, CAMERA_INFO, RELIABLE)])
+    (finding,) = findings(graph)
+    assert finding.topic == "/yuv" and "yuyv" in finding.problem and not finding.breaks
