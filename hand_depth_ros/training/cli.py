@@ -100,12 +100,15 @@ _PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "start_from")
 def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
     from hand_depth_ros.training.crops import Sources, find_mistakes, load_backgrounds
     from hand_depth_ros.training.real import load_real_images
-    from hand_depth_ros.training.rendered import load_views
+    from hand_depth_ros.training.rendered import as_resized_boxes, in_metres, load_views
 
     train_views, val_views = [], []
     for folder in plan.rendered:
         train_views += load_views(Path(folder), "train", limit_views)
         val_views += load_views(Path(folder), "val", limit_views)
+    for name, value, change in (("crop", "box", as_resized_boxes), ("unit", "metres", in_metres)):
+        if getattr(plan, name) == value:
+            train_views, val_views = change(train_views), change(val_views)
     real = [image for path in plan.landmarks for image in load_real_images(Path(path), cache)]
     # The validation part of the photographs: contiguous runs of the listing, so that neighbouring video frames stay together.
     held_out = [i % 400 >= 380 for i in range(len(real))]

@@ -26,6 +26,8 @@ class TrainConfig:
     real_weight      weight of pseudo labels against exact ones
     mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
     start_from       weights file to start from, or null
+    crop             "camera" (the virtual crop camera), or for the ablation "box" (the box cut out and resized)
+    unit             of depth: "hand_lengths", or for the ablation "metres"
     """
 
     task: str = "depth"
@@ -46,6 +48,8 @@ class TrainConfig:
     real_weight: float = 0.7
     mistakes_of: str | None = None
     start_from: str | None = None
+    crop: str = "camera"
+    unit: str = "hand_lengths"
     seed: int = 0
 
     @classmethod
@@ -68,4 +72,9 @@ class TrainConfig:
         config = cls(**values)
         if config.task not in ("depth", "finder"):
             raise DatasetError(f"{path}: task must be depth or finder, not {config.task!r}")
+        for name, choices in (("crop", ("camera", "box")), ("unit", ("hand_lengths", "metres"))):
+            if getattr(config, name) not in choices:
+                raise DatasetError(
+                    f"{path}: {name} must be {' or '.join(choices)}, not {getattr(config, name)!r}"
+                )
         return config

@@ -14,6 +14,7 @@ import numpy as np
 from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 
 
 class RenderedHand(NamedTuple):
@@ -102,6 +103,24 @@ def load_views(
     return [
         _shrink(view, scale) for view in track(read, total=len(lines), description=f"reading {folder.name}")
     ]
+
+
+def as_resized_boxes(views: list[RenderedView]) -> list[RenderedView]:
+    """One view a hand, as if it lay on the optical axis, which is what cutting out and resizing its box takes for granted."""
+    centred = []
+    for view in views:
+        for hand in view.hands:
+            y, x = np.nonzero(view.mask == hand.instance)
+            if len(x):
+                middle = float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2
+                centred.append(view._replace(k=(*view.k[:2], *middle), hands=(hand,)))
+    return centred
+
+
+def in_metres(views: list[RenderedView]) -> list[RenderedView]:
+    """The views as if every hand had the mean length: what is learned from them is depth in metres."""
+    mean = MEAN_HAND_LENGTH_M
+    return [view._replace(hands=tuple(hand._replace(length_m=mean) for hand in view.hands)) for view in views]
 
 
 def _shrink(view: RenderedView, scale: float) -> RenderedView:
