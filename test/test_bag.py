@@ -290,6 +290,20 @@ def test_a_frame_takes_the_latest_camera_info_when_none_has_its_stamp(tmp_path: 
     assert [info.header.stamp.nanosec for _, info in infos] == [0, 20, 40]
 
 
+def test_a_gap_in_the_recording_starts_tracking_over_as_in_the_live_node(tmp_path: Path) -> None:
+    with Writer(tmp_path / "in", version=9) as writer:
+        image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
+        info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
+        writer.write(info, START, STORE.serialize_cdr(camera_info(0), topics_type("CameraInfo")))
+        for stamp in (0, SECOND, 60 * SECOND, 61 * SECOND):
+            message = raw_image(stamp, picture(HEIGHT, WIDTH))
+            writer.write(image, START + stamp, STORE.serialize_cdr(message, topics_type("Image")))
+    run(tmp_path / "in", tmp_path / "out")
+    # The stand-in numbers its hands by the resets that it has seen.
+    firsts = [int(mask.data[mask.data > 0].min()) for _, mask in decoded(tmp_path / "out", "/hand_mask")]
+    assert firsts == [1, 1, 11, 11]
+
+
 def test_a_bad_frame_is_left_out_and_told(tmp_path: Path) -> None:
     with Writer(tmp_path / "in", version=9) as writer:
         image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)

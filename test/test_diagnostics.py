@@ -44,7 +44,10 @@ WELL = {
         (
             {"best_effort": True, "image_rate": 9.0},
             b"\1",
-            ["publisher of /cam/image is best effort and 21 images a second are lost", "fastdds_large_images"],
+            [
+                "publisher of /cam/image is best effort and 21 images a second are lost",
+                "fastdds_large_images",
+            ],
         ),
         ({"best_effort": True}, b"\0", ["running"]),
         (
@@ -60,6 +63,22 @@ WELL = {
         ),
         ({"hands_seen": 1}, b"\1", ["1 hand seen, none"]),
         ({"hands_seen": 2, "hands": 1}, b"\0", ["running"]),
+        (
+            {"camera_info_age_s": 9.0},
+            b"\1",
+            ["no camera_info on /cam/camera_info for 9 s", "the last one goes on counting"],
+        ),
+        ({"camera_info_age_s": 9.0, "camera_info_latched": True}, b"\0", ["running"]),
+        ({"fallback": "CUDA out of memory"}, b"\1", ["on the CPU", "CUDA out of memory"]),
+        (
+            {"deaf_subscribers": ("subscriber /a of /x asks",), "subscribers": 0},
+            b"\1",
+            ["subscriber /a of /x"],
+        ),
+        ({"state": "inactive"}, b"\0", ["inactive", "ros2 lifecycle set /hand_depth activate"]),
+        ({"state": "unconfigured"}, b"\0", ["unconfigured", "ros2 lifecycle set /hand_depth configure"]),
+        ({"state": "finalized"}, b"\0", ["finalized: nothing is computed"]),
+        ({"state": "unconfigured", "failure": "configure failed: no weights"}, b"\2", ["configure failed"]),
         ({"refusal": "/cam/image: step is 17"}, b"\2", ["step is 17"]),
         ({"trouble": "/cam/image carries std_msgs/msg/String"}, b"\2", ["carries"]),
     ],
@@ -79,6 +98,18 @@ def test_percentiles_and_the_last_refusal() -> None:
     assert statistics.refusal == ""
     p50, p95 = statistics.percentiles()
     assert p50 == pytest.approx(50.5) and p95 == pytest.approx(95.05)
+
+
+def test_every_image_has_one_fate() -> None:
+    statistics = Statistics()
+    for _ in range(4):
+        statistics.add_received()
+    statistics.add_published(1.0, 0, 0, {})
+    statistics.add_refused("bad step")
+    statistics.add_dropped()
+    statistics.add_unwanted()
+    fates = (statistics.published, statistics.refused, statistics.dropped, statistics.unwanted)
+    assert statistics.received == 4 and fates == (1, 1, 1, 1)
 
 
 def test_a_refused_frame_has_no_hands() -> None:

@@ -186,6 +186,34 @@ def test_simulated_time_that_jumps_back_resets_the_tracks(client, make_node) -> 
     client.drop_publisher("/clock")
 
 
+def test_a_looping_bag_on_its_own_clock_goes_on_after_every_jump_back(client, make_node) -> None:
+    node, estimator = make_node(use_sim_time=True)
+    stamps = [1_600_000_000_000_000_000 + i * 100_000_000 for i in range(12)]
+
+    def play(stamp: int) -> None:
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(stamp, 1_000_000_000)
+        client.publisher("/clock", Clock).publish(message)
+        show(client, stamp)
+
+    with client.listening(topics.DEPTH_MM, Image) as heard:
+        client.spin_until(lambda: heard, lambda: play(stamps[0]))  # connected
+        for loop in range(1, 4):
+            del heard[:]
+            resets, refused = estimator.resets, node._report.statistics.refused
+            for stamp in stamps:
+                received = node._report.statistics.received
+                play(stamp)
+                client.spin_until(lambda: node._report.statistics.received > received)  # noqa: B023
+                if stamp != stamps[0]:
+                    client.spin_until(lambda: heard and ros_graph.stamp_of(heard[-1]) == stamp)  # noqa: B023
+            assert node.get_clock().now().nanoseconds == stamps[-1]
+            back = loop > 1  # the bag has begun again
+            assert node._report.statistics.refused == refused + back, "one frame says that it has"
+            assert estimator.resets - resets in ((1, 2) if back else (0,)), "the clock and the stamps jump"
+    client.drop_publisher("/clock")
+
+
 def test_parameters_of_other_nodes_are_named_and_do_no_harm(client, make_node, capfd) -> None:
     make_node(**{"camera.exposure": 5, "start_type_description_service": True})
     error = capfd.readouterr().err

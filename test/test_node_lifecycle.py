@@ -215,6 +215,24 @@ def test_a_failed_warm_up_fails_configure_and_the_next_one_can_succeed(client, m
     assert one.change(Transition.TRANSITION_CONFIGURE) and one.diagnosis()[0] == b"\0"
 
 
+def test_parameters_set_before_configure_count(client, managed) -> None:
+    made: list[FakeEstimator] = []
+
+    def factory(values: Any) -> FakeEstimator:
+        made.append(fake_factory(values))
+        return made[-1]
+
+    one = managed(factory)
+    result = one.node.set_parameters_atomically([Parameter("max_hands", value=1)])
+    assert result.successful, result.reason
+    refused = one.node.set_parameters_atomically(
+        [Parameter("max_hands", value=2), Parameter("far_m", value=66.0)]
+    )
+    assert not refused.successful
+    one.node.trigger_configure()
+    assert made[0].settings.max_hands == 1
+
+
 def test_a_transition_that_the_state_does_not_have_is_refused(client, managed, capfd) -> None:
     one = managed()
     assert not one.change(Transition.TRANSITION_ACTIVATE)

@@ -225,3 +225,16 @@ def test_the_hand_length_is_the_mean_of_the_guesses_at_first_and_follows_slowly_
     for _ in range(600):
         tracker.update(track, box(100, 100), 0.9, math.log(0.16))
     assert track.log_length == pytest.approx(math.log(0.16), abs=1e-3)
+
+
+def test_recalibrating_forgets_the_length_and_keeps_the_hand() -> None:
+    tracker = Tracker(1)
+    (track,) = tracker.look(found(box(100, 100)))
+    for _ in range(50):
+        tracker.update(track, box(100, 100), 0.9, math.log(0.19))
+    assert tracker.forget_lengths() == 1
+    assert tracker.tracks == [track] and track.seen == 50 and track.log_length is None
+    tracker.update(track, box(100, 100), 0.9, math.log(0.16))
+    assert track.log_length == math.log(0.16), "nothing is left of what was before"
+    tracker.update(track, box(100, 100), 0.9, math.log(0.17))
+    assert track.log_length == pytest.approx((math.log(0.16) + math.log(0.17)) / 2)
