@@ -37,6 +37,8 @@ def prefix(tmp_path: Path) -> Path:
     marker.touch()
     node = tmp_path / "lib" / "hand_depth_ros" / "hand_depth_node"
     executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "fakes.py"}" "$@"\n')
+    relay = tmp_path / "lib" / "hand_depth_ros" / "colour_relay"
+    executable(relay, f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "start_relay.py"}" "$@"\n')
     executable(tmp_path / "bin" / "ros2", f'#!/bin/sh\necho "$@" > "{tmp_path / "asked"}"\n')
     return tmp_path
 
@@ -85,6 +87,42 @@ def test_the_node_is_started_as_the_arguments_say(prefix: Path) -> None:
     client.close()
     output = (prefix / "output").read_text()
     assert process.returncode == 0 and "Traceback" not in output and "[INFO] [1" not in output
+
+
+@pytest.mark.parametrize(
+    "renamed", [False, True], ids=["colour has another name", "colour has the driver's name"]
+)
+def test_a_preset_is_that_drivers_camera(prefix: Path, renamed: bool) -> None:
+    """Names, QoS and frames of every preset are test_presets.py's; here: that launch starts what they say."""
+    domain = ros_graph.some_domain()
+    client = ros_graph.Client(domain)
+    source = "/wrist/wrist/color" if renamed else "/usb_cam"
+    arguments = ["preset:=realsense", "camera:=wrist"] + ([] if renamed else [f"image:={source}/image_raw"])
+    with launched(prefix, domain, str(LAUNCH / "rgbd_camera.launch.py"), *arguments) as process:
+        depth = client.listen("/wrist/wrist/aligned_depth_to_color/image_raw", Image)
+        colour = client.listen("/wrist/wrist/color/image_raw", Image)
+
+        def show() -> None:
+            stamp = client.next_stamp()
+            info = ros_graph.to_camera_info(messages.camera_info(), stamp)
+            client.publisher(f"{source}/camera_info", CameraInfo).publish(info)
+            image = ros_graph.to_image(messages.image(messages.picture(), "rgb8"), stamp)
+            client.publisher(f"{source}/image_raw", Image).publish(image)
+
+        client.spin_until(lambda: (depth and colour) or process.poll() is not None, show)
+        assert depth and colour
+        assert depth[-1].header.frame_id == "wrist_color_optical_frame"
+    client.close()
+    output = (prefix / "output").read_text()
+    assert process.returncode == 0 and "Traceback" not in output
+    assert ("colour_relay-" in output) != renamed
+
+
+def test_a_preset_that_does_not_exist_is_refused(prefix: Path) -> None:
+    launch_file = str(LAUNCH / "rgbd_camera.launch.py")
+    with launched(prefix, ros_graph.some_domain(), launch_file, "preset:=kinect") as process:
+        assert process.wait(ros_graph.PATIENCE_S) != 0
+    assert "realsense" in (prefix / "output").read_text()
 
 
 def test_without_autostart_it_waits_to_be_told(prefix: Path) -> None:
