@@ -143,6 +143,10 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
         command += ["--out", str(out), "--cache", str(arguments.out / "cache")]
         command += ["--precision", arguments.precision, "--devices", "1"]
         subprocess.run(command, check=True)
+    if not trained.exists():
+        raise SystemExit(
+            f"{name} left no weights: the config needs views of the val split, or 400 photographs, to validate on"
+        )
     weights = out / "weights"
     weights.mkdir(exist_ok=True)
     shutil.copyfile(trained, weights / DEPTH_FILE)

@@ -20,7 +20,8 @@ def evaluate(
     dataset: Annotated[
         Path,
         typer.Argument(
-            help="A folder of `hand-depth synth` or like it, a folder of joints or masks, or backgrounds."
+            help="A folder of `hand-depth synth` or like it; RHD, FreiHAND, HO-3D or DexYCB as unpacked; a folder of joints "
+            "or masks; or pictures without hands."
         ),
     ],
     weights: Annotated[
@@ -37,7 +38,9 @@ def evaluate(
     backgrounds: Annotated[
         Path | None, typer.Option(help="Photographs to lay behind a transparent set; without: grey.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split of a set that has some; 'all' for all.")] = "val",
+    split: Annotated[
+        str, typer.Option(help="Which split of a set that has some: train, val, test; 'all' for all.")
+    ] = "val",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spread.")] = None,
     max_hands: Annotated[
         int, typer.Option(min=1, max=8, help="Most hands that are looked for in an image.")
