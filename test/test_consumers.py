@@ -186,6 +186,23 @@ def test_point_cloud_xyzrgbs_demands_are_met(frame: dict[str, Any]) -> None:
     assert colour.header == depth.header == info.header
 
 
+def test_rviz_depth_clouds_demands_are_met(frame: dict[str, Any]) -> None:
+    """It offers topics with "depth" in their name, pairs with the camera_info beside them by stamp, reads rows without
+    looking at `step`, wants P (which it keeps until the size changes) and rgb or bgr colour."""
+    for name in ("mm", "m"):
+        depth, info = frame[name], frame["info"]
+        assert (
+            "depth" in TOPICS[name][0]
+            and TOPICS[name][0].rpartition("/")[0] == TOPICS["info"][0].rpartition("/")[0]
+        )
+        assert (
+            depth.step == depth.width * (2 if name == "mm" else 4)
+            and len(depth.data) == depth.step * depth.height
+        )
+        assert depth.header == info.header and info.p[0] == F and info.p[5] == F
+    assert frame["colour"].encoding == "rgb8"
+
+
 # An RGBD hand tracker
 
 

@@ -114,6 +114,28 @@ def test_png_is_lossless_and_jpeg_close() -> None:
     assert np.abs(decode_image(compressed(".jpg", RGB[..., ::-1])).astype(int) - RGB).mean() < 6
 
 
+FORMATS = {
+    ".jpg": (
+        "rgb8; jpeg compressed bgr8",
+        "bgra8; jpeg compressed bgr8",
+        "jpeg",
+        "jpg",
+        "rgb8; jpeg compressed ",
+        "",
+    ),
+    ".png": ("rgb8; png compressed bgr8", "bgr8; png compressed ", "png", "rgb16; png compressed bgr16", ""),
+}
+"""What image_transport (compressed_publisher.cpp, of several years) and drivers of their own (Azure Kinect, usb_cam, web
+bridges) write into `format`."""
+
+
+@pytest.mark.parametrize(("extension", "format"), [(e, f) for e, formats in FORMATS.items() for f in formats])
+def test_every_way_to_name_a_compressed_colour_image_decodes_alike(extension: str, format: str) -> None:
+    decoded = decode_image(compressed(extension, RGB[..., ::-1], format))
+    assert decoded.shape == RGB.shape
+    assert np.abs(decoded.astype(int) - RGB).mean() < (0.01 if extension == ".png" else 6)
+
+
 def test_compressed_grey_and_compressed_bayer() -> None:
     grey = RGB[..., 1]
     decoded = decode_image(compressed(".png", grey, "mono8; png compressed mono8"))
