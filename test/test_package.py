@@ -68,7 +68,7 @@ def test_the_wheel_has_all_that_is_needed_at_run_time(wheel: Path) -> None:
     needed += [p for folder in ("weights", "demo/clip") for p in (package / folder).rglob("*") if p.is_file()]
     missing = {str(path.relative_to(REPOSITORY)) for path in needed} - set(names)
     assert not missing
-    for folder in ("config", "launch"):
+    for folder in ("config", "config/presets", "launch"):
         for path in (REPOSITORY / folder).glob("*.*"):
             assert any(n.endswith(f"data/share/hand_depth_ros/{folder}/{path.name}") for n in names)
     assert any(n.endswith("data/share/ament_index/resource_index/packages/hand_depth_ros") for n in names)
@@ -80,7 +80,10 @@ def test_an_installed_package_finds_its_shared_files(wheel: Path, tmp_path: Path
     target = tmp_path / "site"
     options = ["--quiet", "--no-deps", "--no-index", "--target", str(target)]
     run([sys.executable, "-m", "pip", "install", *options, str(wheel)], tmp_path)
-    code = "from hand_depth_ros.share import share_file; print(share_file('config/fastdds_large_images.xml'))"
+    code = (
+        "from hand_depth_ros.presets import NAMES, Preset; list(map(Preset.load, NAMES));"
+        "from hand_depth_ros.share import share_file; print(share_file('config/fastdds_large_images.xml'))"
+    )
     found = run([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(target)).strip()
     assert found.startswith(str(target)) and Path(found).is_file()
 

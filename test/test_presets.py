@@ -26,7 +26,9 @@ from rclpy.qos import (
     qos_profile_system_default,
 )
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from typer.testing import CliRunner
 
+from hand_depth_ros import cli
 from hand_depth_ros.presets import NAMES, Preset, PresetError
 
 WIDTH, HEIGHT, F = 96, 72, 90.0
@@ -284,3 +286,27 @@ def test_what_the_user_gives_wins() -> None:
     )
     assert line.index("image:=/x") < line.index("image:=/camera/color/image_raw")
     assert line.index("points_organized:=true") > line.index("points_organized:=false")
+
+
+def test_the_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("hand_depth_ros.ros.node.main", lambda arguments: asked.append(arguments) or 0)
+    given = [
+        "node",
+        "--preset",
+        "orbbec",
+        "--camera",
+        "wrist",
+        "--frame",
+        "image",
+        "--ros-args",
+        "-p",
+        "device:=cpu",
+    ]
+    assert CliRunner().invoke(cli.app, given).exit_code == 0
+    ((*line,),) = asked
+    assert "depth_registered/image_raw:=/wrist/depth/image_raw" in line and "device:=cpu" in line
+    assert "depth_frame_id:=''" in line and "image:=/wrist/color/image_raw" in line
+    for wrong in (["--preset", "orbbec", "--frame", "mine"], ["--camera", "wrist"]):
+        assert CliRunner().invoke(cli.app, ["node", *wrong]).exit_code == 2
+    assert len(asked) == 1
