@@ -115,7 +115,7 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         f"Found: IoU >= {LEAST_OVERLAP}. Constant depth: each hand at its own true median. "
         + (
             f"Joints: PIP and DIP, 6 mm to the surface, hands with {LEAST_JOINTS} or more. "
-            * (report["kind"] == "joints")
+            * (report["kind"] in ("joints", "freihand"))
         )
         + f"Published for this method: {PUBLISHED_MM:g} mm, on HandRGBD, not these images.",
         highlight=False,
