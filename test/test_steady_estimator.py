@@ -15,7 +15,7 @@ from fakes import FakeEstimator
 
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.device import device_failure
-from hand_depth_ros.errors import DeviceError
+from hand_depth_ros.errors import DeviceError, WeightsError
 from hand_depth_ros.ros import steady_estimator
 from hand_depth_ros.ros.parameters import DEFAULTS
 from hand_depth_ros.ros.steady_estimator import SteadyEstimator
@@ -114,6 +114,32 @@ def test_a_gpu_that_pytorch_does_not_see_any_more_is_not_taken_for_back(
     steady.estimate(RGB, CAMERA)
     assert steady.device == "cpu" and steady.fallback and "PyTorch sees none" in told[-1]
     assert gpu.made[-1].closed and not gpu.made[1].closed, "the one in use stays"
+
+
+def test_whatever_keeps_it_from_the_gpu_the_cpu_serves_on(gpu, make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady_estimator, "RETRY_S", 0.0)
+    steady, told = make()
+    gpu.failure = GONE
+    steady.estimate(RGB, CAMERA)
+    gpu.failure = WeightsError("the weights are gone")
+    assert steady.estimate(RGB, CAMERA).hands
+    assert "WeightsError: the weights are gone" in told[-1] and steady.device == "cpu"
+
+
+def test_without_an_estimator_for_the_cpu_the_frame_is_an_error_and_the_next_one_tries_again(
+    gpu, make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady, told = make()
+
+    def broken(values: Any) -> None:
+        raise WeightsError("the weights are gone")
+
+    monkeypatch.setattr(steady, "_factory", broken)
+    gpu.failure = OUT_OF_MEMORY
+    with pytest.raises(WeightsError):
+        steady.estimate(RGB, CAMERA)
+    gpu.failure = None
+    assert steady.estimate(RGB, CAMERA).hands and steady.device == "cuda" and not told
 
 
 def test_a_device_asked_for_by_name_is_not_exchanged(gpu, make) -> None:

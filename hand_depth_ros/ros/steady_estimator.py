@@ -83,8 +83,7 @@ class SteadyEstimator:
 
     def _make(self) -> None:
         if self._estimator is None:
-            values = {**self._values, "device": "cpu"} if self.fallback else self._values
-            self._estimator = self._factory(values)
+            self._estimator = self._factory(self._values)
 
     def _guarded(self, act: Callable[[], Any]) -> Any:
         """What `act` returns; when the device fails in it, what it returns on the CPU."""
@@ -102,41 +101,40 @@ class SteadyEstimator:
         return act()
 
     def _fall_back(self, reason: str) -> None:
-        self.fallback = reason
+        """Put an estimator on the CPU in the place of the one whose device has failed."""
+        estimator = self._factory({**self._values, "device": "cpu"})
+        estimator.warm_up(_USUAL_FRAME)
+        failed, self._estimator, self.fallback = self._estimator, estimator, reason
         self._retry_at = time.monotonic() + RETRY_S
         self._tell(
             f"the GPU has failed, going on on the CPU, slower: {reason}; it is tried again every {RETRY_S:.0f} s"
         )
-        self._let_go()
-        self._make()
-        self._estimator.warm_up(_USUAL_FRAME)
+        self._let_go(failed)
 
     def _try_to_return(self) -> None:
         """Make and try a second estimator on the GPU; on success it takes over."""
+        estimator, reason = None, ""
         try:
             estimator = self._factory(self._values)
+            estimator.warm_up(_USUAL_FRAME)
             if str(estimator.device) == "cpu":
-                estimator.close()
                 reason = "PyTorch sees none"
-            else:
-                estimator.warm_up(_USUAL_FRAME)
-                reason = ""
-        except Exception as error:
-            reason = device_failure(error)
-            if not reason:
-                raise
+        except Exception as error:  # the CPU still serves
+            reason = device_failure(error) or f"{type(error).__name__}: {error}"
         self._retry_at = time.monotonic() + RETRY_S
         if reason:
             self._tell(f"the GPU still doesn't work, going on on the CPU: {reason}")
-            free_device_memory()
+            self._let_go(estimator)
             return
         self._estimator.close()
         self._estimator, self.fallback = estimator, ""
         self._tell(f"back on the GPU: {self.device}")
 
-    def _let_go(self) -> None:
-        """Drop the estimator of a device that has failed; there is no telling whether it can still free memory."""
+    def _let_go(self, estimator: Any) -> None:
+        """Free what there is of an estimator whose device has failed, as far as that can still free memory."""
         try:
-            self.close()
+            if estimator is not None:
+                estimator.close()
+            free_device_memory()
         except RuntimeError as error:
             self._tell(f"the GPU's memory could not be freed: {error}")
