@@ -46,6 +46,12 @@ ARGUMENTS = [
         description="Further parameters of the node; the preset's own win over them.",
     ),
     DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        choices=["true", "false"],
+        description="The node configures and activates itself.",
+    ),
+    DeclareLaunchArgument(
         "use_sim_time", default_value="false", choices=["true", "false"], description="Time from /clock."
     ),
 ]
@@ -64,7 +70,12 @@ def make_nodes(context: LaunchContext) -> list[Node]:
             name="hand_depth",
             namespace=setup.namespace,
             remappings=list(setup.remappings),
-            parameters=[given["params_file"], setup.parameters, common],
+            parameters=[
+                given["params_file"],
+                setup.parameters,
+                common,
+                {"autostart": given["autostart"] == "true"},
+            ],
             output="screen",
             sigterm_timeout="20",
         )

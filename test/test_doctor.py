@@ -233,6 +233,14 @@ def test_what_is_wrong_with_an_input_is_named(fault: str) -> None:
     assert any(words in finding.problem for finding in found), found
 
 
+def test_a_node_that_is_not_configured_or_not_active_is_told() -> None:
+    unconfigured, inactive = Graph(NODE, {}, [], []), one_input("/image", IMAGE, CAMERA)
+    inactive.inputs = []
+    assert "configure" in broken(findings(unconfigured))[-1].cure
+    (finding,) = broken(findings(inactive))
+    assert finding.problem == "reads no camera" and "activate" in finding.cure
+
+
 def test_a_message_of_the_nodes_own_diagnostics_counts_when_nothing_else_is_found() -> None:
     graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
     assert not findings(graph)

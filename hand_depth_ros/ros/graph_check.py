@@ -102,6 +102,8 @@ def findings(graph: Graph) -> list[Finding]:
 
 def _inputs(graph: Graph) -> Iterable[Finding]:
     heard = {}
+    if not graph.inputs:
+        yield Finding("", graph.node, "reads no camera", "it is not active: ros2 lifecycle set NODE activate")
     for name in graph.inputs:
         topic = graph.topics[name]
         ours = next((end for end in topic.subscriptions if end.node == graph.node), None)
