@@ -92,9 +92,10 @@ def test_rhd(rhd: tuple[Path, dict, dict]) -> None:
 def test_rhd_right_hand_and_missing_part(rhd: tuple[Path, dict, dict]) -> None:
     root, _, right = rhd
     mask = np.full((320, 320), 1, np.uint8)
-    mask[200:230, 200:230] = 18
+    mask[200:230, 200:230], mask[230:240, 200:230] = 18, 33  # right thumb's tip, right palm
     picture(root / "evaluation" / "mask" / "00007.png", mask)
     (hand,) = the_only(root).hands
+    assert hand.mask.sum() == 1200
     np.testing.assert_allclose(hand.joints, ours(right))
     with pytest.raises(DatasetError, match=r"anno_training\.pickle cannot be read"):
         open_dataset(root, split="train")
