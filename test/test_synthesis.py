@@ -20,6 +20,7 @@ from hand_depth_ros.synthesis import views
 from hand_depth_ros.synthesis.body import body_model, bone
 from hand_depth_ros.synthesis.cast import Pinhole, cast
 from hand_depth_ros.synthesis.cli import Kind, synth
+from hand_depth_ros.synthesis.crops import crop_view
 from hand_depth_ros.synthesis.mesh import CLOTH, FOREARM, Subdivision, Surface
 from hand_depth_ros.synthesis.poses import hand_joints_of, penetration
 
@@ -64,7 +65,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]
 
 @pytest.fixture(scope="module")
 def view() -> views.View:
-    return views.crop_view(SEED, 0, SIZE)
+    return crop_view(SEED, 0, SIZE)
 
 
 def test_depth_is_where_the_pixels_ray_meets_the_mesh(view: views.View) -> None:

@@ -42,7 +42,7 @@ def synth(
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Light paths per pixel; the denoiser does the rest.")
-    ] = 8,
+    ] = 4,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the path tracer; 0: all cores.")] = 2,
     start: Annotated[int, typer.Option(min=0, help="First view: several machines can share a set.")] = 0,
     skins: Annotated[
@@ -59,10 +59,12 @@ def synth(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from .clip import clip_view
+    from .crops import crop_view
     from .dataset import Writer
     from .develop import develop
+    from .frames import frame_view
     from .render import Renderer, bundled_maps
-    from .views import GENERATOR, VIEWS_PER_PERSON, View, crop_view, frame_view
+    from .views import GENERATOR, VIEWS_PER_PERSON, View
 
     size = size or (192 if kind is Kind.crops else 640)
     skin_files = _images(skins, "skin textures", (".png", ".jpg", ".jpeg"))

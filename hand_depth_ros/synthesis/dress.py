@@ -21,6 +21,7 @@ from .mesh import (
     vertex_normals,
     waves,
 )  # fmt: skip
+from .worn import ring, watch
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,26 @@ class Look:
     nail_polish: float  # 0 bare nails, 1 painted
     texture: int  # index into the skins given; ignored without
     seed: int
+    freckles: float = 0.0  # 0 none .. 1 strong
+    tattoo: float = 0.0  # 0 none .. 1 black
+
+
+@dataclass(frozen=True)
+class Worn:
+    """What arms wear: fingers (0 thumb .. 4) of each side with a ring; sides with a watch."""
+
+    rings: tuple[tuple[str, int], ...] = ()
+    watches: tuple[str, ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A posed person: the surface in world coordinates, and each hand's joints (21, 3)."""
+    """A posed person: the surface in world coordinates, each hand's joints (21, 3), and the bones (B, 4, 4)."""
 
     surface: Surface
     joints: dict[str, np.ndarray]
+    bones: np.ndarray
 
 
 class Wardrobe:
@@ -127,7 +140,12 @@ class Wardrobe:
         return grows[self.smooth.triangles].all(1) & self.head
 
     def dressed(
-        self, pose: np.ndarray, look: Look, instance: dict[str, int], hide: tuple[str, ...] = ()
+        self,
+        pose: np.ndarray,
+        look: Look,
+        instance: dict[str, int],
+        hide: tuple[str, ...] = (),
+        worn_things: Worn = Worn(),
     ) -> Figure:
         """The person in a pose (B, 4, 4). instance: each side's label; hide: of "head", "body", "right", "left"."""
         vertices, bones = self.model.posed(self.person, pose)
@@ -163,8 +181,27 @@ class Wardrobe:
             surfaces.append(
                 self._shell(skin, v + normals * thick[:, None], HAIR, BODY).only(keep & self.scalp)
             )
+        surfaces += self._worn(worn_things, look, vertices, bones, instance, hide)
         surface = joined([s for s in surfaces if len(s.triangles)])
-        return Figure(surface, {s: hand_joints(self.model, self.person, bones, s) for s in SIDES})
+        joints = {s: hand_joints(self.model, self.person, bones, s) for s in SIDES}
+        return Figure(surface, joints, bones)
+
+    def _worn(
+        self, worn: Worn, look: Look, skin: np.ndarray, bones: np.ndarray, instance: dict[str, int],
+        hide: tuple[str, ...],
+    ) -> list[Surface]:  # fmt: skip
+        """Rings, and watches where the sleeve leaves room."""
+        out: list[Surface] = []
+        for side, finger in worn.rings:
+            rng = np.random.default_rng([worn.seed, SIDES.index(side), finger])
+            if side not in hide:
+                made = ring(self.model, self.person, bones, skin, side, finger, instance[side], rng)
+                out += [] if made is None else [made]
+        for side in worn.watches:
+            if side not in hide and look.cuff > 0.35:
+                rng = np.random.default_rng([worn.seed, SIDES.index(side)])
+                out += watch(self.model, self.person, bones, skin, side, rng)
+        return out
 
     def _shell(self, skin: Surface, vertices: np.ndarray, material: int, label: int) -> Surface:
         count = len(skin.triangles)

@@ -12,7 +12,7 @@ import numpy as np
 # Labels of the data set (label/NAME.png): hand instances are 1, 2, ...
 FOREARM, CLOTH, BODY, OBJECT = 100, 101, 102, 103
 # Materials: the slots of the renderer.
-SKIN, FABRIC, HAIR, TROUSERS, THING = range(5)
+SKIN, FABRIC, HAIR, TROUSERS, THING, METAL = range(6)
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Surface:
             self.vertices[used], inverse.reshape(-1, 3), self.uv[keep], self.material[keep], self.label[keep],
             self.tint[used], self.along[used],
         )  # fmt: skip
+
+    def moved(self, rotation: np.ndarray, translation: np.ndarray) -> Surface:
+        """Each vertex p at rotation p + translation."""
+        vertices = self.vertices @ rotation.T + translation
+        return Surface(vertices, self.triangles, self.uv, self.material, self.label, self.tint, self.along)
 
 
 def joined(surfaces: list[Surface]) -> Surface:

@@ -185,6 +185,16 @@ def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(points), np.array(owner), np.array(rank)
 
 
+def flesh(joints: np.ndarray, hand_length_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A hand (21, 3) as balls along its bones: centres (N, 3), radii (N,) metres, finger of each (0..4; 5 the palm)."""
+    points, owner, rank = _samples(joints)
+    return points, _radius(owner, rank) * hand_length_m, owner
+
+
+def _radius(owner: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    return np.where(owner == 5, 0.058, np.where(owner == 0, 0.048, np.where(rank == 2, 0.038, 0.043)))
+
+
 def penetration(joints: np.ndarray, hand_length_m: float) -> float:
     """How far the bones' flesh overlaps, as a fraction of the touching distance: 0 none, 1 bones that cross.
 
@@ -192,10 +202,7 @@ def penetration(joints: np.ndarray, hand_length_m: float) -> float:
     are left out.
     """
     points, owner, rank = _samples(joints)
-    radius = (
-        np.where(owner == 5, 0.058, np.where(owner == 0, 0.048, np.where(rank == 2, 0.038, 0.043)))
-        * hand_length_m
-    )
+    radius = _radius(owner, rank) * hand_length_m
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
     touching = radius[:, None] + radius[None]
     first, second = owner[:, None], owner[None]

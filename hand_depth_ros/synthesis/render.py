@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import DatasetError, MissingDependencyError
 from .cast import Pinhole
 from .dress import Look
-from .mesh import FABRIC, HAIR, SKIN, THING, TROUSERS, Surface
+from .mesh import FABRIC, HAIR, METAL, SKIN, THING, TROUSERS, Surface
 from .poses import rotation
 
 
@@ -94,7 +94,7 @@ class Renderer:
         render, cycles = scene.render, scene.cycles
         render.engine = "CYCLES"
         cycles.samples, cycles.use_denoising, cycles.use_adaptive_sampling = samples, samples > 1, False
-        cycles.denoising_prefilter = "FAST"
+        cycles.denoising_prefilter = cycles.denoising_quality = "FAST"
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 2, 1
         cycles.caustics_reflective = cycles.caustics_refractive = False
         render.threads_mode, render.threads = "FIXED", threads
@@ -138,7 +138,9 @@ class Renderer:
         bpy = self._bpy
         self._mesh = bpy.data.meshes.new("person")
         self._scene.collection.objects.link(bpy.data.objects.new("person", self._mesh))
-        self._materials = {kind: self._material(kind) for kind in (SKIN, FABRIC, HAIR, TROUSERS, THING)}
+        self._materials = {
+            kind: self._material(kind) for kind in (SKIN, FABRIC, HAIR, TROUSERS, THING, METAL)
+        }
         for kind in sorted(self._materials):
             self._mesh.materials.append(self._materials[kind])
 
@@ -155,6 +157,12 @@ class Renderer:
             self._make_fabric(nodes, links, shader)
         elif kind == HAIR:
             self._bump(nodes, links, shader, scale=250.0, strength=0.6)
+        elif kind == THING:
+            self._thing = self._multiply(nodes, links, self._attribute(nodes, "tint"), None)
+            links.new(self._thing.outputs[2], shader.inputs["Base Color"])
+        elif kind == METAL:
+            shader.inputs["Metallic"].default_value = 1.0
+            shader.inputs["Roughness"].default_value = 0.25
         return material
 
     def _multiply(self, nodes: Any, links: Any, first: Any, second: Any) -> Any:
@@ -165,6 +173,50 @@ class Renderer:
             if value is not None:
                 links.new(value, mix.inputs[socket])
         return mix
+
+    def _attribute(self, nodes: Any, name: str) -> Any:
+        node = nodes.new("ShaderNodeAttribute")
+        node.attribute_name = name
+        return node.outputs["Color"]
+
+    def _spots(
+        self, nodes: Any, links: Any, colour: Any, mask: Any, paint: tuple[float, float, float]
+    ) -> Any:
+        """Multiplies a colour by paint where the mask is 1; returns the colour, and the socket of the strength."""
+        strength = nodes.new("ShaderNodeMath")
+        strength.operation = "MULTIPLY"
+        links.new(mask, strength.inputs[0])
+        mix = self._multiply(nodes, links, colour, None)
+        links.new(strength.outputs[0], mix.inputs[0])
+        mix.inputs[7].default_value = (*paint, 1.0)
+        return mix.outputs[2], strength.inputs[1]
+
+    def _ramp(self, nodes: Any, links: Any, value: Any, low: float, high: float) -> Any:
+        """0 at low, 1 at high."""
+        ramp = nodes.new("ShaderNodeMapRange")
+        ramp.inputs["From Min"].default_value, ramp.inputs["From Max"].default_value = low, high
+        links.new(value, ramp.inputs["Value"])
+        return ramp.outputs["Result"]
+
+    def _make_marks(self, nodes: Any, links: Any, colour: Any) -> Any:
+        """Freckles and tattoos, in texture space: one unit of it is about 1.8 m of skin."""
+        where = nodes.new("ShaderNodeTexCoord").outputs["UV"]
+        cells, lines, areas = (nodes.new(f"ShaderNodeTex{n}") for n in ("Voronoi", "Noise", "Noise"))
+        for node, scale in ((cells, 330.0), (lines, 55.0), (areas, 14.0)):
+            node.inputs["Scale"].default_value = scale
+            links.new(where, node.inputs["Vector"])
+        freckle = self._ramp(nodes, links, cells.outputs["Distance"], 0.42, 0.18)
+        colour, self._freckles = self._spots(nodes, links, colour, freckle, (0.62, 0.48, 0.40))
+        band = nodes.new("ShaderNodeMath")
+        band.operation = "PINGPONG"
+        links.new(lines.outputs["Fac"], band.inputs[0])
+        band.inputs[1].default_value = 0.06
+        ink = nodes.new("ShaderNodeMath")
+        ink.operation = "MULTIPLY"
+        links.new(self._ramp(nodes, links, band.outputs[0], 0.022, 0.016), ink.inputs[0])
+        links.new(self._ramp(nodes, links, areas.outputs["Fac"], 0.5, 0.53), ink.inputs[1])
+        colour, self._tattoo = self._spots(nodes, links, colour, ink.outputs[0], (0.1, 0.12, 0.16))
+        return colour
 
     def _bump(self, nodes: Any, links: Any, shader: Any, scale: float, strength: float) -> Any:
         where, noise, bump = (nodes.new(f"ShaderNode{n}") for n in ("TexCoord", "TexNoise", "Bump"))
@@ -181,8 +233,6 @@ class Renderer:
         shader.inputs["Subsurface Scale"].default_value = 0.003
         self._skin_shader = shader
         noise = self._bump(nodes, links, shader, scale=600.0, strength=0.25)
-        tint = nodes.new("ShaderNodeAttribute")
-        tint.attribute_name = "tint"
         if self.skins:
             self._skin_image = nodes.new("ShaderNodeTexImage")
             contrast = nodes.new("ShaderNodeGamma")  # creases and veins survive the denoiser
@@ -196,8 +246,8 @@ class Renderer:
             links.new(noise.outputs["Fac"], ramp.inputs["Value"])
             base = ramp.outputs["Result"]
         toned = self._skin_tone = self._multiply(nodes, links, base, None)
-        painted = self._multiply(nodes, links, toned.outputs[2], tint.outputs["Color"])
-        colour = painted.outputs[2]
+        painted = self._multiply(nodes, links, toned.outputs[2], self._attribute(nodes, "tint"))
+        colour = self._make_marks(nodes, links, painted.outputs[2])
         path = bundled_nails()
         self._nails = None
         if path is not None:
@@ -243,6 +293,7 @@ class Renderer:
         if self._nails is not None:
             self._nails.inputs[7].default_value = (*look.nails, 1.0)
             self._nail_mix.inputs[1].default_value = 0.35 + 0.65 * look.nail_polish
+        self._freckles.default_value, self._tattoo.default_value = look.freckles, look.tattoo
         self._cloth.inputs[6].default_value = (*look.cloth, 1.0)
         self._cloth.inputs[7].default_value = (*look.cloth_second, 1.0)
         for link in list(self._cloth.inputs[0].links):
@@ -252,9 +303,11 @@ class Renderer:
             node, output = self._patterns[look.cloth_pattern - 1]
             node.inputs["Scale"].default_value = look.cloth_scale
             self._cloth_links.new(output, self._cloth.inputs[0])
-        for kind, colour in ((HAIR, look.hair), (TROUSERS, look.trousers), (THING, look.cloth_second)):
+        metal = (0.9, 0.62, 0.28) if rng.random() < 0.5 else (0.75, 0.75, 0.77)
+        for kind, colour in ((HAIR, look.hair), (TROUSERS, look.trousers), (METAL, metal)):
             shader = self._materials[kind].node_tree.nodes["Principled BSDF"]
             shader.inputs["Base Color"].default_value = (*colour, 1.0)
+        self._thing.inputs[7].default_value = (*look.cloth_second, 1.0)
 
     def _load(self, path: Path) -> Any:
         try:

@@ -1,0 +1,171 @@
+"""Crops: one hand fills most of the picture, as the estimator's crop camera sees it: alone, before the body or the face,
+touching the other hand, holding or pressing a thing. numpy only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arms import any_view, impossible, random_arm
+from .body import SIDES, Person, body_model, bone, hand_axes
+from .cast import Pinhole, cast
+from .dress import Figure, Look, Wardrobe
+from .grasp import Grasp, random_grasp
+from .mesh import SKIN, Surface, joined
+from .people import random_light, random_look, rng_of, wardrobe, worn_things
+from .poses import set_hand
+from .real_poses import HandView
+from .together import Move, brought_together, reach, settled
+from .views import VIEWS_PER_PERSON, View, finished, hand_points, in_view, looking, visible_share
+
+_TRIES = 300
+_REAL_VIEW = 0.45  # share of crops that are seen as the fitted hands were
+_KINDS = {"alone": 0.42, "body": 0.16, "face": 0.10, "two": 0.14, "thing": 0.18}
+
+
+class _Scene:
+    """A person who does something with the hand `side`; `show` makes the surfaces, with the whole body or without."""
+
+    def __init__(
+        self, clothes: Wardrobe, look: Look, side: str, kind: str, seed: int, rng: np.random.Generator
+    ) -> None:
+        self.clothes, self.person, self.look, self.kind = clothes, clothes.person, look, kind
+        self.side, self.other = side, SIDES[1 - SIDES.index(side)]
+        self.instances = {side: 1, self.other: 2}
+        self._rng = rng
+        model = body_model()
+        self._pose = model.identity()
+        self.as_seen = random_arm(self._pose, side, self.person, rng, raised=rng.random() < 0.5)
+        random_arm(self._pose, self.other, self.person, rng, raised=rng.random() < 0.4)
+        self._grasp: Grasp | None = None
+        self.possible = True
+        if kind == "thing":
+            self._grasp = random_grasp(model, self.person, rng)
+            self.possible = self._grasp is not None
+            if self._grasp is not None:
+                set_hand(model, self._pose, side, self._grasp.angles)
+        if kind == "face":
+            self.possible = self._to_the_face()
+        self.whole = kind in ("body", "face")
+        if self.whole:
+            self.possible = self.possible and self.whole_is_possible()
+        self._worn = worn_things(seed, rng)
+        self._move: Move | None = None
+
+    def _to_the_face(self) -> bool:
+        head = body_model().bones(self.person, self._pose)[body_model().index["head"], :3, 3]
+        scale = self.person.scale
+        where = head + self._rng.normal(0, [0.05, 0.02, 0.06]) * scale
+        where = where + np.array([0.0, -self._rng.uniform(0.14, 0.22), 0.05]) * scale
+        return reach(self._pose, self.person, self.side, where, self._rng) < 0.03
+
+    def whole_is_possible(self) -> bool:
+        """Whether no arm is in the body."""
+        return not impossible(body_model().bones(self.person, self._pose), self.person)
+
+    def show(self, whole: bool) -> Figure | None:
+        """Surface and joints; None where the hands cannot be brought together."""
+        hide: tuple[str, ...] = () if whole else ("head", "body", self.other)
+        figure = self.clothes.dressed(self._pose, self.look, self.instances, hide, self._worn)
+        surfaces, joints = [figure.surface], dict(figure.joints)
+        if self._grasp is not None:
+            mine = joints[self.side]
+            thing = self._grasp.thing.moved(hand_axes(mine, self.side), mine[0])
+            surfaces.append(thing.surface(self._rng))
+        if self.kind == "two":
+            move = brought_together(figure.bones, self.person, self.side, self.other, self._rng)
+            if move is None:
+                return None
+            hide = ("head", "body", self.side)
+            second = self.clothes.dressed(self._pose, self.look, self.instances, hide, self._worn)
+            hands = [
+                s.only((s.label == k) & (s.material == SKIN))
+                for s, k in ((figure.surface, 1), (second.surface, 2))
+            ]
+            move = settled(move, *hands)
+            surfaces.append(second.surface.moved(move.rotation, move.translation))
+            joints[self.other] = move(joints[self.other])
+            self._move = move
+        return Figure(joined(surfaces), joints, figure.bones)
+
+    def ends_in_view(self, figure: Figure, camera: Pinhole) -> bool:
+        """Whether the picture shows where an arm without a body ends."""
+        ends = [figure.bones[body_model().index[bone("upperarm01", self.side)], :3, 3]]
+        if self._move is not None:
+            ends.append(self._move(figure.bones[body_model().index[bone("upperarm01", self.other)], :3, 3]))
+        p = camera.transform(np.array(ends))
+        margin = 0.12 * camera.f / np.maximum(p[:, 2:], 0.05)
+        pixels = p[:, :2] / np.maximum(p[:, 2:], 0.05) * camera.f + [camera.cx, camera.cy]
+        inside = (pixels > -margin) & (pixels < np.array([camera.width, camera.height]) + margin)
+        return bool((inside.all(1) & (p[:, 2] > 0.0)).any())
+
+
+def _view(scene: _Scene, axes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Direction from the hand to the camera, and the image's up, in the world."""
+    if scene.kind == "face" or (scene.kind == "body" and rng.random() < 0.4):  # from the front
+        direction = np.array([rng.normal(0, 0.4), -1.0, rng.normal(0.05, 0.3)])
+        return direction / np.linalg.norm(direction), np.array([rng.normal(0, 0.15), 0.0, 1.0])
+    shown: HandView = scene.as_seen if rng.random() < _REAL_VIEW else any_view(rng)
+    return shown.toward @ axes, shown.up @ axes
+
+
+def _aimed(
+    points: np.ndarray, direction: np.ndarray, up: np.ndarray, size: int, rng: np.random.Generator
+) -> Pinhole | None:
+    """A crop camera that a hand's points fill, 0.2-1.5 m away; None where it would stand in the hand."""
+    distance = float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
+    target = (points.min(0) + points.max(0)) / 2
+    eye = target + direction * distance
+    camera = looking(eye, target, up, 1.0, (size, size), (0.0, 0.0))
+    if camera.transform(points)[:, 2].min() < 0.07:
+        return None
+    box = camera.project(points)
+    middle = (box.min(0) + box.max(0)) / 2 + rng.normal(0, 0.03, 2) * np.ptp(box, 0)
+    target = eye + camera.rotation.T @ np.array([*middle, 1.0])
+    camera = looking(eye, target, up, 1.0, (size, size), (0.0, 0.0))
+    extent = 2 * np.abs(camera.project(points)).max()
+    return looking(eye, target, up, size / (extent * rng.uniform(1.08, 1.65)), (size, size))
+
+
+def crop_view(seed: int, index: int, size: int) -> View:
+    """View `index`: a square picture of `size` pixels; principal point (size - 1) / 2."""
+    who = index // VIEWS_PER_PERSON
+    clothes = wardrobe(seed, who)
+    kind = str(rng_of(seed, 13, index).choice(list(_KINDS), p=list(_KINDS.values())))
+    for attempt in range(_TRIES):
+        rng = rng_of(seed, 10, index, attempt)
+        look, light = random_look(seed, who, rng), random_light(seed, who, rng)
+        scene = _Scene(clothes, look, SIDES[rng.integers(2)], kind, seed * 1_000_003 + who, rng)
+        figure = scene.show(scene.whole) if scene.possible else None
+        if figure is None:
+            continue
+        axes = hand_axes(figure.joints[scene.side], scene.side)
+        camera = _aimed(hand_points(figure.surface, 1), *_view(scene, axes, rng), size, rng)
+        if camera is None:
+            continue
+        if not scene.whole and scene.ends_in_view(figure, camera):
+            if kind == "two" or not scene.whole_is_possible():
+                continue
+            figure = scene.show(True)
+            if figure is None:
+                continue
+        view = _seen(seed, index, figure, camera, look, light, scene)
+        if view is not None:
+            return view
+    raise RuntimeError(f"view {index} of seed {seed}: no visible hand in {_TRIES} tries")
+
+
+def _seen(
+    seed: int, index: int, figure: Figure, camera: Pinhole, look: Look, light, scene: _Scene
+) -> View | None:
+    """The view, if enough of the hand is seen in it and nothing is right before the lens."""
+    surface: Surface = in_view(figure.surface, camera)
+    hits = cast(surface, camera)
+    seen = hits.depth[hits.depth > 0]
+    if np.count_nonzero(hits.label == 1) < 0.04 * camera.width * camera.height or seen.min() < 0.06:
+        return None
+    share = {"two": 0.45, "thing": 0.5}.get(scene.kind, 0.6)
+    if visible_share(surface, camera, hits, 1) < share:
+        return None
+    person: Person = scene.person
+    return finished(index, seed, surface, camera, look, light, hits, scene.instances, figure.joints, person)
