@@ -341,6 +341,29 @@ def test_frames_left_out_are_counted_with_their_reasons_and_the_exit_code_stays_
     assert "1 frame without depth: " in result.stderr and "nonsense" in result.stderr
 
 
+def test_compressed_depth_takes_the_place_of_the_raw_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "in", mcap=True, jpeg=False, mode=CompressionMode.NONE)
+    monkeypatch.setattr(options, "load_estimator", lambda *_: FakeEstimator())
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for name, option in (("raw", []), ("small", ["--compressed-depth"])):
+        arguments = ["bag", str(tmp_path / "in"), str(tmp_path / name), "--image", IMAGE, *option]
+        assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+    raw = decoded(tmp_path / "raw", "/depth_registered/image_raw")
+    small = decoded(tmp_path / "small", "/depth_registered/image_raw/compressedDepth")
+    assert len(raw) == len(small) == 5
+    for (received, image), (again, packed) in zip(raw, small, strict=True):
+        assert (packed.header, again) == (image.header, received)
+        assert packed.format == "16UC1; compressedDepth png"
+        pixels = cv2.imdecode(packed.data[12:], cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(pixels, image.data.view("<u2").reshape(HEIGHT, WIDTH))
+    with Reader(tmp_path / "small") as reader:
+        added = {c.topic for c in reader.connections if c.topic.startswith("/depth_registered/")}
+    images = {f"/depth_registered/{name}/compressedDepth" for name in ("image_raw", "image", "sigma")}
+    assert added == images | {"/depth_registered/camera_info"}
+
+
 def test_refuses_to_overwrite(tmp_path: Path) -> None:
     record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE)
     for name in ("file", "folder", "in"):

@@ -144,6 +144,7 @@ def test_a_weights_path_that_is_none_is_refused_and_neither_hangs_nor_fills_memo
     with pytest.raises(WeightsError) as error:
         HandDepthEstimator.from_pretrained(weights=BAD_FOLDERS[fault](tmp_path), device="cpu")
     assert "hand_depth.safetensors" in str(error.value)
+    assert "8 TB" not in fault or "8,000,000,000,000 bytes" in str(error.value)  # told before it is opened
 
 
 def test_the_weights_that_are_shipped_are_safetensors_and_text() -> None:
