@@ -1,16 +1,19 @@
 """Measure the weights on every data set at hand and write the model card from what was measured.
 
     python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR]
+                               [--failures docs/failures]
 
 ``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
 ``--synthetic`` are sets of ``hand-depth synth``, measured on their val split; ``--untrained`` are sets that were not
-trained on at all. The numbers and the card are written beside the weights.
+trained on at all. The numbers and the card are written beside the weights. ``--pictures`` gets the worst images of every
+set, the real ones not ours to publish; ``--failures`` those of the synthetic sets, laid over grey, which the card shows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ from safetensors import safe_open
 from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
+
+FAILURES_OF = 200
+"""So many images of a synthetic set are looked through for the worst."""
 
 TEMPLATE = Path(__file__).with_name("model_card.template.md")
 
@@ -45,6 +51,24 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         data = open_dataset(path, limit=arguments.limit, **options)
         reports[name] = evaluate_dataset(data, estimator, given_boxes=boxes, out=arguments.pictures)
     return reports
+
+
+def show_failures(arguments: argparse.Namespace) -> str:
+    """Pictures of the worst synthetic images over grey, and the lines that show them in the card."""
+    if arguments.failures is None:
+        return ""
+    estimator = HandDepthEstimator.from_pretrained(weights=arguments.weights, device="cpu")
+    lines = [
+        "The worst synthetic images (colour, our depth, true depth; white: true outline, red: ours):",
+        "",
+    ]
+    for folder in [*arguments.synthetic, *arguments.untrained]:
+        split = "val" if folder in arguments.synthetic else None
+        data = open_dataset(folder, split=split, limit=min(arguments.limit or FAILURES_OF, FAILURES_OF))
+        evaluate_dataset(data, estimator, out=arguments.failures)
+        file = arguments.failures / f"{folder.stem}_worst.jpg"
+        lines.append(f"![{folder.name}]({os.path.relpath(file, arguments.weights)})")
+    return "\n".join(lines)
 
 
 def rows(reports: dict[str, dict[str, Any]]) -> str:
@@ -116,6 +140,7 @@ def main() -> None:
         "--untrained", type=Path, nargs="*", default=[], help="sets of which nothing was trained on"
     )
     parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--failures", type=Path)
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
     reports = measure(arguments)
@@ -126,6 +151,7 @@ def main() -> None:
     for key, value in {
         "NUMBERS": rows(reports),
         "COVERAGE": coverage(reports),
+        "FAILURES": show_failures(arguments),
         "DEPTH_CONFIG": json.dumps(depth["config"]),
         "FINDER_CONFIG": json.dumps(finder["config"]),
         "DEPTH_SAMPLES": f"{depth.get('samples', 0):,}",

@@ -99,5 +99,5 @@ def evaluate_dataset(
         json.write_text(jsonlib.dumps(report, indent=2) + "\n")
     if out is not None:
         tiles = (draw(*parts) for _, _, parts in sorted(worst, reverse=True, key=lambda entry: entry[:2]))
-        write_pictures(tiles, out / f"{data.path.stem}_worst.jpg")
+        write_pictures(tiles, out / f"{data.path.stem}{'_boxes' * given_boxes}_worst.jpg")
     return report

@@ -200,7 +200,7 @@ def write_pictures(tiles: Iterable[np.ndarray], file: Path) -> None:
         top, left = i // 2 * height, i % 2 * width
         sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), sheet)
+    cv2.imwrite(str(file), sheet, [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def _caption(image: ImageScore) -> str:
