@@ -25,6 +25,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from hand_depth_ros.errors import WeightsError
 from hand_depth_ros.estimator import HandDepthEstimator
+from hand_depth_ros.network import FinderNet, HandDepthNet
 from hand_depth_ros.ros import topics
 from hand_depth_ros.ros.hand_depth_node import HandDepthNode, shipped_estimator
 
@@ -254,12 +255,14 @@ def test_fifty_rounds_leak_nothing(client, managed) -> None:
     """Each round with real networks (tiny ones), and with a frame all the way through them."""
 
     def factory(values: Any) -> HandDepthEstimator:
-        return HandDepthEstimator.untrained(network=small_networks.TINY)
+        networks = HandDepthNet(small_networks.TINY), FinderNet(small_networks.TINY_FINDER)
+        return HandDepthEstimator(*networks, torch.device("cpu"), {})
 
     one = managed(factory)
     node, statistics = one.node, one.node._report.statistics
     before = footprint(node)
     memory: list[int] = []
+    threads: list[int] = []
     with client.listening(topics.DEPTH_MM, Image):
         for _ in range(ROUNDS):
             assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
@@ -269,9 +272,12 @@ def test_fifty_rounds_leak_nothing(client, managed) -> None:
             assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
             assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
             memory.append(resident_kb())
+            threads.append(len(list(Path("/proc/self/task").iterdir())))  # the libraries' own, too
     gc.collect()
     memory.append(resident_kb())
     assert footprint(node) == before
+    assert max(threads[-5:]) <= max(threads[:5]) + 2, threads
+    assert client.node.count_subscribers("image") == client.node.count_publishers(topics.DEPTH_MM) == 0
     # What libraries keep for later is there after some rounds; an image is 9 KB, the networks are 120 KB and more.
     settled, last = max(memory[: ROUNDS // 2]), max(memory[-5:])
     assert last - settled < 2_000, f"{memory} KB"
