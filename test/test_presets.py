@@ -258,6 +258,26 @@ def test_the_drivers_frame_is_tied_to_the_colour_images(rig: Rig) -> None:
     rig.client.spin_until(lambda: line in rig.node.output and line in rig.relay.output, rig.show)
 
 
+def test_compressed_colour_is_passed_on_compressed() -> None:
+    domain = ros_graph.some_domain()
+    names = ("-r", "image:=/usb_cam/image_raw", "-r", "colour/image_raw:=/cam/color/image_raw")
+    parameters = ("-p", "image_transport:=compressed", "-p", "frame_id:=cam_frame")
+    relay = ros_graph.NodeProcess(domain, *names, *parameters, program="start_relay.py")
+    client = ros_graph.Client(domain)
+    sent = CompressedImage(format="jpeg", data=b"any bytes: the relay does not look into them")
+
+    def show() -> None:
+        assert relay.running, relay.output
+        image = ros_graph.stamped(sent, client.next_stamp(), "usb_cam")
+        client.publisher("/usb_cam/image_raw/compressed", CompressedImage).publish(image)
+
+    with client.listening("/cam/color/image_raw/compressed", CompressedImage) as heard:
+        client.spin_until(lambda: heard, show)
+    assert (heard[0].format, heard[0].data, heard[0].header.frame_id) == (sent.format, sent.data, "cam_frame")
+    client.close()
+    assert relay.stop() == 0 and "Traceback" not in relay.output
+
+
 @pytest.mark.parametrize(
     ("preset", "camera", "says"),
     [

@@ -219,7 +219,7 @@ def _colours(graph: Graph, depth: Topic, consumer: str) -> Iterable[Finding]:
                 consumer,
                 f"the image is {colour.width}x{colour.height}, the depth {depth.name} "
                 f"{ours.width}x{ours.height}: they don't go together",
-                f"remap it to the colour image that the node reads ({', '.join(graph.inputs)})",
+                f"remap it to the colour image that the node reads ({', '.join(_colour_inputs(graph))})",
             )
         elif colour.header.frame_id != ours.header.frame_id:
             frames = f"frame {colour.header.frame_id!r}, the depth {ours.header.frame_id!r}"
@@ -233,6 +233,10 @@ def _colours(graph: Graph, depth: Topic, consumer: str) -> Iterable[Finding]:
                 f"no stamp of it is one of {depth.name}",
                 "remap it to the node's colour image",
             )
+
+
+def _colour_inputs(graph: Graph) -> list[str]:
+    return [name for name in graph.inputs if graph.topics[name].type != CAMERA_INFO]
 
 
 def _published(graph: Graph, name: str) -> bool:
