@@ -46,7 +46,7 @@ def test_a_hand_that_is_a_tenth_nearer_than_thought_is_a_tenth_shorter() -> None
     truth[:, :80] = np.nan  # a hole
     (look,) = looks_at(frame, truth, 0.0)
     assert look.length_m == pytest.approx(0.171)
-    rim = (frame.mask > 0) & (cv2.erode((frame.mask > 0).astype(np.uint8), np.ones((5, 5))) == 0)
+    rim = (frame.mask > 0) & (cv2.erode((frame.mask > 0).astype(np.uint8), np.ones((11, 11))) == 0)
     truth[rim] = 3.0  # the background that depth cameras mix in
     assert looks_at(frame, truth, 0.0)[0].length_m == pytest.approx(0.171)
     assert looks_at(frame, np.full_like(truth, 2.5), 0.0) == []  # 0.95 m is no hand: the background
