@@ -83,6 +83,15 @@ def factors(known: Sequence[HandErrors], guessed: Sequence[HandErrors]) -> tuple
             f"{min(len(known), len(guessed))} hands with known depth and length: {LEAST_HANDS} are needed to calibrate sigma"
         )
     # a length that is given has a sigma of its own, which is no guess of the network
-    rest = min(FACTORS, key=lambda factor: off_goal(coverage(known, 1.0, factor)))
-    length = min(FACTORS, key=lambda factor: off_goal(coverage(guessed, factor, rest)))
-    return float(length), float(rest)
+    rest = _least_change([off_goal(coverage(known, 1.0, factor)) for factor in FACTORS])
+    length = _least_change([off_goal(coverage(guessed, factor, rest)) for factor in FACTORS])
+    return length, rest
+
+
+def _least_change(off: Sequence[float]) -> float:
+    """The factor nearest to 1 that comes within half of the tolerance, else the one that comes nearest to the goal.
+
+    A hand's pixels are wrong together, so that 60 hands tell a coverage to 6 % only: what they can't tell is left as it is.
+    """
+    good = [factor for factor, value in zip(FACTORS, off, strict=True) if value <= 0.5]
+    return float(min(good, key=lambda factor: abs(np.log(factor))) if good else FACTORS[int(np.argmin(off))])
