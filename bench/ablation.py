@@ -209,6 +209,7 @@ def table(numbers: dict[str, dict[str, Any]]) -> str:
 
 
 HEADS = {
+    "found": "hands found, %",
     "shape": "shape, mm",
     "known": "absolute, length known, mm",
     "guessed": "absolute, guessed, mm",
@@ -225,6 +226,8 @@ def columns_of(numbers: dict[str, dict[str, Any]], title: str) -> list[str]:
 
 def value(report: dict[str, Any], key: str) -> float | None:
     """A cell's number."""
+    if key == "found":
+        return None if report["hands_found"] is None else 100 * report["hands_found"]
     if key == "iou":
         iou = report["mask_iou_in_region"] if report["mask_iou_in_region"] is not None else report["mask_iou"]
         return None if iou is None else 100 * iou
@@ -253,7 +256,11 @@ def verdict(numbers: dict[str, dict[str, Any]]) -> str:
             }
             if not found:
                 continue
-            best = max(found, key=found.__getitem__) if key == "iou" else min(found, key=found.__getitem__)
+            best = (
+                max(found, key=found.__getitem__)
+                if key in ("found", "iou")
+                else min(found, key=found.__getitem__)
+            )
             ours = f", what ships {shown(found.get(BASE))}" if best != BASE and BASE in found else ""
             lines.append(f"- {title}, {HEADS[key]}: {ROWS[best].text} ({shown(found[best])}{ours})")
     return "\n".join(lines)
@@ -271,7 +278,7 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
 Written by `python bench/ablation.py {arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA`. Every row is
 trained from scratch with the same budget of {arguments.samples:,} crops (batch {plan["batch"]}), differs from the first only in
 what its name says, and has the same seed. The first row's network: `{plan["network"]}`.
-Boxes of the hands are given: only the depth network is measured. Means of absolute errors over hands; images:
+Boxes of the hands are given: only the depth network is measured. Means of absolute errors over the hands whose mask is found; images:
 {images}. One run a row: differences of a few per cent are noise.
 
 {table(numbers)}
