@@ -278,8 +278,8 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
 Written by `python bench/ablation.py {arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA`. Every row is
 trained from scratch with the same budget of {arguments.samples:,} crops (batch {plan["batch"]}), differs from the first only in
 what its name says, and has the same seed. The first row's network: `{plan["network"]}`.
-Boxes of the hands are given: only the depth network is measured. Means of absolute errors over the hands whose mask is found; images:
-{images}. One run a row: differences of a few per cent are noise.
+Boxes of the hands are given: only the depth network is measured. Means of absolute errors over the hands
+whose mask is found; images: {images}. One run a row: differences of a few per cent are noise.
 
 {table(numbers)}
 
