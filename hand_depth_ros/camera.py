@@ -22,7 +22,8 @@ from .errors import CameraError
 __all__ = ["Camera", "CropCamera"]
 
 _MODEL_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant"}
-_SHORTEST_FOCAL = 1e-3  # px; shorter ones overflow float32 rays and belong to no lens
+_SHORTEST_FOCAL = 0.02  # of the picture's side: a pinhole that sees 175 degrees; shorter ones are mm or metres
+_LARGEST_FOCAL = 1e6  # px; longer ones, and principal points farther out, belong to no lens
 _LARGEST_SIDE = 65536  # px; more than any camera has, little enough to refuse before allocating
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -52,20 +53,24 @@ class Camera:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             object.__setattr__(self, name, _size(name, getattr(self, name)))
-        for name in ("fx", "fy"):
+        for name, side in (("fx", self.width), ("fy", self.height)):
             value = _number(name, getattr(self, name))
-            if value < _SHORTEST_FOCAL:
+            if not _SHORTEST_FOCAL * side <= value <= _LARGEST_FOCAL:
                 raise CameraError(
-                    f"{name} is {value:g}: a focal length is a positive number of pixels. "
+                    f"{name} is {value:g} for {side} pixels, no lens has that: a focal length is a positive number "
+                    "of pixels, not of mm. "
                     "An uncalibrated camera publishes zeros: calibrate it, or give the intrinsics by hand."
                 )
             object.__setattr__(self, name, value)
         for name in ("cx", "cy"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
+            value = _number(name, getattr(self, name))
+            if abs(value) > _LARGEST_FOCAL:
+                raise CameraError(f"{name} is {value:g}: the principal point lies in the picture or near it.")
+            object.__setattr__(self, name, value)
         model = _MODEL_ALIASES.get(self.distortion_model, self.distortion_model)
         if model not in COEFFICIENT_COUNTS:
             raise CameraError(
-                f"distortion_model {self.distortion_model!r} is not known: use one of "
+                f"distortion_model {self.distortion_model[:40]!r} is not known: use one of "
                 f"{', '.join(COEFFICIENT_COUNTS)}, or a rectified image with its own camera_info."
             )
         d = tuple(_number(f"d[{i}]", value) for i, value in enumerate(self.d))

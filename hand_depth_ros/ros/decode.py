@@ -23,6 +23,13 @@ from hand_depth_ros.ros.cv_bridge_converter import cv_bridge_converter
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded: more than any camera on a robot, less than what would exhaust its memory."""
+_PNG_MAGIC, _PNG_CHANNELS = b"\x89PNG\r\n\x1a\n", {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEFLATE_AT_MOST = 1032
+"""Bytes that one byte of deflated data can stand for (zlib's technical details)."""
+_JPEG_PIXELS_A_BYTE = 512
+"""Pixels that one byte of Huffman-coded jpeg can stand for: a bit for each 8 x 8 block (ITU T.81, F.1.2)."""
+_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+"""Second bytes that begin no segment with a length: stuffing, TEM, RSTn, SOI, EOI. None stands in a header."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,7 @@ def _decode_compressed(msg: Any) -> np.ndarray:
     if data.size == 0:
         raise ImageError("data is empty: check the camera driver")
     width, height = _compressed_size(data)
-    _check_size(width, height)
-    pixels = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = _uncompressed(data)
     if pixels is None or pixels.shape[:2] != (height, width):
         raise ImageError(
             f"the {data.size} bytes of compressed data do not decode: check the camera driver and the link"
@@ -148,36 +154,73 @@ def _decode_compressed(msg: Any) -> np.ndarray:
     return _to_rgb(pixels, f"{source.rstrip('0123456789')}8" if mosaic else "mono8")
 
 
+def _uncompressed(data: np.ndarray) -> np.ndarray | None:
+    """The picture as OpenCV has it, None where it is none."""
+    try:
+        return cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageError(f"the compressed data do not decode: {str(error).strip()[:200]}") from error
+
+
 def _compressed_size(data: np.ndarray) -> tuple[int, int]:
-    """(width, height) that the header of whole jpeg or png data declares, read before any memory is taken."""
+    """(width, height) that the header of whole jpeg or png data declares, read before any memory is taken.
+
+    Raises:
+        ImageError: It is neither, it is cut off, or so few bytes cannot hold so many pixels (a decompression bomb, or
+            data that was lost: the decoder would take the memory and fill it with grey).
+    """
     raw = data.data
-    if bytes(raw[:8]) == b"\x89PNG\r\n\x1a\n":
+    if bytes(raw[:8]) == _PNG_MAGIC:
         if b"IEND" not in bytes(raw[-64:]):
             raise ImageError(
                 "the png data is truncated (it has no end): check the link between camera and node"
             )
-        return int.from_bytes(raw[16:20], "big"), int.from_bytes(raw[20:24], "big")
-    if bytes(raw[:2]) == b"\xff\xd8":
+        width, height, fewest = _png_header(raw)
+    elif bytes(raw[:2]) == b"\xff\xd8":
         if b"\xff\xd9" not in bytes(raw[-64:]):
             raise ImageError(
                 "the jpeg data is truncated (it has no end): check the link between camera and node"
             )
-        return _jpeg_size(raw)
-    raise ImageError(
-        "compressed data is neither jpeg nor png: set the camera's compressed transport to one of them"
-    )
+        width, height = _jpeg_size(raw)
+        fewest = width * height // _JPEG_PIXELS_A_BYTE
+    else:
+        raise ImageError(
+            "compressed data is neither jpeg nor png: set the camera's compressed transport to one of them"
+        )
+    _check_size(width, height)
+    if data.size < fewest:
+        raise ImageError(
+            f"the compressed data claims {width}x{height} but has only {data.size} bytes, {fewest} are the fewest "
+            "that could be: check the camera driver and the link"
+        )
+    return width, height
+
+
+def _png_header(raw: memoryview) -> tuple[int, int, int]:
+    """Width, height, and the fewest bytes that a png with this header can have."""
+    bits, colour = bytes(raw[24:26]) if len(raw) >= 33 else (0, -1)
+    if bytes(raw[8:16]) != b"\x00\x00\x00\x0dIHDR" or colour not in _PNG_CHANNELS:
+        raise ImageError("the png data has no proper header: check the camera driver and the link")
+    width, height = int.from_bytes(raw[16:20], "big"), int.from_bytes(raw[20:24], "big")
+    return width, height, height * (width * bits * _PNG_CHANNELS[colour] // 8) // _DEFLATE_AT_MOST
 
 
 def _jpeg_size(raw: memoryview) -> tuple[int, int]:
+    """Width and height in the first frame header. Whatever a decoder might read in another way is refused."""
     position = 2
     while position + 9 <= len(raw) and raw[position] == 0xFF:
         marker, length = raw[position + 1], int.from_bytes(raw[position + 2 : position + 4], "big")
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker in _JPEG_WITHOUT_LENGTH or length < 2:
+            break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return (
                 int.from_bytes(raw[position + 7 : position + 9], "big"),
                 int.from_bytes(raw[position + 5 : position + 7], "big"),
             )
-        position += 1 if marker == 0xFF else 2 + length
+        position += 2 + length
     raise ImageError("the jpeg data has no frame header: check the camera driver and the link")
 
 
@@ -186,7 +229,7 @@ def _encoding(name: str) -> Encoding:
         return ENCODINGS[name]
     if _DEPTH_LIKE.fullmatch(name):
         raise ImageError(
-            f"encoding {name!r} does not name its colours (depth looks so): remap image to a colour topic"
+            f"encoding {name[:40]!r} does not name its colours (depth looks so): remap image to a colour topic"
         )
     raise ImageError(
         f"encoding {name[:40]!r} is not supported: "

@@ -18,7 +18,8 @@ from hand_depth_ros.ros.throttle import Throttle
 
 GRACE_S = 5.0
 """So long after it was activated, what hasn't come yet isn't logged; /diagnostics tells it at once."""
-_NUMBERS_AND_NAMES = re.compile(r"'[^']*'|[\d.]+")
+_NUMBERS_AND_NAMES = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\d.]+""")
+"""What differs between two lines that say the same; the names are quoted as repr does it."""
 
 
 class Report:
