@@ -1,86 +1,153 @@
-"""Whatever a message holds: a picture of the size that it says or an error of ours, and no memory taken first."""
+"""Whatever a message holds: a picture of the size that it says or an error of ours, and no memory taken first.
+
+Together more than 20,000 examples, the same in each run; bench/fuzz.py goes on for as long as one likes.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
-import messages
-import numpy as np
 import pytest
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed (pip install 'hand_depth_ros[test]')")
-from fakes import FakeEstimator
-from hypothesis import given, settings
+import hostile
+from fuzz_checks import check_camera_info, check_frame, check_image, check_pairing
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.decode import ENCODINGS, MAX_PIXELS, decode_image
-from hand_depth_ros.ros.pipeline import process_frame
-
-SIZES = st.one_of(st.integers(0, 9), st.integers(0, 2**32 - 1))
-RAW = st.builds(
-    lambda **fields: SimpleNamespace(**fields),
-    height=SIZES,
-    width=SIZES,
-    step=st.one_of(st.integers(0, 80), st.integers(0, 2**32 - 1)),
-    encoding=st.one_of(st.sampled_from(sorted(ENCODINGS)), st.text(max_size=20)),
-    is_bigendian=st.integers(0, 255),
-    data=st.binary(max_size=600),
-)
-HEADS = st.sampled_from([b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xc0\x00\x11\x08", b"\x89PNG\r\n\x1a\n"])
-TAILS = st.sampled_from([b"", b"\xff\xd9", b"IEND\xaeB`\x82"])
-COMPRESSED = st.builds(
-    lambda format, head, body, tail: SimpleNamespace(format=format, data=head + body + tail),
-    st.one_of(
-        st.sampled_from(["jpeg", "png", "bayer_rggb8; png", "16UC1; compressedDepth"]), st.text(max_size=20)
-    ),
-    HEADS,
-    st.binary(max_size=300),
-    TAILS,
-)
-NUMBERS = st.floats(width=64)
-INFO = st.builds(
-    lambda **fields: SimpleNamespace(**{**vars(messages.camera_info()), **fields}),
-    width=st.one_of(st.just(32), SIZES),
-    height=st.one_of(st.just(24), SIZES),
-    k=st.lists(NUMBERS, min_size=9, max_size=9),
-    d=st.lists(NUMBERS, max_size=14),
-    distortion_model=st.one_of(
-        st.sampled_from(["plumb_bob", "rational_polynomial", "equidistant", ""]), st.text()
-    ),
-    binning_x=st.integers(0, 2**32 - 1),
-    roi=st.builds(
-        lambda **fields: SimpleNamespace(**fields),
-        x_offset=SIZES,
-        y_offset=SIZES,
-        width=SIZES,
-        height=SIZES,
-        do_rectify=st.booleans(),
-    ),
-)
+HERE = Path(__file__).resolve().parent
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(RAW, COMPRESSED))
-def test_a_hostile_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
-    try:
-        rgb = decode_image(msg)
-    except HandDepthError:
-        return
-    assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and 0 < rgb.size <= 3 * MAX_PIXELS
-    if not hasattr(msg, "format") and msg.encoding not in ("nv12", "nv21"):
-        assert rgb.shape[:2] == (msg.height, msg.width)
-
-
-@settings(max_examples=200, deadline=None)
-@given(INFO)
-def test_a_hostile_camera_info_is_depth_of_its_size_or_an_error_of_ours(info: SimpleNamespace) -> None:
-    image = messages.image(messages.picture(), "rgb8")
-    try:
-        outputs = process_frame(FakeEstimator(), image, info, topics.NEED_INFERENCE).outputs
-    except HandDepthError:
-        return
-    assert all(
-        (fields["height"], fields["width"]) == (24, 32) for n, fields in outputs.items() if n != topics.POINTS
+def examples(count: int) -> settings:
+    """So many, the same in each run; nothing is remembered."""
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
+
+
+@examples(9000)
+@given(hostile.RAW_IMAGES)
+def test_a_hostile_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
+    check_image(msg)
+
+
+@examples(6000)
+@given(hostile.COMPRESSED_IMAGES)
+def test_a_hostile_compressed_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
+    check_image(msg)
+
+
+@examples(4000)
+@given(hostile.CAMERA_INFOS, st.booleans())
+def test_a_hostile_camera_info_gives_depth_of_its_size_or_an_error_of_ours(
+    info: SimpleNamespace, rectified: bool
+) -> None:
+    check_camera_info(info, rectified)
+
+
+@examples(1000)
+@given(hostile.IMAGES_OF_SIZE, hostile.CAMERA_INFOS)
+def test_hostile_pairs_give_depth_of_their_size_or_an_error_of_ours(
+    image: SimpleNamespace, info: SimpleNamespace
+) -> None:
+    check_frame(image, info)
+
+
+@examples(1000)
+@given(hostile.STEPS)
+def test_an_image_never_gets_a_camera_info_that_is_not_its_own_or_the_latest(
+    steps: list[tuple[str, int]],
+) -> None:
+    check_pairing(steps)
+
+
+def jpeg_that_claims(side: int) -> bytes:
+    """631 bytes and the frame header of a picture of side x side."""
+    data = bytearray(hostile.FILES[1])
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = side.to_bytes(2, "big") * 2
+    return bytes(data)
+
+
+def jpeg_with_two_headers(side: int) -> bytes:
+    """A decoder passes over RST0; who takes it for a segment with a length jumps to the second, small header."""
+    data = b"\xff\xd8\xff\xd0" + jpeg_that_claims(side)[2:]
+    behind = 4 + int.from_bytes(data[4:6], "big")
+    return data.ljust(behind, b"\0") + b"\xff\xc0\0\x11\x08\0\x10\0\x10\x03" + bytes(20) + b"\xff\xd9"
+
+
+def png_of(*chunks: bytes) -> bytes:
+    return hostile.PNG + b"".join(chunks) + hostile.PNG_PIXELS + hostile.PNG_END
+
+
+CONTROL = hostile.png_chunk(b"fcTL", b"\0\0\0\0" + (8000).to_bytes(4, "big") * 2 + bytes(8) + b"\0\1\0\1\0\0")
+BOMBS = {
+    "png far too large": png_of(hostile.png_header(60000, 60000)),
+    "png": png_of(hostile.png_header(8000, 8000)),
+    "png, 16 bits": png_of(hostile.png_header(8000, 8000, 16, 6)),
+    "png, interlaced": png_of(hostile.png_header(8000, 8000, 8, 2, 1)),
+    "png, animated": png_of(hostile.png_header(8000, 8000), hostile.ANIMATED, CONTROL),
+    "png, size behind another chunk": png_of(
+        hostile.png_chunk(b"teSt", (16).to_bytes(4, "big") * 2), hostile.png_header(8000, 8000)
+    ),
+    "jpeg far too large": jpeg_that_claims(65000),
+    "jpeg": jpeg_that_claims(8000),
+    "jpeg, a second header": jpeg_with_two_headers(8000),
+    "raw": b"",
+}
+TRY = """
+    import resource, sys
+    from types import SimpleNamespace
+    import cv2, numpy as np
+    from hand_depth_ros.errors import ImageError
+    from hand_depth_ros.ros.decode import decode_image
+
+    data = np.frombuffer(sys.stdin.buffer.read(), np.uint8)
+    good = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1]
+    decode_image(SimpleNamespace(format="jpeg", data=good))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    message = SimpleNamespace(format="jpeg", data=data)
+    if not data.size:
+        size = {"height": 8000, "width": 8000, "step": 24000}
+        message = SimpleNamespace(**size, encoding="bgr8", is_bigendian=0, data=good)
+    try:
+        print(decode_image(message).shape)
+    except ImageError as error:
+        print(error)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_decompression_bomb_is_refused_before_memory_is_taken(name: str) -> None:
+    """8000 x 8000 is within the limit, so that it takes 190 MB or more once it is believed."""
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(TRY)],
+        input=BOMBS[name],
+        capture_output=True,
+        cwd=HERE.parent,
+        check=True,
+    )
+    says, memory_mb = process.stdout.decode().splitlines()
+    assert any(word in says for word in ("claims", "header", "truncated")), says
+    assert int(memory_mb) < 16
+
+
+def test_the_fuzzing_script_finds_nothing_and_memory_stays() -> None:
+    script = HERE.parent / "bench" / "fuzz.py"
+    process = subprocess.run(
+        [sys.executable, str(script), "--examples", "1500", "--seed", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "1500 examples" in process.stdout and "MB" in process.stdout

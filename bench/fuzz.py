@@ -1,0 +1,109 @@
+"""Hostile messages without end: random, nearly right and made to hurt, through the node's own way up to the estimator.
+
+    python bench/fuzz.py [--minutes 10 | --examples 100000] [--seed 1]
+
+The estimator is a fake one that gives depth for whatever reaches it; what is fuzzed is everything before it (decoding,
+camera_info, pairing) and the encoding behind it. Exit code 1 if a check fails, an example hangs or memory grows.
+The examples and checks are those of test/test_hostile_messages.py, which runs 21,000 of them in CI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "test")]
+
+import fuzz_checks  # noqa: E402
+import hostile  # noqa: E402
+from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+HANG_S = 60.0
+BATCH = 500
+"""Examples of one target before the next one's turn."""
+WARM_UP = 5
+"""Rounds until caches (cameras, hypothesis' own) are full; memory counts from then on."""
+GROWTH_LIMIT_MB = 40.0
+TARGETS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "raw images": (fuzz_checks.check_image, (hostile.RAW_IMAGES,)),
+    "compressed images": (fuzz_checks.check_image, (hostile.COMPRESSED_IMAGES,)),
+    "camera_infos": (fuzz_checks.check_camera_info, (hostile.CAMERA_INFOS, st.booleans())),
+    "pairs": (fuzz_checks.check_frame, (hostile.IMAGES_OF_SIZE, hostile.CAMERA_INFOS)),
+    "pairing": (fuzz_checks.check_pairing, (hostile.STEPS,)),
+}
+
+
+def batch(name: str, count: int, number: int) -> Counter[str]:
+    """Run `count` examples of a target; what became of them. A check that fails is shrunk and raised."""
+    check, strategies = TARGETS[name]
+    outcomes: Counter[str] = Counter()
+
+    @seed(number)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.tuples(*strategies))
+    def run(arguments: tuple[Any, ...]) -> None:
+        faulthandler.dump_traceback_later(HANG_S, exit=True, file=sys.__stdout__)
+        outcomes[check(*arguments)] += 1
+
+    run()
+    faulthandler.cancel_dump_traceback_later()
+    return outcomes
+
+
+def silence_decoders() -> None:
+    """OpenCV, libpng and libjpeg complain of every example on stderr; ours goes to stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    sys.stderr = sys.stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, help="stop after so long")
+    parser.add_argument("--examples", type=int, help="stop after so many (default: 100000, if no --minutes)")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="of the examples")
+    options = parser.parse_args()
+    most = options.examples or (2**62 if options.minutes else 100_000)
+    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    print(f"seed {options.seed}", flush=True)
+    silence_decoders()
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in TARGETS}
+    done, rounds, settled = 0, 0, 0.0
+    size = min(BATCH, max(1, most // (2 * len(TARGETS))))
+    while done < most and time.monotonic() < end:
+        for name in TARGETS:
+            count = min(size, most - done)
+            if count:
+                outcomes[name] += batch(name, count, options.seed + rounds)
+                done += count
+        rounds += 1
+        memory = fuzz_checks.resident_mb()
+        settled = memory if rounds <= WARM_UP else settled
+        print(f"{done} examples, {memory:.0f} MB", flush=True)
+    for name, counts in outcomes.items():
+        print(f"{name:18}", ", ".join(f"{outcome} {count}" for outcome, count in counts.most_common()))
+    growth = fuzz_checks.resident_mb() - settled
+    print(
+        f"{done} examples, nothing found; memory grew by {growth:.1f} MB after round {min(rounds, WARM_UP)}"
+    )
+    if growth > GROWTH_LIMIT_MB:
+        print(f"more than {GROWTH_LIMIT_MB:g} MB: something is kept")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

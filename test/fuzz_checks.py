@@ -1,0 +1,146 @@
+"""What must hold whatever a message says; each check takes one example and returns what became of it.
+
+The oracles are written from the meaning of the fields, not from the code. Used by the tests and by bench/fuzz.py.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import hostile
+import messages
+import numpy as np
+from fakes import FakeEstimator
+
+from hand_depth_ros.errors import HandDepthError
+from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.camera_infos import KEPT, CameraInfos
+from hand_depth_ros.ros.decode import MAX_PIXELS, decode_image
+from hand_depth_ros.ros.pipeline import OutputSettings, process_frame
+
+REFUSED = "refused"
+PIXELS_A_BYTE = 1032 * 8
+"""No file has more: one bit a pixel, deflated as far as deflate goes."""
+BYTES_A_PIXEL = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
+EVERYTHING = frozenset(topic.name for topic in topics.OUTPUT_TOPICS)
+ESTIMATOR = FakeEstimator()
+"""Gives depth for whatever reaches its door: if there is depth, the messages before it were let through."""
+
+
+def check_image(msg: SimpleNamespace) -> str:
+    """A picture of the size that the message says, and that its bytes can hold, or an error of ours."""
+    try:
+        rgb = decode_image(msg)
+    except HandDepthError as error:
+        assert 0 < len(str(error)) < 1000
+        return REFUSED
+    assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.flags.c_contiguous
+    height, width = rgb.shape[:2]
+    assert 0 < width * height <= MAX_PIXELS
+    if hasattr(msg, "format"):
+        assert width * height <= PIXELS_A_BYTE * len(msg.data)
+        return "compressed picture"
+    rows = msg.height
+    if msg.encoding in ("nv12", "nv21"):  # its height may count the rows of chroma
+        assert (height, width) in ((msg.height, msg.width), (msg.height * 2 // 3, msg.width))
+        rows = height * 3 // 2
+    else:
+        assert (height, width) == (msg.height, msg.width)
+    assert width * bytes_a_pixel(msg.encoding) <= msg.step
+    assert msg.step * (rows - 1) < len(msg.data) <= msg.step * rows
+    return "raw picture"
+
+
+def bytes_a_pixel(encoding: str) -> int:
+    """By the names of sensor_msgs/image_encodings.hpp; chroma planes not counted."""
+    if encoding in ("uyvy", "yuv422", "yuyv", "yuv422_yuy2"):
+        return 2
+    samples = BYTES_A_PIXEL.get(encoding.rstrip("0123456789"), 1)
+    return samples * (2 if encoding.endswith("16") else 1)
+
+
+def check_camera_info(info: SimpleNamespace, rectified: bool = False) -> str:
+    """Depth of the picture's size only where the camera_info describes that picture; else an error of ours."""
+    image = messages.image(messages.picture(hostile.HEIGHT, hostile.WIDTH), "rgb8")
+    return check_frame(image, info, rectified)
+
+
+def check_frame(image: SimpleNamespace, info: SimpleNamespace, rectified: bool = False) -> str:
+    """The way of the node from messages to messages, with a fake estimator at its end."""
+    settings = OutputSettings(image_is_rectified=rectified, points_organized=bool(info.binning_x % 2))
+    try:
+        outputs = process_frame(ESTIMATOR, image, info, EVERYTHING, settings).outputs
+    except HandDepthError as error:
+        assert 0 < len(str(error)) < 1000
+        return REFUSED
+    assert_sane(info, rectified)
+    shapes = {(outputs[name]["height"], outputs[name]["width"]) for name in (topics.DEPTH_MM, topics.DEPTH_M)}
+    assert shapes == {size_of(info)}
+    metres = outputs[topics.DEPTH_M]["data"].view("<f4")
+    seen = metres[~np.isnan(metres)]
+    assert np.isfinite(seen).all() and (seen > 0.0).all()
+    points = outputs[topics.POINTS]
+    assert points["height"] * points["width"] * 16 == points["data"].size
+    return "depth"
+
+
+def size_of(info: SimpleNamespace) -> tuple[int, int]:
+    """(height, width) of the image that a camera_info describes (REP 104)."""
+    roi = info.roi
+    whole = not (roi.x_offset or roi.y_offset or roi.width or roi.height)
+    height, width = (info.height, info.width) if whole else (roi.height, roi.width)
+    return height // max(info.binning_y, 1), width // max(info.binning_x, 1)
+
+
+def assert_sane(info: SimpleNamespace, rectified: bool) -> None:
+    """Intrinsics that a lens can have, in the fields that count."""
+    fx, fy, cx, cy = (info.p[i] for i in (0, 5, 2, 6)) if rectified else (info.k[i] for i in (0, 4, 2, 5))
+    assert all(map(math.isfinite, (fx, fy, cx, cy))) and 0.0 < fx < 1e12 and 0.0 < fy < 1e12
+    assert fx > 0.01 * info.roi.width and fy > 0.01 * info.roi.height
+    if not rectified:
+        assert all(map(math.isfinite, info.d)) and len(info.d) in (0, 4, 5, 8, 12, 14)
+        assert info.distortion_model in (
+            "plumb_bob",
+            "rational_polynomial",
+            "equidistant",
+            "fisheye",
+            "none",
+            "",
+        )
+
+
+def check_pairing(steps: list[tuple[str, int]]) -> str:
+    """An image gets the camera_info of its stamp while that is remembered, else the latest; against a plain list."""
+    infos, heard, since_clear = CameraInfos(), [], 0
+    outcome = "nothing heard"
+    for number, (what, stamp) in enumerate(steps):
+        if what == "info":
+            header = SimpleNamespace(stamp=SimpleNamespace(sec=stamp // 10**9, nanosec=stamp % 10**9))
+            heard.append((stamp, number))
+            infos.add(SimpleNamespace(header=header, number=number))
+        elif what == "clear":
+            infos.clear()
+            since_clear = len(heard)
+        else:
+            found = infos.match(stamp)
+            if not heard:
+                assert found is None
+                continue
+            of_this_stamp = [n for s, n in heard[since_clear:][-KEPT:] if s == stamp]
+            assert found.number == (of_this_stamp or [heard[-1][1]])[-1]
+            outcome = "exact" if of_this_stamp else "latest"
+    return outcome
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process now, MB."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+
+def accounted(values: dict[str, Any]) -> bool:
+    """Whether the node's counters add up: in = out + dropped + refused + without subscriber."""
+    kinds = ("published", "dropped", "refused", "without subscriber")
+    return int(values["received"]) == sum(int(values[kind]) for kind in kinds)
