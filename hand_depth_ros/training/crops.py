@@ -29,6 +29,7 @@ MARGIN = 1.35
 UNKNOWN = 255
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
+_ANY_ROLL = 0.15  # of the hands are turned anyhow; the rest stay about as they were seen
 _MISTAKES = 0.4  # of the crops without a hand
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
 
@@ -128,7 +129,7 @@ def rendered_sample(
     if points is None:
         return None
     rays = np.column_stack(((points[:, 0] - cx) / fx, (points[:, 1] - cy) / fy, np.ones(len(points))))
-    roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.5 else rng.normal(0, 0.35)
+    roll = rng.uniform(-np.pi, np.pi) if rng.random() < _ANY_ROLL else rng.normal(0, 0.35)
     r = _look_at(rays.mean(0), roll)
     turned = rays @ r.T
     turned = turned[:, :2] / turned[:, 2:]
@@ -173,7 +174,7 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     if points is None:
         return None
     picture = image.decode()
-    roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.25 else rng.normal(0, 0.35)
+    roll = rng.uniform(-np.pi, np.pi) if rng.random() < _ANY_ROLL else rng.normal(0, 0.35)
     turn = _turn(roll)
     turned = (points + np.array((label.x, label.y))) @ turn.T
     centre, extent = _jitter(turned.min(0), turned.max(0), rng)
