@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import messages
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from hand_depth_ros.ros.decode import ENCODINGS
@@ -202,3 +203,23 @@ STEPS = st.lists(
     max_size=40,
 )
 """What CameraInfos goes through: kind and stamp in ns."""
+
+
+def samples(strategy: st.SearchStrategy[Any], count: int, number: int = 0) -> list[Any]:
+    """So many examples, the same for the same seed `number`."""
+    found: list[Any] = []
+
+    @seed(number)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def draw(example: Any) -> None:
+        found.append(example)
+
+    draw()
+    return found[:count]
