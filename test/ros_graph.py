@@ -66,6 +66,10 @@ class NodeProcess:
         return os.pread(self._output.fileno(), 10_000_000, 0).decode(errors="replace")
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 

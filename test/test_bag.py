@@ -471,6 +471,7 @@ SLOW_RUN = """
 def test_a_killed_run_leaves_no_bag_and_does_not_block_the_next(tmp_path: Path, mcap: bool) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     record(source, mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
     code = textwrap.dedent(SLOW_RUN).format(
         tests=str(HERE), image=IMAGE, source=str(source), target=str(target)
     )
@@ -482,9 +483,62 @@ def test_a_killed_run_leaves_no_bag_and_does_not_block_the_next(tmp_path: Path, 
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
     assert not target.exists()
     assert not list(tmp_path.glob("out*/**/metadata.yaml"))
+    for begun in [*tmp_path.glob("out*/**/*.mcap"), *tmp_path.glob("out*/**/*.db3")]:
+        with pytest.raises(BagError):  # nobody takes it for a bag
+            run(begun, tmp_path / "again")
     time.sleep(0.1)  # the lock goes with the process
     run(source, target)
     assert len(decoded(target, "/depth_registered/image_raw")) == 5
     assert not list(tmp_path.glob("out?*"))
+
+
+FULL_DISK_RUN = """
+    import resource, sys
+    sys.path.insert(0, {tests!r})
+    from pathlib import Path
+    from fakes import FakeEstimator
+    from hand_depth_ros.bag import BagOptions, convert
+    from hand_depth_ros.errors import BagError
+    from hand_depth_ros.ros import topics
+    from hand_depth_ros.ros.pipeline import OutputSettings
+
+    if {limit}:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+    wish = BagOptions({image!r}, wanted=frozenset(t.name for t in topics.OUTPUT_TOPICS))
+    try:
+        convert(Path({source!r}), Path({target!r}), FakeEstimator(), wish, OutputSettings())
+        print("written")
+    except BagError as error:
+        print("BagError:", error)
+    print(sorted(p.name for p in Path({target!r}).parent.iterdir()))
+"""
+ROOM = 2**16
+"""Bytes: less than the bag needs, more than its first messages do."""
+
+
+@pytest.mark.parametrize("mcap", [False, True], ids=["sqlite3", "mcap"])
+@pytest.mark.parametrize("disk", ["tmpfs", "limit"])
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path: Path, mcap: bool, disk: str) -> None:
+    """On a real file system that is full (where a user may mount one), and where files may grow only so far."""
+    source, folder = tmp_path / "in", tmp_path / "full"
+    record(source, mcap=mcap, jpeg=False, mode=CompressionMode.NONE, frames=40)
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    folder.mkdir()
+    limit = ROOM if disk == "limit" else 0
+    code = textwrap.dedent(FULL_DISK_RUN).format(
+        tests=str(HERE), limit=limit, image=IMAGE, source=str(source), target=str(folder / "out")
+    )
+    command = [sys.executable, "-c", code]
+    if disk == "tmpfs":
+        private = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+        mount = f'mount -t tmpfs -o size={ROOM} tmpfs "{folder}"'
+        if subprocess.run([*private, mount], capture_output=True, check=False).returncode:
+            pytest.skip("no small file system can be mounted here (needs user namespaces)")
+        command = [*private, f'{mount} && exec "$@"', "sh", *command]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout.startswith(f"BagError: {folder / 'out'}: cannot be written ("), run.stdout + run.stderr
+    assert run.stdout.splitlines()[-1] == "[]", "neither the bag nor what was begun of it"
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
