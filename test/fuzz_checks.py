@@ -98,7 +98,8 @@ def assert_sane(info: SimpleNamespace, rectified: bool) -> None:
     """Intrinsics that a lens can have, in the fields that count."""
     fx, fy, cx, cy = (info.p[i] for i in (0, 5, 2, 6)) if rectified else (info.k[i] for i in (0, 4, 2, 5))
     assert all(map(math.isfinite, (fx, fy, cx, cy))) and 0.0 < fx < 1e12 and 0.0 < fy < 1e12
-    assert fx > 0.01 * info.roi.width and fy > 0.01 * info.roi.height
+    height, width = size_of(info)
+    assert fx > 0.01 * width * max(info.binning_x, 1) and fy > 0.01 * height * max(info.binning_y, 1)
     if not rectified:
         assert all(map(math.isfinite, info.d)) and len(info.d) in (0, 4, 5, 8, 12, 14)
         assert info.distortion_model in (

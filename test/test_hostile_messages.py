@@ -15,8 +15,9 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed (pip install 'hand_depth_ros[test]')")
 import hostile
+import messages
 from fuzz_checks import check_camera_info, check_frame, check_image, check_pairing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +46,12 @@ def test_a_hostile_compressed_image_is_a_picture_or_an_error_of_ours(msg: Simple
     check_image(msg)
 
 
+IN_MILLIMETRES = messages.camera_info(hostile.WIDTH, hostile.HEIGHT, f=0.2)
+
+
 @examples(4000)
+@example(IN_MILLIMETRES, False)
+@example(IN_MILLIMETRES, True)
 @given(hostile.CAMERA_INFOS, st.booleans())
 def test_a_hostile_camera_info_gives_depth_of_its_size_or_an_error_of_ours(
     info: SimpleNamespace, rectified: bool
@@ -96,7 +102,9 @@ BOMBS = {
     "png, interlaced": png_of(hostile.png_header(8000, 8000, 8, 2, 1)),
     "png, animated": png_of(hostile.png_header(8000, 8000), hostile.ANIMATED, CONTROL),
     "png, size behind another chunk": png_of(
-        hostile.png_chunk(b"teSt", (16).to_bytes(4, "big") * 2), hostile.png_header(8000, 8000)
+        # as long as a header is, and read as one it says 16 x 16, rgb
+        hostile.png_chunk(b"teSt", (16).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"),
+        hostile.png_header(8000, 8000),
     ),
     "jpeg far too large": jpeg_that_claims(65000),
     "jpeg": jpeg_that_claims(8000),
