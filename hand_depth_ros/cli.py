@@ -100,7 +100,14 @@ def node(
 
         if frame not in ("driver", "image"):
             raise typer.BadParameter(f"--frame is {frame!r}: driver or image is needed")
-        arguments = Preset.load(preset).setup(camera, image, frame == "driver").ros_arguments(*arguments)
+        setup = Preset.load(preset).setup(camera, image, frame == "driver")
+        if setup.needs_relay:
+            print(
+                f"hand-depth: nobody passes the colour on as {setup.colour}: consumers read {setup.image}, or start "
+                "colour_relay beside this node (rgbd_camera.launch.py does)",
+                file=sys.stderr,
+            )
+        arguments = setup.ros_arguments(*arguments)
     elif camera is not None or image or frame != "driver":
         raise typer.BadParameter("--camera, --image and --frame need --preset")
     raise typer.Exit(run_node(arguments) or 0)

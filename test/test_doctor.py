@@ -13,6 +13,7 @@ from typing import Any
 import messages
 import pytest
 import ros_graph
+import typer
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -236,9 +237,10 @@ def test_what_is_wrong_with_an_input_is_named(fault: str) -> None:
 def test_a_node_that_is_not_configured_or_not_active_is_told() -> None:
     unconfigured, inactive = Graph(NODE, {}, [], []), one_input("/image", IMAGE, CAMERA)
     inactive.inputs = []
-    assert "configure" in broken(findings(unconfigured))[-1].cure
+    (finding,) = broken(findings(unconfigured))
+    assert f"ros2 lifecycle set {NODE} configure, then activate" in finding.cure
     (finding,) = broken(findings(inactive))
-    assert finding.problem == "reads no camera" and "activate" in finding.cure
+    assert finding.problem == "reads no camera" and f"ros2 lifecycle set {NODE} activate" in finding.cure
 
 
 def test_a_message_of_the_nodes_own_diagnostics_counts_when_nothing_else_is_found() -> None:
@@ -261,3 +263,26 @@ def test_an_odd_colour_encoding_beside_the_depth_is_looked_at() -> None:
     graph.topics["/camera_info"] = Topic("/camera_info", [Endpoint(NODE, CAMERA_INFO, RELIABLE)])
     (finding,) = findings(graph)
     assert finding.topic == "/yuv" and "yuyv" in finding.problem and not finding.breaks
+
+
+def test_a_colour_image_that_nobody_publishes_beside_the_depth_is_looked_at() -> None:
+    graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
+    consumer = Endpoint("/viewer", IMAGE, RELIABLE)
+    graph.topics["/color/image_raw"] = Topic("/color/image_raw", [], [consumer])
+    graph.topics["/depth"].subscriptions.append(consumer)
+    graph.topics["/camera_info"] = Topic("/camera_info", [Endpoint(NODE, CAMERA_INFO, RELIABLE)])
+    (finding,) = findings(graph)
+    assert (finding.topic, finding.peer, finding.breaks) == ("/color/image_raw", "/viewer", False)
+    assert "nobody publishes" in finding.problem and "(/image)" in finding.cure
+
+
+def test_topic_names_stay_whole_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "/camera/camera/aligned_depth_to_color/image_raw/of_a_robot_with_long_names"
+    graph = one_input(name, IMAGE, CAMERA)
+    monkeypatch.setattr(doctor_module, "examine", lambda *_: [graph])
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(typer.Exit):
+        doctor_module.doctor(None, 1.0)
+    assert capsys.readouterr().out.count(name) == 2, "in the table, and with what is wrong"

@@ -330,3 +330,11 @@ def test_the_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> Non
     for wrong in (["--preset", "orbbec", "--frame", "mine"], ["--camera", "wrist"]):
         assert CliRunner().invoke(cli.app, ["node", *wrong]).exit_code == 2
     assert len(asked) == 1
+
+
+def test_the_command_says_which_colour_goes_with_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hand_depth_ros.ros.node.main", lambda _: 0)
+    line = ["node", "--preset", "orbbec", "--frame", "image"]
+    assert not CliRunner().invoke(cli.app, line).stderr
+    said = CliRunner().invoke(cli.app, [*line, "--image", "/usb/image_raw"]).stderr
+    assert "/usb/image_raw" in said and "/camera/color/image_raw" in said

@@ -7,6 +7,7 @@ causes no work.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -36,6 +37,8 @@ DISCOVERY_S = 10.0
 LOOK_PERIOD_S = 0.5
 STEADY_LOOKS = 4
 """The graph is known when so many looks at it, one after the other, have shown the same."""
+FILE_COLUMNS = 200
+"""Width of the tables where the output is no terminal: topic names stay whole."""
 _KINDS = {
     graph_check.IMAGE: Image,
     graph_check.COMPRESSED_IMAGE: CompressedImage,
@@ -61,7 +64,7 @@ def doctor(
     Exit code: 0 when all is well, 1 when something keeps the node or a consumer from working (or no node is there).
     """
     graphs = examine(node, seconds)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS)
     broken = 0
     for graph in graphs:
         found = graph_check.findings(graph)
@@ -126,7 +129,11 @@ def show(console: Console, graph: Graph, found: list[Finding]) -> None:
 
 def _table(title: str, topics: Iterable[Topic], ends: Any) -> Table:
     table = Table(
-        "topic", "node", "QoS", "Hz", "last", title=title, title_justify="left", box=None, padding=(0, 2)
+        *(Column(header, overflow="fold") for header in ("topic", "node", "QoS", "Hz", "last")),
+        title=title,
+        title_justify="left",
+        box=None,
+        padding=(0, 2),
     )
     for topic in topics:
         rate = "" if topic.heard is None else f"{topic.heard.rate:.1f}"

@@ -102,8 +102,9 @@ def findings(graph: Graph) -> list[Finding]:
 
 def _inputs(graph: Graph) -> Iterable[Finding]:
     heard = {}
-    if not graph.inputs:
-        yield Finding("", graph.node, "reads no camera", "it is not active: ros2 lifecycle set NODE activate")
+    if not graph.inputs and graph.outputs:
+        cure = f"it is not active: ros2 lifecycle set {graph.node} activate"
+        yield Finding("", graph.node, "reads no camera", cure)
     for name in graph.inputs:
         topic = graph.topics[name]
         ours = next((end for end in topic.subscriptions if end.node == graph.node), None)
@@ -150,7 +151,7 @@ def _pair(image: Topic | None, info: Topic | None) -> Iterable[Finding]:
     try:
         camera = Camera.from_camera_info(info.heard.last)
     except CameraError as error:
-        yield Finding(info.name, info.publishers[0].node, str(error), "calibrate, or remap camera_info")
+        yield Finding(info.name, info.publishers[0].node, str(error).rstrip("."), "or remap camera_info")
         return
     if size is not None and size != (camera.width, camera.height):
         yield Finding(
@@ -163,9 +164,8 @@ def _pair(image: Topic | None, info: Topic | None) -> Iterable[Finding]:
 
 def _outputs(graph: Graph) -> Iterable[Finding]:
     if not graph.outputs:
-        yield Finding(
-            "", graph.node, "publishes no depth", "is it configured and active? see ros2 lifecycle get"
-        )
+        cure = f"it is not configured: ros2 lifecycle set {graph.node} configure, then activate"
+        yield Finding("", graph.node, "reads no camera and publishes no depth", cure)
     for name in graph.outputs:
         topic = graph.topics[name]
         ours = next(end for end in topic.publishers if end.node == graph.node)
@@ -200,6 +200,15 @@ def _colours(graph: Graph, depth: Topic, consumer: str) -> Iterable[Finding]:
     ours = None if depth.heard is None else depth.heard.last
     for name in _read_by(graph, consumer, IMAGE):
         heard = graph.topics[name].heard
+        if not _published(graph, name):
+            yield Finding(
+                name,
+                consumer,
+                "nobody publishes this image: a consumer that pairs it with our depth waits for ever",
+                f"remap it to the colour image that the node reads ({', '.join(_colour_inputs(graph))}), or relay the colour",
+                breaks=False,
+            )
+            continue
         if name in graph.outputs or heard is None or heard.last is None:
             continue
         colour = heard.last

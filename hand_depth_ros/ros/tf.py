@@ -54,6 +54,6 @@ def _broadcaster(node: Node):
         distro = os.environ.get("ROS_DISTRO", "jazzy")
         raise MissingDependencyError(
             f"depth_frame_id needs tf2_ros, which is not installed ({error}): run  "
-            f"sudo apt install ros-{distro}-tf2-ros-py  or leave depth_frame_id empty"
+            f"sudo apt install ros-{distro}-tf2-ros-py  or leave depth_frame_id empty (with a preset: frame image)"
         ) from error
     return StaticTransformBroadcaster(node)
