@@ -194,6 +194,13 @@ def test_a_signal_while_it_starts_leaves_no_traceback(number: signal.Signals) ->
     assert "Traceback" not in node.output
 
 
+def test_a_signal_that_an_import_drops_still_ends_the_start() -> None:
+    node = NodeProcess(ros_graph.some_domain(), program="swallowed_signal.py")
+    node.wait_for("swallowed")
+    assert node.exit_code() == 0, node.output
+    assert "Traceback" not in node.output
+
+
 def test_a_node_that_waits_to_be_told_ends_on_a_signal_too() -> None:
     node = NodeProcess(ros_graph.some_domain(), "-p", "autostart:=false", "-p", "camera.exposure:=5")
     node.wait_for("camera.exposure")  # it is up

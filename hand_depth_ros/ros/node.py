@@ -29,24 +29,40 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
         Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for wrong arguments.
     """
     arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # as Ctrl-C, before ROS listens too
+    early = _EarlySignals()
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # before ROS listens
+        before = {number: signal.signal(number, early) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _run(arguments, estimator_factory)
+        return _run(arguments, estimator_factory, early)
     except KeyboardInterrupt:
         return 0
     except HandDepthError as error:
         print(f"hand_depth_node: {error}", file=sys.stderr)
         return 1
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None) -> int:
+class _EarlySignals:
+    """SIGINT and SIGTERM until ROS handles them: a KeyboardInterrupt, remembered, because one that comes up within an
+    import's clean-up is dropped by Python."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if a signal has come."""
+        if self.came:
+            raise KeyboardInterrupt
+
+
+def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None, early: _EarlySignals) -> int:
     try:
         import rclpy
     except ImportError as error:
@@ -69,6 +85,7 @@ def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None) -> 
         return _usage_error(f"check what follows --ros-args: {_one_line(error)}")
     node: HandDepthNode | None = None
     try:
+        early.check()
         from hand_depth_ros.ros.hand_depth_node import HandDepthNode
 
         node = HandDepthNode(estimator_factory) if estimator_factory else HandDepthNode()
