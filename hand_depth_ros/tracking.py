@@ -12,7 +12,7 @@ from hand_depth_ros.frame import Roi
 
 _SAME_HAND = 0.2
 _DOUBLE = 0.6
-_NEW_PRESENCE = 0.8
+_NEW_PRESENCE = 0.85
 """Chosen on held-out training photographs (all of their hands pass) and backgrounds."""
 _KEEP_PRESENCE = 0.35
 _MISSES_ALLOWED = 2
