@@ -33,6 +33,11 @@ WELL = {
         ({}, b"\0", ["running"]),
         ({"subscribers": 0}, b"\0", ["no subscriber", "nothing is computed"]),
         ({"image_age_s": NEVER, "image_publishers": 0}, b"\1", ["/cam/image", "nobody publishes", "remap"]),
+        (
+            {"image_age_s": NEVER, "image_publishers": 0, "other_transport": "compressed"},
+            b"\1",
+            ["waiting for images on /cam/image", "set image_transport to compressed"],
+        ),
         ({"image_age_s": NEVER}, b"\1", ["/cam/image", "none came yet"]),
         ({"image_age_s": 7.0}, b"\1", ["no image on /cam/image for 7 s", "check the camera"]),
         (

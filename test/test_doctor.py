@@ -286,3 +286,14 @@ def test_topic_names_stay_whole_in_a_file(
     with pytest.raises(typer.Exit):
         doctor_module.doctor(None, 1.0)
     assert capsys.readouterr().out.count(name) == 2, "in the table, and with what is wrong"
+
+
+@pytest.mark.parametrize(
+    ("read", "published", "transport"),
+    [("/cam/image", "/cam/image/compressed", "compressed"), ("/cam/image/compressed", "/cam/image", "raw")],
+)
+def test_a_camera_of_the_other_image_transport_is_told(read: str, published: str, transport: str) -> None:
+    graph = one_input(read, IMAGE, [])
+    graph.topics[published] = Topic(published, CAMERA)
+    (finding,) = broken(findings(graph))
+    assert finding.cure == f"set image_transport to {transport}, {published} is published"

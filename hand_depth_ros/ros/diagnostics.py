@@ -109,6 +109,7 @@ class Health:
     state: str = "active"  # of the lifecycle
     failure: str = ""  # of its last transition
     image_publishers: int = 0
+    other_transport: str = ""  # the image_transport that somebody publishes the image by, if it is not ours
     camera_info_publishers: int = 0
     image_rate: float = 0.0
     camera_info_rate: float = 0.0
@@ -178,6 +179,11 @@ class Health:
 
     def _silent_camera(self) -> str:
         if not self.image_publishers:
+            if self.other_transport:
+                return (
+                    f"waiting for images on {self.image_topic}: set image_transport to {self.other_transport}, "
+                    "it is published so"
+                )
             return (
                 f"waiting for images on {self.image_topic}, which nobody publishes: start it or remap image"
             )

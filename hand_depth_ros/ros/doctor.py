@@ -31,6 +31,7 @@ from hand_depth_ros.ros import graph_check
 from hand_depth_ros.ros.camera_infos import stamp_ns
 from hand_depth_ros.ros.graph_check import Endpoint, Finding, Graph, Heard, Topic
 from hand_depth_ros.ros.qos import BEST_EFFORT, RELIABLE, VOLATILE, durability_to_ask, input_qos
+from hand_depth_ros.ros.topics import other_transport
 
 NODE_NAME = "hand_depth"
 DISCOVERY_S = 10.0
@@ -230,6 +231,10 @@ def _look(looker: Node, full_name: str) -> Graph:
     outputs = sorted(name for name, types in published.items() if types[0] in _CAMERA_TYPES)
     inputs = sorted(name for name, types in subscribed.items() if types[0] in _KINDS)
     topics = {name: _ends(looker, name) for name in (*inputs, *outputs)}
+    for name in inputs:
+        if subscribed[name][0] != graph_check.CAMERA_INFO:
+            other = other_transport(name)[1]
+            topics.setdefault(other, _ends(looker, other))
     consumers = {end.node for name in outputs for end in topics[name].subscriptions}
     around = set()
     for consumer in consumers:

@@ -16,7 +16,7 @@ from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.ros.decode import decode_image
 from hand_depth_ros.ros.qos import deaf_subscriber, mute_publisher
-from hand_depth_ros.ros.topics import sibling_camera_info
+from hand_depth_ros.ros.topics import other_transport, sibling_camera_info
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -109,9 +109,11 @@ def _inputs(graph: Graph) -> Iterable[Finding]:
         topic = graph.topics[name]
         ours = next((end for end in topic.subscriptions if end.node == graph.node), None)
         if not topic.publishers:
-            yield Finding(
-                name, "", "nobody publishes it", "start the camera, or remap image (camera_info goes with it)"
-            )
+            transport, other = other_transport(name)
+            cure = "start the camera, or remap image (camera_info goes with it)"
+            if topic.type != CAMERA_INFO and _published(graph, other):
+                cure = f"set image_transport to {transport}, {other} is published"
+            yield Finding(name, "", "nobody publishes it", cure)
             continue
         for publisher in topic.publishers:
             if ours is None:

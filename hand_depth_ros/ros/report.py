@@ -15,6 +15,7 @@ from hand_depth_ros.ros.inputs import ColourCamera, InputTopics
 from hand_depth_ros.ros.outputs import Outputs
 from hand_depth_ros.ros.qos import overridable
 from hand_depth_ros.ros.throttle import Throttle
+from hand_depth_ros.ros.topics import other_transport
 
 GRACE_S = 5.0
 """So long after it was activated, what hasn't come yet isn't logged; /diagnostics tells it at once."""
@@ -131,6 +132,9 @@ class Report:
         )
         if camera is not None:
             health.image_publishers = camera.image.publishers
+            transport, topic = other_transport(self.topics.image)
+            if not camera.image.publishers and self._node.count_publishers(topic):
+                health.other_transport = transport
             health.camera_info_publishers = camera.camera_info.publishers
             health.image_age_s = camera.image.age_s
             health.camera_info_age_s = camera.camera_info.age_s

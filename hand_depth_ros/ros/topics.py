@@ -73,3 +73,10 @@ def sibling_camera_info(image_topic: str) -> str:
     """
     head, slash, _ = image_topic.rpartition("/")
     return f"{head}{slash}camera_info"
+
+
+def other_transport(image: str) -> tuple[str, str]:
+    """The value of image_transport that an image topic is not, and the topic that goes with it."""
+    if image.endswith("/compressed"):
+        return "raw", image.removesuffix("/compressed")
+    return "compressed", f"{image}/compressed"
