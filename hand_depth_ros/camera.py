@@ -22,7 +22,9 @@ from .errors import CameraError
 __all__ = ["Camera", "CropCamera"]
 
 _MODEL_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant"}
-_SHORTEST_FOCAL = 0.02  # of the picture's side: a pinhole that sees 175 degrees; shorter ones are mm or metres
+_SHORTEST_FOCAL = (
+    0.02  # of the picture's side: a pinhole that sees 175 degrees; shorter ones are mm or metres
+)
 _LARGEST_FOCAL = 1e6  # px; longer ones, and principal points farther out, belong to no lens
 _LARGEST_SIDE = 65536  # px; more than any camera has, little enough to refuse before allocating
 

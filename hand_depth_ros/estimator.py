@@ -23,7 +23,7 @@ from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.finder import HandFinder
 from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
-from hand_depth_ros.network.fold import fold_batch_norms
+from hand_depth_ros.network.fold import flat, fold_batch_norms
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network.weights import calibration_factors
 from hand_depth_ros.settings import EstimatorSettings
@@ -61,7 +61,8 @@ class HandDepthEstimator:
         self.device = device
         self._settings = EstimatorSettings(**settings)
         self.crop_size = network.config.crop_size
-        self._network = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        folded = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = flat(folded, device)
         self._finder = HandFinder(fold_batch_norms(finder.eval()), device)
         self._tracker = Tracker(self._settings.max_hands)
         self._camera: Camera | None = None
@@ -224,8 +225,8 @@ class HandDepthEstimator:
         """
         batch = torch.stack([crop.sample(camera, image) for crop in crops]) / 255
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            prediction = self._network(batch.contiguous(memory_format=torch.channels_last))
-        maps, scalars = torch.cat(prediction.final, 1).float(), prediction.scalars.float()
+            maps, scalars = self._network(batch.contiguous(memory_format=torch.channels_last))
+        maps, scalars = maps.float(), scalars.float()
         mask = torch.sigmoid(maps[:, 0])
         hand = mask > self._settings.mask_threshold
         sureness = (mask * hand).sum((1, 2)) / hand.sum((1, 2)).clamp_min(1)

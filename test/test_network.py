@@ -11,7 +11,7 @@ import torch
 from small_networks import TINY, TINY_FINDER, shake
 
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig
-from hand_depth_ros.network.fold import fold_batch_norms
+from hand_depth_ros.network.fold import flat, fold_batch_norms
 from hand_depth_ros.network.hourglass import SCALARS
 
 SWITCHES = [
@@ -173,3 +173,18 @@ def test_a_config_that_cannot_be_is_refused_by_the_name_of_its_field(
 def test_a_finder_config_that_cannot_be_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(values)).split("_")[0]):
         FinderConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_frozen_network_gives_the_same_bits(batch: int) -> None:
+    network = HandDepthNet(dataclasses.replace(TINY, growth=4, bottom=2, plane=True))
+    shake(network, torch.rand(4, 3, 32, 32))
+    network = fold_batch_norms(network.eval())
+    frozen = flat(network, torch.device("cpu"))
+    assert isinstance(frozen, torch.jit.ScriptModule)
+    crops = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for _ in range(3):  # the first runs are optimised, the later ones are what comes of it
+            maps, scalars = frozen(crops)
+        expected = network(crops)
+    assert torch.equal(maps, torch.cat(expected.final, 1)) and torch.equal(scalars, expected.scalars)

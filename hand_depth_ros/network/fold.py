@@ -1,13 +1,19 @@
-"""Batch norms folded into the convolutions before them: the same function with fewer memory passes."""
+"""The same function in less time: batch norms folded into the convolutions before them, and no Python between the layers."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hand_depth_ros.network.hourglass import HandDepthNet
+
 M = TypeVar("M", bound=nn.Module)
+Maps = tuple[Tensor, Tensor]
 
 
 def fold_batch_norms(network: M) -> M:
@@ -21,3 +27,30 @@ def fold_batch_norms(network: M) -> M:
                 module[i] = fuse_conv_bn_eval(convolution, norm)
                 module[i + 1] = nn.Identity()
     return network
+
+
+class _Flat(nn.Module):
+    """A depth network's last maps, (B, 3, S, S) mask logit, relief, log spread, and its scalars (B, 5)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> Maps:
+        prediction = self.network(crops)
+        return torch.cat(prediction.final, 1), prediction.scalars
+
+
+def flat(network: nn.Module, device: torch.device) -> Callable[[Tensor], Maps]:
+    """``network`` (in eval mode) as a function of crops (B, 3, S, S) to its last maps and scalars. On the CPU a
+    :class:`HandDepthNet` is traced and frozen: a fifth of the time of a small network is Python's."""
+    whole = _Flat(network).eval()
+    if device.type != "cpu" or not isinstance(network, HandDepthNet):
+        return whole
+    side = network.config.crop_size
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # the check of the crop's size is Python, and done with after the trace
+        example = torch.zeros(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+        return torch.jit.freeze(torch.jit.trace(whole, example, check_trace=False))
