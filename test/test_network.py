@@ -176,15 +176,14 @@ def test_a_finder_config_that_cannot_be_is_refused(values: dict[str, object]) ->
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_frozen_network_gives_the_same_bits(batch: int) -> None:
+def test_the_traced_network_gives_the_same_bits(batch: int) -> None:
     network = HandDepthNet(dataclasses.replace(TINY, growth=4, bottom=2, plane=True))
     shake(network, torch.rand(4, 3, 32, 32))
     network = fold_batch_norms(network.eval())
-    frozen = flat(network, torch.device("cpu"))
-    assert isinstance(frozen, torch.jit.ScriptModule)
+    traced = flat(network, torch.device("cpu"))
     crops = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(3):  # the first runs are optimised, the later ones are what comes of it
-            maps, scalars = frozen(crops)
+            maps, scalars = traced(crops)
         expected = network(crops)
     assert torch.equal(maps, torch.cat(expected.final, 1)) and torch.equal(scalars, expected.scalars)

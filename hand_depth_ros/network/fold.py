@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.hourglass import HandDepthNet
 
 M = TypeVar("M", bound=nn.Module)
@@ -41,16 +43,38 @@ class _Flat(nn.Module):
         return torch.cat(prediction.final, 1), prediction.scalars
 
 
-def flat(network: nn.Module, device: torch.device) -> Callable[[Tensor], Maps]:
-    """``network`` (in eval mode) as a function of crops (B, 3, S, S) to its last maps and scalars. On the CPU a
-    :class:`HandDepthNet` is traced and frozen: a fifth of the time of a small network is Python's."""
-    whole = _Flat(network).eval()
-    if device.type != "cpu" or not isinstance(network, HandDepthNet):
-        return whole
-    side = network.config.crop_size
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+@cache
+def _traced(config: NetworkConfig) -> Callable[..., Maps]:
+    """The folded network of ``config`` as one TorchScript function of the crops and its weights. TorchScript never frees
+    what it has traced: one function a configuration for the life of the process, and no weights in it."""
+    whole = _Flat(fold_batch_norms(HandDepthNet(config).eval())).requires_grad_(False)
+    tensors = _tensors(whole)
+
+    def run(crops: Tensor, *weights: Tensor) -> Maps:
+        for name, weight in zip(tensors, weights, strict=True):
+            owner, _, leaf = name.rpartition(".")
+            delattr(whole.get_submodule(owner), leaf)
+            setattr(whole.get_submodule(owner), leaf, weight)
+        return whole(crops)  # type: ignore[no-any-return]
+
+    crops = torch.zeros(1, 3, config.crop_size, config.crop_size)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # the check of the crop's size is Python, and done with after the trace
-        example = torch.zeros(1, 3, side, side).contiguous(memory_format=torch.channels_last)
-        return torch.jit.freeze(torch.jit.trace(whole, example, check_trace=False))
+        example = (crops.contiguous(memory_format=torch.channels_last), *tensors.values())
+        return torch.jit.trace(run, example, check_trace=False)  # type: ignore[no-any-return]
+
+
+def flat(network: nn.Module, device: torch.device) -> Callable[[Tensor], Maps]:
+    """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps and scalars. On the CPU a
+    :class:`HandDepthNet` is traced: a fifth of the time of a small network is Python's."""
+    whole = _Flat(network).eval()
+    if device.type != "cpu" or not isinstance(network, HandDepthNet):
+        return whole
+    function, weights = _traced(network.config), tuple(_tensors(whole.requires_grad_(False)).values())
+    return lambda crops: function(crops, *weights)
