@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.options import HAND_LENGTH_RANGE_M
+from hand_depth_ros.options import hand_length_range_m
 
 if TYPE_CHECKING:
     from hand_depth_ros.camera import Camera
@@ -159,9 +159,9 @@ def _roi(roi: Any) -> tuple[float, float, float, float] | None:
 
 
 def _hand_length(length: Any) -> float | None:
-    low, high = HAND_LENGTH_RANGE_M
     if length is None:
         return None
+    low, high = hand_length_range_m()
     if not _is_number(length):
         raise DatasetError(f"hand_length_m is {length!r}: a number of metres is needed, {low} to {high}")
     if not low <= length <= high:

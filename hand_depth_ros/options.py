@@ -15,8 +15,6 @@ import typer
 if TYPE_CHECKING:
     from hand_depth_ros.estimator import HandDepthEstimator
 
-HAND_LENGTH_RANGE_M = (0.08, 0.30)
-
 Weights = Annotated[
     Path | None, typer.Option(help="Folder of weights.  [default: those shipped]", show_default=False)
 ]
@@ -56,6 +54,15 @@ def checked(**given: Any) -> dict[str, Any]:
         names = "|".join(sorted(BY_NAME, key=len, reverse=True))
         said = re.sub(rf"\b({names})\b", lambda name: "--" + name[0].replace("_", "-"), str(error))
         raise typer.BadParameter(said) from error
+
+
+def hand_length_range_m() -> tuple[float, float]:
+    """The hand lengths (metres) that may be given, listed or measured: the range of the parameter hand_length_m."""
+    from hand_depth_ros.ros.parameters import BY_NAME
+
+    low, high = BY_NAME["hand_length_m"].low, BY_NAME["hand_length_m"].high
+    assert low is not None and high is not None
+    return low, high
 
 
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:

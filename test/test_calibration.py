@@ -12,11 +12,12 @@ import pytest
 from fakes import DEPTH_M, SIGMA_M, FakeEstimator
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli, options
+from hand_depth_ros import cli, options, settings
 from hand_depth_ros.calibration.before_after import before_and_after
 from hand_depth_ros.calibration.lengths import Look, combine, looks_at
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import BagError, CalibrationError
+from hand_depth_ros.ros.parameters import BY_NAME
 
 WIDTH, HEIGHT = 160, 120
 CAMERA = Camera(WIDTH, HEIGHT, 150.0, 150.0, 80.0, 60.0)
@@ -115,6 +116,23 @@ def test_ruler(monkeypatch) -> None:
     result = run("--ruler-m", "0.187")
     assert result.exit_code == 0 and length_told(result.output) == (0.187, 0.003)
     assert "18.7" in str(run("--ruler-m", "18.7").exception)  # centimetres
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_the_lengths_that_calibrate_takes_are_those_of_the_parameter(end: str) -> None:
+    parameter = BY_NAME["hand_length_m"]
+    length = getattr(parameter, end)
+    outside = length + {"low": -0.001, "high": 0.001}[end]
+    assert length_told(run("--ruler-m", str(length)).output)[0] == length
+    assert "0.08 to 0.3" in str(run("--ruler-m", str(outside)).exception)
+    frame = OneHand().estimate(GREY, CAMERA, hand_length_m=0.19)
+    inwards = length + {"low": 1e-6, "high": -1e-6}[end]  # float32 depth
+    (look,) = looks_at(frame, DEPTH_M * inwards / 0.19, 0.0)
+    assert parameter.check(look.length_m) == pytest.approx(length, abs=1e-5)
+    assert looks_at(frame, DEPTH_M * outside / 0.19, 0.0) == []
+    settings.EstimatorSettings(hand_length_m=length)
+    with pytest.raises(ValueError, match="hand_length_m"):
+        settings.EstimatorSettings(hand_length_m=outside)
 
 
 @pytest.mark.parametrize(

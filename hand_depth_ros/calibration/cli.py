@@ -129,12 +129,13 @@ def tell(found: HandLength) -> None:
 
 
 def _measured_by_ruler(ruler_m: float) -> HandLength:
-    from hand_depth_ros.calibration.lengths import PLAUSIBLE_M, HandLength
+    from hand_depth_ros.calibration.lengths import HandLength
 
-    if not PLAUSIBLE_M[0] <= ruler_m <= PLAUSIBLE_M[1]:
+    shortest, longest = options.hand_length_range_m()
+    if not shortest <= ruler_m <= longest:
         raise CalibrationError(
             f"{ruler_m:g} m is no length of a hand: measure from the wrist crease to the tip of the middle finger, in metres "
-            f"({PLAUSIBLE_M[0]:g} to {PLAUSIBLE_M[1]:g})"
+            f"({shortest:g} to {longest:g})"
         )
     return HandLength(ruler_m, RULER_SIGMA_M, 1, 1)
 

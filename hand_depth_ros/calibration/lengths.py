@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from hand_depth_ros.errors import CalibrationError
+from hand_depth_ros.options import hand_length_range_m
 
 if TYPE_CHECKING:
     from hand_depth_ros.frame import HandDepthFrame
@@ -22,8 +23,6 @@ REFERENCE_LENGTH_M = 0.19
 """The length that is given to the estimator; the result does not depend on it."""
 
 LEAST_PIXELS = 200
-PLAUSIBLE_M = (0.10, 0.26)
-"""Children of three years to the largest adults; what says otherwise measured something else."""
 
 _BORDER = 5  # px at the rim of a hand that are not looked at: a depth camera mixes hand and background there
 _SYSTEMATIC = 0.01  # relative; what no number of pictures averages away
@@ -51,7 +50,8 @@ class HandLength:
 def looks_at(
     frame: HandDepthFrame, true_depth: np.ndarray | float, time_s: float, true_sigma: float = 0.0
 ) -> list[Look]:
-    """One look for each hand of an estimate that was made with REFERENCE_LENGTH_M.
+    """One look for each hand of an estimate that was made with REFERENCE_LENGTH_M; none where the length would be one that
+    the parameter hand_length_m refuses: something else was measured.
 
     Args:
         frame: the estimate.
@@ -60,6 +60,7 @@ def looks_at(
         true_sigma: relative standard deviation of the true depth.
     """
     looks = []
+    shortest, longest = hand_length_range_m()
     for hand in frame.hands:
         pixels = (frame.mask == hand.id) & np.isfinite(frame.depth)
         if isinstance(true_depth, np.ndarray):
@@ -74,7 +75,7 @@ def looks_at(
             ratio = true_depth / float(np.median(frame.depth[pixels]))
         seen = float(np.median(frame.sigma[pixels] / frame.depth[pixels]))
         length = ratio * REFERENCE_LENGTH_M
-        if PLAUSIBLE_M[0] <= length <= PLAUSIBLE_M[1]:
+        if shortest <= length <= longest:
             looks.append(Look(length, float(np.hypot(seen, true_sigma)), time_s))
     return looks
 
