@@ -116,7 +116,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "hand-depth = hand_depth_ros.cli:main",
+            "hand-depth = hand_depth_ros.__main__:main",
             "hand_depth_node = hand_depth_ros.ros.node:main",
             "colour_relay = hand_depth_ros.ros.colour_relay:main",
         ]

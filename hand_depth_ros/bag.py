@@ -22,6 +22,7 @@ import typer
 
 from hand_depth_ros import options
 from hand_depth_ros.errors import BagError, HandDepthError, ImageError
+from hand_depth_ros.interrupt import quiet
 
 if TYPE_CHECKING:
     from hand_depth_ros.bag_files import BagReader, BagWriter, Connection
@@ -118,9 +119,10 @@ def bag(
     depth; how many there are, and why, is told at the end. Exit code: 0 when at least one frame has depth, 1
     when none has or the bag cannot be read or written, 2 for wrong usage.
     """
-    from hand_depth_ros.bag_files import refuse_existing
-    from hand_depth_ros.ros import topics
-    from hand_depth_ros.ros.parameters import output_settings
+    with quiet():
+        from hand_depth_ros.bag_files import refuse_existing
+        from hand_depth_ros.ros import topics
+        from hand_depth_ros.ros.parameters import output_settings
 
     if not NAMESPACE.fullmatch(namespace):
         raise typer.BadParameter(

@@ -1,7 +1,7 @@
 """The `hand-depth` command: a table of sub-commands, each imported only when it is called.
 
 May import nothing heavy: `hand-depth --help` answers without torch, OpenCV or ROS. Exit codes: 0 ok,
-1 failed, 2 wrong usage. Errors that the package raises on purpose are one line on stderr.
+1 failed, 2 wrong usage, 130 after Ctrl-C. Errors that the package raises on purpose are one line on stderr.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 import typer.core
 import typer.main
 
-from hand_depth_ros import __version__
+from hand_depth_ros import __version__, interrupt
 from hand_depth_ros.errors import HandDepthError, MissingDependencyError
 
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -121,7 +121,8 @@ class LazyCommand(typer.core.TyperCommand):
         self.entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        function = getattr(importlib.import_module(self.entry.module), self.entry.function)
+        with interrupt.quiet():
+            function = getattr(importlib.import_module(self.entry.module), self.entry.function)
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         settings = PASS_THROUGH if self.entry.function == "node" else None
         single.command(self.name, context_settings=settings)(function)
@@ -137,6 +138,13 @@ class LazyGroup(typer.core.TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return LazyCommand(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(interrupt.TOLD, file=sys.stderr)
+            sys.exit(interrupt.EXIT_CODE)
 
 
 app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -158,7 +166,7 @@ def hand_depth(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command; the console script comes here by way of `__main__`."""
     try:
         app(prog_name="hand-depth")
     except HandDepthError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -291,13 +291,13 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
 
 def write_frame(base: Path, rgb: np.ndarray, frame: HandDepthFrame, overlay: bool) -> None:
     """Write BASE.depth.png, BASE.sigma.png and, if asked, BASE.overlay.png."""
-    base.parent.mkdir(parents=True, exist_ok=True)
-    write_png(Path(f"{base}.depth.png"), depth_to_mm(frame.depth))
-    write_png(Path(f"{base}.sigma.png"), sigma_to_units(frame.sigma, frame.depth))
+    pictures = {"depth": depth_to_mm(frame.depth), "sigma": sigma_to_units(frame.sigma, frame.depth)}
     if overlay:
         from hand_depth_ros.overlay import overlay as draw
 
-        write_png(Path(f"{base}.overlay.png"), draw(rgb, frame)[..., ::-1])
+        pictures["overlay"] = draw(rgb, frame)[..., ::-1]
+    base.parent.mkdir(parents=True, exist_ok=True)
+    write_pngs({Path(f"{base}.{name}.png"): pixels for name, pixels in pictures.items()})
 
 
 def depth_to_mm(depth: np.ndarray) -> np.ndarray:
@@ -315,16 +315,22 @@ def sigma_to_units(sigma: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return units
 
 
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write a PNG, replacing what was there in one step."""
+def write_pngs(pictures: Mapping[Path, np.ndarray]) -> None:
+    """Write PNGs, replacing what was there: all or, when one cannot be written, none."""
     import cv2
 
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
-    if not done:
-        raise ImageError(f"{path}: cannot encode as PNG")
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_bytes(encoded.tobytes())
-    unfinished.replace(path)
+    unfinished = {path: path.with_name(f".{path.name}.part") for path in pictures}
+    try:
+        for path, pixels in pictures.items():
+            done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
+            if not done:
+                raise ImageError(f"{path}: cannot encode as PNG")
+            unfinished[path].write_bytes(encoded.tobytes())
+        for path, part in unfinished.items():
+            part.replace(path)
+    finally:
+        for part in unfinished.values():
+            part.unlink(missing_ok=True)
 
 
 def _decode(encoded: np.ndarray, flags: int) -> np.ndarray | None:

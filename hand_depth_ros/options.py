@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hand_depth_ros.interrupt import quiet
+
 if TYPE_CHECKING:
     from hand_depth_ros.estimator import HandDepthEstimator
 
@@ -45,7 +47,8 @@ def checked(**given: Any) -> dict[str, Any]:
     Raises:
         typer.BadParameter: What the node would refuse, said of the option.
     """
-    from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, ParameterError, check_values
+    with quiet():
+        from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, ParameterError, check_values
 
     wanted = {name: value for name, value in given.items() if value is not None}
     try:
@@ -67,10 +70,13 @@ def hand_length_range_m() -> tuple[float, float]:
 
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:
     """The estimator with these values of `checked`; raises WeightsError or DeviceError with the reason."""
-    from hand_depth_ros.estimator import HandDepthEstimator
-    from hand_depth_ros.ros.parameters import estimator_settings
+    with quiet():
+        from hand_depth_ros.estimator import HandDepthEstimator
+        from hand_depth_ros.ros.parameters import estimator_settings
 
-    return HandDepthEstimator.from_pretrained(weights=weights, device=device, **estimator_settings(values))
+        return HandDepthEstimator.from_pretrained(
+            weights=weights, device=device, **estimator_settings(values)
+        )
 
 
 def counted(number: int, thing: str) -> str:

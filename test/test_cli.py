@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from hand_depth_ros import __version__
-from hand_depth_ros.cli import COMMANDS
+from hand_depth_ros import __version__, images, interrupt
+from hand_depth_ros.cli import COMMANDS, app
 
 
 def hand_depth(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hand_depth_ros.cli", *arguments]
+    command = [sys.executable, "-m", "hand_depth_ros", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+AT_IMPORT = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+
+class Interrupt(MetaPathFinder):
+    "Ctrl-C just when the module is imported."
+    def find_spec(self, name, path, target=None):
+        if name == {moment!r}:
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000):  # the handler runs between two instructions
+                    pass
+            except KeyboardInterrupt as error:  # as imports in C make of it
+                raise ImportError("import failed") from error
+
+sys.meta_path.insert(0, Interrupt())
+from hand_depth_ros.__main__ import main
+main()
+"""
 
 
 def test_help_lists_every_command_without_importing_anything_heavy() -> None:
@@ -69,3 +96,51 @@ def test_a_failure_is_exit_code_1_and_one_line(arguments: tuple[str, ...], tmp_p
     assert result.returncode == 1
     assert "nowhere" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["infer", "bag"])
+@pytest.mark.parametrize(
+    "moment", ["typer", "numpy", "hand_depth_ros.ros.parameters", "torch", "torch.jit", "safetensors"]
+)
+def test_ctrl_c_while_it_starts_is_one_line_and_exit_code_130(
+    command: str, moment: str, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 80, 3), np.uint8))
+    out = tmp_path / "out"
+    arguments = {
+        "infer": [str(tmp_path), "--hfov", "60", "--out", str(out)],
+        "bag": [str(tmp_path), str(out), "--image", "/image"],
+    }[command]
+    if command == "bag":
+        pytest.importorskip("rosbags", reason="the bag extra is not installed")
+    program = [sys.executable, "-c", AT_IMPORT.format(moment=moment), command, *arguments]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stdout) == (130, ""), result.stderr
+    assert result.stderr == "hand-depth: interrupted\n"
+    assert not out.exists()
+
+
+def test_ctrl_c_at_work_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(images, "jobs_of_paths", interrupted)
+    result = CliRunner().invoke(app, ["infer", "a.png", "--hfov", "60", "--out", "nowhere"])
+    assert result.exit_code == 130
+    assert result.output == "hand-depth: interrupted\n"
+
+
+def test_a_ctrl_c_that_somebody_else_handles_stays_so() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler in (signal.SIG_IGN, lambda *_: None):  # nohup; a program that calls ours
+            signal.signal(signal.SIGINT, handler)
+            with interrupt.quiet():
+                assert signal.getsignal(signal.SIGINT) is handler
+            assert signal.getsignal(signal.SIGINT) is handler
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with interrupt.quiet():
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

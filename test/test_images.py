@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from fakes import DEPTH_M, SIGMA_M, FakeEstimator
 from messages import picture
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli, options
+from hand_depth_ros import cli, images, options
 from hand_depth_ros.camera import Camera
 
 HEIGHT, WIDTH = 60, 80
@@ -263,3 +264,19 @@ def test_nothing_to_do_claims_no_folder(tmp_path: Path, estimator: Recorder) -> 
     assert result.exit_code == 1 and "nowhere" in result.stderr
     assert result.stdout.strip() == "0 images written, 1 failed"
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_the_disk_does_not_take_leave_nothing_behind(tmp_path: Path) -> None:
+    small = np.zeros((40, 50), np.uint16)
+    large = np.random.default_rng(0).integers(0, 65535, (200, 300)).astype(np.uint16)
+    paths = [tmp_path / "a.depth.png", tmp_path / "a.sigma.png"]
+    images.write_pngs(dict.fromkeys(paths, small))
+    before = {path: path.read_bytes() for path in paths}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            images.write_pngs({paths[0]: small + 1, paths[1]: large})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -72,7 +72,7 @@ def test_the_wheel_has_all_that_is_needed_at_run_time(wheel: Path) -> None:
         for path in (REPOSITORY / folder).glob("*.*"):
             assert any(n.endswith(f"data/share/hand_depth_ros/{folder}/{path.name}") for n in names)
     assert any(n.endswith("data/share/ament_index/resource_index/packages/hand_depth_ros") for n in names)
-    assert "hand-depth = hand_depth_ros.cli:main" in entry_points
+    assert "hand-depth = hand_depth_ros.__main__:main" in entry_points
     assert "hand_depth_node = hand_depth_ros.ros.node:main" in entry_points
 
 

@@ -137,7 +137,7 @@ def write_pictures(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) 
 
     from hand_depth_ros.demo import pictures
     from hand_depth_ros.demo.player import TAKEN, pixels_of, points_of
-    from hand_depth_ros.images import write_png
+    from hand_depth_ros.images import write_pngs
     from hand_depth_ros.ros import topics
 
     complete = {sent.index: sent for sent in played if len(sent.outputs) == len(TAKEN)}
@@ -155,7 +155,7 @@ def write_pictures(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) 
             _true_points(frame),
         )
         names.append(f"demo_{number}.png")
-        write_png(out / names[-1], picture[..., ::-1])
+        write_pngs({out / names[-1]: picture[..., ::-1]})
     return names
 
 

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from hand_depth_ros.interrupt import quiet
+
 from .readers import Dataset, open_dataset
 from .report import WORST, draw, print_table, summarise, write_pictures
 from .scores import Estimator, ImageScore, score
@@ -50,7 +52,8 @@ def evaluate(
     ] = 60.0,
 ) -> None:
     """Measure accuracy on a data set with known depth, joints or masks."""
-    from hand_depth_ros.estimator import HandDepthEstimator
+    with quiet():
+        from hand_depth_ros.estimator import HandDepthEstimator
 
     data = open_dataset(
         dataset,

@@ -1,0 +1,14 @@
+"""Entry point of the `hand-depth` command, and of `python -m hand_depth_ros`: quiet about Ctrl-C from the start."""
+
+from hand_depth_ros.interrupt import quiet
+
+
+def main() -> None:
+    """Run the command line; ends the process with its exit code."""
+    with quiet():
+        from hand_depth_ros.cli import main as run
+    run()
+
+
+if __name__ == "__main__":
+    main()
