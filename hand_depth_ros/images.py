@@ -154,7 +154,7 @@ def _refuse_out(out: Path) -> None:
 
 
 def jobs_of_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job], list[str]]:
-    """The images among the paths, folders opened one level deep; and a line for each path that is none."""
+    """The images among the paths, folders opened one level deep; and what to say of each path that is none."""
     images: list[Path] = []
     errors: list[str] = []
     for path in paths:
@@ -163,7 +163,10 @@ def jobs_of_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job]
             inside = [p for p in inside if not p.name.endswith(OWN_ENDINGS)]
             images += inside
             if not inside:
-                errors.append(f"{path}: no images in this folder ({', '.join(sorted(SUFFIXES))})")
+                errors.append(
+                    f"{path}: no images in this folder\n"
+                    f"    looked for {' '.join(sorted(SUFFIXES))}, not in subfolders"
+                )
         elif path.is_file():
             images.append(path)
         else:

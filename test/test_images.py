@@ -280,3 +280,14 @@ def test_pictures_that_the_disk_does_not_take_leave_nothing_behind(tmp_path: Pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_without_images_is_told_in_two_short_lines(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    write_image(folder / "rgb" / "a.png")
+    result = infer(folder, "--hfov", 60, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and result.stdout == "0 images written, 1 failed\n"
+    which, looked_for = result.stderr.splitlines()
+    assert which == f"hand-depth: {folder}: no images in this folder"
+    assert all(ending in looked_for for ending in images.SUFFIXES) and "not in subfolders" in looked_for
+    assert len(looked_for) < 100
