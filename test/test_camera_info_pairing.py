@@ -34,6 +34,36 @@ def test_a_partner_that_is_late_is_waited_for_once_they_come_in_pairs() -> None:
     assert infos.match(2, timeout=60.0).f == 2.0
 
 
+def test_a_partner_that_came_too_late_is_no_reason_not_to_wait_for_the_next() -> None:
+    infos = CameraInfos()
+    infos.add(info(1))
+    infos.match(1)
+    assert infos.match(2, timeout=0.01) is infos.latest
+    infos.add(info(2))
+    late = threading.Timer(0.05, infos.add, [info(3, f=3.0)])
+    late.start()
+    assert infos.match(3, timeout=60.0).f == 3.0
+
+
+def test_a_partner_that_was_lost_is_waited_for_until_the_next_one_comes() -> None:
+    infos = CameraInfos()
+    infos.add(info(1))
+    infos.match(1)
+    late = threading.Timer(0.05, infos.add, [info(3, f=3.0)])
+    late.start()
+    assert infos.match(2, timeout=1e6).f == 3.0  # would hang if it waited for its own
+
+
+def test_stamps_before_a_jump_back_are_not_taken_for_later_ones() -> None:
+    infos = CameraInfos()
+    infos.add(info(1000))
+    infos.match(1000)
+    infos.clear()
+    late = threading.Timer(0.05, infos.add, [info(1, f=1.5)])
+    late.start()
+    assert infos.match(1, timeout=60.0).f == 1.5
+
+
 def test_a_slow_camera_info_is_not_waited_for_every_time() -> None:
     infos = CameraInfos()
     infos.add(info(1))

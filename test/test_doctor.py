@@ -134,6 +134,13 @@ def test_all_well_is_exit_code_0_and_names_the_consumers(rig: Rig) -> None:
     assert "64x48 rgb8" in result.stdout and "64x48 16UC1" in result.stdout
 
 
+@pytest.mark.parametrize("name", ["/gone", "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"])
+def test_a_peer_that_is_gone_or_not_known_yet_is_left_out(rig: Rig, name: str) -> None:
+    assert doctor_module._by_node(rig.client.node.get_subscriber_names_and_types_by_node, name) == {}
+    with pytest.raises(HandDepthError, match="has gone"):
+        doctor_module._look(rig.client.node, name)
+
+
 def test_a_consumer_that_asks_for_transient_local_is_named_and_the_exit_code_is_1(rig: Rig) -> None:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     with rig.consumer("latecomer", depth=(DEPTH, Image, latched)):

@@ -2,14 +2,15 @@
 
 A camera publishes an image and its camera_info with the same stamp, in either order. So the one with the
 image's stamp counts; where there is none (a camera_info that is latched, or slower than the images) the
-latest does. While the two have been coming in pairs, a missing partner is waited for a moment, so that
-intrinsics that change with this very image are not missed.
+latest does. While the two come in pairs (the last one heard had an image's stamp, however late it came), a missing
+partner is waited for a moment, until it or a later one comes, so that intrinsics that change with this very image are
+not missed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 from hand_depth_ros.ros.stamps import stamp_ns
@@ -25,6 +26,7 @@ class CameraInfos:
         self._by_stamp: OrderedDict[int, Any] = OrderedDict()
         self._latest: Any = None
         self._in_pairs = False
+        self._alone: deque[int] = deque(maxlen=KEPT)  # stamps of images that went without theirs
         self._changed = threading.Condition()
 
     def add(self, info: Any) -> None:
@@ -36,12 +38,14 @@ class CameraInfos:
             self._by_stamp.move_to_end(stamp)
             while len(self._by_stamp) > KEPT:
                 self._by_stamp.popitem(last=False)
+            self._in_pairs = self._in_pairs or stamp in self._alone
             self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget the stamps (time jumped); the latest still counts."""
         with self._changed:
             self._by_stamp.clear()
+            self._alone.clear()
 
     @property
     def latest(self) -> Any | None:
@@ -59,8 +63,14 @@ class CameraInfos:
         """
         with self._changed:
             if timeout > 0.0 and (self._in_pairs or self._latest is None):
-                self._changed.wait_for(
-                    lambda: stamp in self._by_stamp or not (self._in_pairs or self._latest is None), timeout
-                )
+                self._changed.wait_for(lambda: self._has_come(stamp), timeout)
             self._in_pairs = stamp in self._by_stamp
+            if not self._in_pairs:
+                self._alone.append(stamp)
             return self._by_stamp.get(stamp, self._latest)
+
+    def _has_come(self, stamp: int) -> bool:
+        """Whether waiting on is of no use: it is here, or a later one, or there is one and it need not be this one."""
+        return bool(self._by_stamp and max(self._by_stamp) >= stamp) or not (
+            self._in_pairs or self._latest is None
+        )

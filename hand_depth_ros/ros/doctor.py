@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ import typer
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -215,7 +215,8 @@ def _settled(looker: Node, executor: SingleThreadedExecutor, full_names: list[st
     while True:
         graphs = [_look(looker, full_name) for full_name in full_names]
         seen = [(t.name, t.publishers, t.subscriptions) for graph in graphs for t in graph.topics.values()]
-        steady = steady + 1 if seen == before else 0
+        named = all(_is_known(end.node) for _, out, into in seen for end in (*out, *into))
+        steady = steady + 1 if named and seen == before else 0
         before = seen
         if steady >= STEADY_LOOKS - 1 or time.monotonic() > end:
             return graphs
@@ -224,10 +225,10 @@ def _settled(looker: Node, executor: SingleThreadedExecutor, full_names: list[st
 
 def _look(looker: Node, full_name: str) -> Graph:
     """The graph around a node as it is now."""
-    space, _, base = full_name.rpartition("/")
-    by_node = (base, space or "/")
-    published = dict(looker.get_publisher_names_and_types_by_node(*by_node))
-    subscribed = dict(looker.get_subscriber_names_and_types_by_node(*by_node))
+    published = _by_node(looker.get_publisher_names_and_types_by_node, full_name)
+    subscribed = _by_node(looker.get_subscriber_names_and_types_by_node, full_name)
+    if not published:  # not even /rosout
+        raise HandDepthError(f"{full_name} has gone while it was being looked at: start it again")
     outputs = sorted(name for name, types in published.items() if types[0] in _CAMERA_TYPES)
     inputs = sorted(name for name, types in subscribed.items() if types[0] in _KINDS)
     topics = {name: _ends(looker, name) for name in (*inputs, *outputs)}
@@ -236,17 +237,29 @@ def _look(looker: Node, full_name: str) -> Graph:
             other = other_transport(name)[1]
             topics.setdefault(other, _ends(looker, other))
     consumers = {end.node for name in outputs for end in topics[name].subscriptions}
-    around = set()
+    around: set[str] = set()
     for consumer in consumers:
-        consumer_space, _, consumer_base = consumer.rpartition("/")
-        for name, types in looker.get_subscriber_names_and_types_by_node(
-            consumer_base, consumer_space or "/"
-        ):
-            if types[0] in _KINDS:
-                around.add(name)
+        subscriptions = _by_node(looker.get_subscriber_names_and_types_by_node, consumer)
+        around.update(name for name, types in subscriptions.items() if types[0] in _KINDS)
     for name in around - topics.keys():
         topics[name] = _ends(looker, name)
     return Graph(full_name, topics, outputs, inputs, sorted(around - {*inputs, *outputs}))
+
+
+def _by_node(ask: Callable[[str, str], Any], full_name: str) -> dict[str, list[str]]:
+    """The topics of a node and their types; none of one that is gone, or whose name has not been heard yet."""
+    space, _, base = full_name.rpartition("/")
+    if not _is_known(full_name):
+        return {}
+    try:
+        return dict(ask(base, space or "/"))
+    except NodeNameNonExistentError:
+        return {}
+
+
+def _is_known(full_name: str) -> bool:
+    """Not so for an endpoint whose participant the middleware has not heard of yet: it is "_NODE_NAMESPACE_UNKNOWN_/..."."""
+    return full_name.startswith("/")
 
 
 def _ends(looker: Node, name: str) -> Topic:

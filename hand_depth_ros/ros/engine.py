@@ -23,7 +23,7 @@ from hand_depth_ros.ros.steady_estimator import EstimatorFactory, SteadyEstimato
 from hand_depth_ros.ros.tf import OutputFrame
 from hand_depth_ros.ros.worker import Worker
 
-PARTNER_TIMEOUT_S = 0.1
+PARTNER_TIMEOUT_S = 0.25
 """How long an image waits for the camera_info of its stamp, while they come in pairs."""
 
 
