@@ -252,6 +252,18 @@ def test_false_hands_on_backgrounds(tmp_path: Path) -> None:
     assert run(tmp_path, estimator, limit=2)["images"] == 2
 
 
+def test_a_set_without_splits_is_measured_as_a_whole_and_says_so(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "cameras.jsonl").read_text().splitlines()[:2]]
+    del lines[0]["split"], lines[1]["split"]
+    (folder / "cameras.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = open_dataset(folder, split="val")
+    assert len(data) == 2 and data.notes == ("the set has no splits: all of its images",)
+    lines[0]["split"] = "train"  # one that has splits, none of them val
+    (folder / "cameras.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DatasetError, match="--split one of train, all"):
+        open_dataset(folder)
+
+
 def test_what_is_no_data_set_is_refused_with_the_reason(
     folder: Path, joints_set: Path, tmp_path: Path
 ) -> None:
@@ -264,9 +276,13 @@ def test_what_is_no_data_set_is_refused_with_the_reason(
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "no data set known here")
     refused(folder, "missing.png cannot be read", split="train")
-    refused(folder, "split 'test'", split="test")
+    refused(
+        folder,
+        r"split 'test', it has train \(1 image\), val \(2 images\): give --split one of val, train, all",
+        split="test",
+    )
     (folder / "depth" / "a.png").write_bytes(b"not a picture")
-    refused(folder, "a.png is not an image")
+    refused(folder, r"a.png \(13 bytes\) is not an image.*: copy or unpack it again, or take it out")
     cv2.imwrite(str(folder / "depth" / "a.png"), np.zeros((48, 64), np.uint8))
     refused(folder, "16-bit")
     lines = (folder / "cameras.jsonl").read_text()
@@ -278,5 +294,9 @@ def test_what_is_no_data_set_is_refused_with_the_reason(
     refused(folder, "no 'cy'")
     (folder / "cameras.jsonl").write_text('{"image"')
     refused(folder, "line 1 is not JSON")
+    (folder / "cameras.jsonl").write_text('["rgb/a.png"]')
+    refused(folder, "line 1 is no JSON object")
+    (folder / "cameras.jsonl").write_text("")
+    refused(folder, "list is empty")
     joints_set.with_suffix(".jsonl").write_text('{"image": "joints/0.png"}\n')
     refused(joints_set, "neither joints_mm nor hands")

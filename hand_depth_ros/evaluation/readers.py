@@ -9,6 +9,7 @@ backgrounds  a folder of plain images without hands
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from hand_depth_ros import options
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError, DatasetError
 
@@ -67,9 +69,9 @@ def open_dataset(
         about = read_json(path / "dataset.json") if (path / "dataset.json").exists() else {}
         settings["depth_unit_m"] = float(about.get("depth_unit_m", 0.001))
         settings["transparent"] = bool(about.get("transparent", False))
-        if split is not None and any("split" in line for line in lines):
-            lines = [line for line in lines if line.get("split") == split]
-            notes.append(f"split {split}: {len(lines)} images")
+        if split is not None and lines:
+            lines, note = _of_split(path, lines, split)
+            notes.append(note)
         if settings["transparent"]:
             settings["backgrounds"] = image_files(backgrounds) if backgrounds else []
             notes.append(f"transparent, laid over {'photographs' if backgrounds else 'grey'}")
@@ -85,13 +87,34 @@ def open_dataset(
         )
     if kind in ("masks", "backgrounds"):
         notes.append(f"camera unknown: {hfov_deg:g} degrees of horizontal field of view assumed")
+    if not lines and published and split is not None:
+        raise DatasetError(
+            f"{path} has nothing of split {split!r} unpacked: unpack it too, or give --split all."
+        )
     if not lines:
-        raise DatasetError(f"{path} has no images to measure on (split {split!r}).")
+        raise DatasetError(
+            f"{path} has no images to measure on: its list is empty, or nothing in it has a hand."
+        )
     if limit is not None and limit < len(lines):
         picked = np.linspace(0, len(lines) - 1, limit).round().astype(int)
         lines = [lines[i] for i in picked]
         notes.append(f"{limit} images, evenly spread")
     return Dataset(path, kind, lines, root, read, tuple(notes), hfov_deg=hfov_deg, **settings)
+
+
+def _of_split(path: Path, lines: list[dict[str, Any]], split: str) -> tuple[list[dict[str, Any]], str]:
+    """The lines of a split and a note on them; all lines where none says its split. DatasetError: nothing in that split."""
+    sizes = Counter(str(line["split"]) for line in lines if "split" in line)
+    if not sizes:
+        return lines, "the set has no splits: all of its images"
+    if not sizes[split]:
+        there = ", ".join(
+            f"{name} ({options.counted(size, 'image')})" for name, size in sorted(sizes.items())
+        )
+        raise DatasetError(
+            f"{path} has no images in split {split!r}, it has {there}: give --split one of {', '.join([*sizes, 'all'])}"
+        )
+    return [line for line in lines if line.get("split") == split], f"split {split}: {sizes[split]} images"
 
 
 def _annotated_length(lines: list[dict[str, Any]]) -> tuple[float | None, list[str]]:

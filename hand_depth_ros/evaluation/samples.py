@@ -84,14 +84,20 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_image(file: Path, flags: int) -> np.ndarray:
-    """The picture as OpenCV decodes it (BGR); DatasetError with the file's name for none."""
+    """The picture as OpenCV decodes it (BGR); DatasetError with the file's name and what to do for none."""
     try:
         data = np.frombuffer(file.read_bytes(), np.uint8)
     except OSError as error:
         raise DatasetError(f"{file} cannot be read: {error.strerror}.") from error
-    picture = cv2.imdecode(data, flags) if data.size else None
+    try:
+        picture = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        picture = None
     if picture is None:
-        raise DatasetError(f"{file} is not an image that OpenCV can decode.")
+        raise DatasetError(
+            f"{file} ({data.size} bytes) is not an image that OpenCV can decode: copy or unpack it again, or take it out "
+            "of the set, with its line where there is a list."
+        )
     return picture
 
 
@@ -113,12 +119,19 @@ def read_json(file: Path) -> Any:
 def read_jsonl(file: Path) -> list[dict[str, Any]]:
     """One JSON object a line."""
     lines = []
-    for number, text in enumerate(file.read_text().splitlines(), 1):
+    try:
+        content = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} cannot be read: {error}.") from error
+    for number, text in enumerate(content.splitlines(), 1):
         if text.strip():
             try:
-                lines.append(json.loads(text))
+                line = json.loads(text)
             except json.JSONDecodeError as error:
                 raise DatasetError(f"{file}, line {number} is not JSON: {error}.") from error
+            if not isinstance(line, dict):
+                raise DatasetError(f"{file}, line {number} is no JSON object: {{...}} is needed.")
+            lines.append(line)
     return lines
 
 
