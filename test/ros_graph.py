@@ -159,6 +159,11 @@ class Client:
     def drop_publisher(self, topic: str, reliable: bool = True) -> None:
         self.node.destroy_publisher(self._publishers.pop(f"{topic} {reliable}"))
 
+    def drop_publishers(self) -> None:
+        """All of them: the next test begins without a camera."""
+        while self._publishers:
+            self.node.destroy_publisher(self._publishers.popitem()[1])
+
     def next_stamp(self) -> int:
         self._stamp += 33_333_333
         return self._stamp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,8 +51,8 @@ class Remapped:
         return stamp
 
 
-@pytest.fixture(scope="module")
-def remapped() -> Iterator[Remapped]:
+@contextmanager
+def running() -> Iterator[Remapped]:
     remapped = Remapped()
     try:
         yield remapped
@@ -61,13 +62,27 @@ def remapped() -> Iterator[Remapped]:
         remapped.node.stop()
 
 
-def test_a_camera_info_that_comes_late_is_waited_for(remapped: Remapped) -> None:
-    client, node = remapped.client, remapped.node
+@pytest.fixture(scope="module")
+def remapped() -> Iterator[Remapped]:
+    """For the tests that leave it as good as new."""
+    with running() as remapped:
+        yield remapped
+
+
+@pytest.fixture
+def fresh() -> Iterator[Remapped]:
+    """One that has heard nothing yet, and may be stopped."""
+    with running() as remapped:
+        yield remapped
+
+
+def test_a_camera_info_that_comes_late_is_waited_for(fresh: Remapped) -> None:
+    client, node = fresh.client, fresh.node
     with client.listening("/arm/depth/image_raw", Image) as depth:
         without: list[int] = []
         text = "/wrist/color/camera_info: no camera_info has come yet"
-        client.spin_until(lambda: text in node.output, lambda: without.append(remapped.show(info=False)))
-        client.spin_until(lambda: depth, remapped.show)
+        client.spin_until(lambda: text in node.output, lambda: without.append(fresh.show(info=False)))
+        client.spin_until(lambda: depth, fresh.show)
         # The last two may still have been waiting when the camera_info came.
         assert not {ros_graph.stamp_of(m) for m in depth}.intersection(without[:-2])
     assert depth[0].encoding == "16UC1" and max(depth[0].data) > 0
@@ -154,9 +169,11 @@ def test_diagnostics_tell_what_happens(remapped: Remapped) -> None:
         assert last()[0] == b"\1"
 
 
-def test_sigterm_ends_it_with_code_zero_and_no_traceback(remapped: Remapped) -> None:
-    assert remapped.node.stop(signal.SIGTERM) == 0
-    assert "Traceback" not in remapped.node.output
+def test_sigterm_ends_it_with_code_zero_and_no_traceback(fresh: Remapped) -> None:
+    with fresh.client.listening("/arm/depth/image_raw", Image) as depth:
+        fresh.client.spin_until(lambda: depth, fresh.show)  # in the midst of its work
+    assert fresh.node.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in fresh.node.output
 
 
 BAD_STARTS = {

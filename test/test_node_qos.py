@@ -44,6 +44,7 @@ def make_node(client: ros_graph.Client) -> Iterator[Callable[..., HandDepthNode]
         return made[-1]
 
     yield make
+    client.drop_publishers()
     for node in made:
         client._executor.remove_node(node)
         node.close()
@@ -86,7 +87,6 @@ def test_inputs_are_sensor_data_until_a_camera_offers_more(client, make_node) ->
         assert asked(topic).durability == DurabilityPolicy.VOLATILE
     client.publisher("image", Image)
     client.spin_until(lambda: asked("/image").reliability == ReliabilityPolicy.RELIABLE)
-    client.drop_publisher("image")
 
 
 def test_all_four_policies_of_every_topic_can_be_overridden(client, make_node) -> None:
@@ -114,7 +114,6 @@ def test_an_override_of_an_input_is_kept_whatever_the_camera_offers(client, make
     node._camera.follow()
     (info,) = client.node.get_subscriptions_info_by_topic("/image")
     assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-    client.drop_publisher("image")
 
 
 DEAF = {
@@ -153,8 +152,6 @@ def test_a_camera_that_is_not_heard_is_named_with_the_policy_to_change(client, m
         "publisher of /image is best effort and qos_overrides./image.subscription.reliability asks for reliable: "
         f"set it to best_effort, or change reliability in {client.node.get_fully_qualified_name()}"
     )
-    for topic in ("image", "camera_info"):
-        client.drop_publisher(topic, reliable=False)
 
 
 @pytest.mark.parametrize(
