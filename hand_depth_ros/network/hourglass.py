@@ -132,6 +132,10 @@ class HandDepthNet(nn.Module):
         self.register_buffer("steps", steps, persistent=False)
 
     def forward(self, rgb: Tensor) -> Prediction:
+        return self.with_features(rgb)[0]
+
+    def with_features(self, rgb: Tensor) -> tuple[Prediction, list[Tensor]]:
+        """The prediction, and what every hourglass gives to its heads: (B, features, S/4, S/4) each."""
         if (
             rgb.ndim != 4
             or rgb.shape[1] != 3
@@ -142,11 +146,12 @@ class HandDepthNet(nn.Module):
         centred = (rgb - 0.45) * 4.0
         detail = self.detail(centred)
         x = self.stem(detail)
-        stages = []
+        stages, features = [], []
         for i, hourglass in enumerate(self.hourglasses):
             y = self.after[i](hourglass(x))
             raw = self.heads[i](y)
             stages.append(self._stage(i, raw))
+            features.append(y)
             if i + 1 < self.config.stacks:
                 x = x + self.back[i](y) + self.feed[i](self._fed(i, raw))
         fine = torch.cat((detail, F.relu(self.rise(y))), 1)
@@ -156,7 +161,7 @@ class HandDepthNet(nn.Module):
             right, down = numbers[:, -2, None, None], numbers[:, -1, None, None]
             plane = right * self.steps + down * self.steps[:, None]
             raw = torch.cat((raw[:, :1], raw[:, 1:2] + plane[:, None], raw[:, 2:]), 1)
-        return Prediction(tuple(stages), _maps(raw), _scalars(numbers))
+        return Prediction(tuple(stages), _maps(raw), _scalars(numbers)), features
 
     def _predicts(self, stack: int) -> tuple[bool, bool]:
         """Whether this stack is supervised with (the mask, the depth)."""

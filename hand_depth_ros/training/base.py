@@ -81,8 +81,8 @@ class NetworkTraining(lightning.LightningModule):
         ]
 
     def configure_optimizers(self) -> Any:
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        rest = [p for p in self.network.parameters() if p.ndim <= 1]
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        rest = [p for p in self.parameters() if p.ndim <= 1]
         groups = [
             {"params": decayed, "weight_decay": self.config.weight_decay},
             {"params": rest, "weight_decay": 0.0},
@@ -97,9 +97,9 @@ class NetworkTraining(lightning.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def run(self, network: nn.Module, batch: dict[str, Tensor]) -> Any:
-        """The network's prediction for the batch's uint8 ``rgb``."""
-        return network((batch["rgb"].float() / 255).contiguous(memory_format=torch.channels_last))
+    def pictures(self, batch: dict[str, Tensor]) -> Tensor:
+        """What the network takes, from the batch's uint8 ``rgb``."""
+        return (batch["rgb"].float() / 255).contiguous(memory_format=torch.channels_last)
 
     def log_validation(self, dataloader_idx: int, values: dict[str, Tensor], count: int) -> None:
         """Log the means over the known values, under the name of the validation set."""

@@ -2,7 +2,8 @@
 
 Every sample is a dict of numpy arrays: ``rgb`` uint8 (3, S, S), ``mask`` uint8 (S, S) (1 hand, 0 not, 255 unknown), ``relief``
 float32 (S, S) hand lengths (NaN unknown), ``scalars`` float32 (3,): log(s / S), log(L / 0.19 m), presence (NaN unknown),
-``weight`` float32: how much its labels count, ``real`` float32: 1 for photographs.
+``joints`` float32 (21, 3): x, y in the crop, -1 and 1 at its edges, z as the relief (NaN unknown), ``weight`` float32: how much
+its labels count, ``real`` float32: 1 for photographs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
 _ANY_ROLL = 0.15  # of the hands are turned anyhow; the rest stay about as they were seen
 _MISTAKES = 0.4  # of the crops without a hand
+_NO_JOINTS = np.full((21, 3), np.nan, np.float32)
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
 
 
@@ -104,6 +106,13 @@ def _warp(
     return cv2.resize(big, (side, side), interpolation=cv2.INTER_AREA)
 
 
+def _placed(joints: np.ndarray, h: np.ndarray, side: int) -> np.ndarray:
+    """``joints`` (n, 3) whose x, y are pixels that ``h`` (3, 3) maps to those of a crop, with x, y in -1..1 of the crop."""
+    x, y, w = h @ np.vstack((joints[:, :2].T, np.ones(len(joints))))
+    c = (side - 1) / 2
+    return np.column_stack(((x / w - c) * 2 / side, (y / w - c) * 2 / side, joints[:, 2]))
+
+
 def _pick(mask: np.ndarray, rng: Rng) -> np.ndarray | None:
     ys, xs = np.nonzero(mask)
     if len(xs) < 50:
@@ -148,6 +157,11 @@ def rendered_sample(
         return None
     z_ref = float(np.nanmedian(depth_v))
     relief = ((depth_v - z_ref) / hand.length_m).astype(np.float32)
+    joints = _placed(hand.joints, h, side)
+    away = (
+        np.column_stack(((joints[:, :2] * side / 2) / f, np.ones(21))) @ r
+    )  # rays of the joints in the view's camera
+    joints[:, 2] = (hand.joints[:, 2] / away[:, 2] - z_ref) / hand.length_m
     premultiplied = view.rgba.copy()
     premultiplied[..., :3] = cv2.multiply(
         view.rgba[..., :3], cv2.merge([view.rgba[..., 3]] * 3), scale=1 / 255
@@ -161,7 +175,7 @@ def rendered_sample(
     rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
     log_scale = np.log(f * hand.length_m / z_ref / side)
     scalars = np.array([log_scale, np.log(hand.length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
-    return _finish(rgb, mask, relief, scalars, 1.0, 0.0, sources, rng)
+    return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, rng)
 
 
 def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict[str, Any] | None:
@@ -203,9 +217,12 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     relief = np.where((known == 1) & (mask == 1), relief, np.nan).astype(np.float32)
     if np.isfinite(relief).sum() < 60:
         return None
-    relief -= np.float32(np.nanmedian(relief))
+    reference = np.float32(np.nanmedian(relief))
+    relief -= reference
+    joints = _placed(label.joints, h, side)
+    joints[:, 2] = label.joints[:, 2] - reference
     scalars = np.array([label.log_length_px + np.log(k / side), np.nan, 1.0], np.float32)
-    return _finish(rgb, mask, relief, scalars, label.weight, 1.0, sources, rng)
+    return _finish(rgb, mask, relief, joints, scalars, label.weight, 1.0, sources, rng)
 
 
 def negative_sample(sources: Sources, side: int, rng: Rng) -> dict[str, Any]:
@@ -234,13 +251,16 @@ def negative_sample(sources: Sources, side: int, rng: Rng) -> dict[str, Any]:
     scalars = np.array([np.nan, np.nan, 0.0], np.float32)
     nothing = np.zeros((side, side), np.uint8)
     relief = np.full((side, side), np.nan, np.float32)
-    return _finish(augment.tone(rgb, rng), nothing, relief, scalars, 1.0, 0.0, sources, rng)
+    return _finish(
+        augment.tone(rgb, rng), nothing, relief, _NO_JOINTS.copy(), scalars, 1.0, 0.0, sources, rng
+    )
 
 
 def _finish(
     rgb: np.ndarray,
     mask: np.ndarray,
     relief: np.ndarray,
+    joints: np.ndarray,
     scalars: np.ndarray,
     weight: float,
     real: float,
@@ -254,10 +274,12 @@ def _finish(
     rgb = augment.camera(rgb, rng)
     if rng.random() < 0.5:
         rgb, mask, relief = rgb[:, ::-1], mask[:, ::-1], relief[:, ::-1]
+        joints[:, 0] *= -1
     return {
         "rgb": np.ascontiguousarray(rgb.transpose(2, 0, 1)),
         "mask": np.ascontiguousarray(mask),
         "relief": np.ascontiguousarray(relief),
+        "joints": joints.astype(np.float32),
         "scalars": scalars,
         "weight": np.float32(weight),
         "real": np.float32(real),

@@ -71,14 +71,16 @@ class FinderTraining(NetworkTraining):
         return data
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        centre, box = finder_loss(self.run(self.network, batch), batch["boxes"], self.size[1], self.size[0])
+        centre, box = finder_loss(
+            self.network(self.pictures(batch)), batch["boxes"], self.size[1], self.size[0]
+        )
         self.log_dict({"train/centre": centre.detach(), "train/box": box.detach()}, prog_bar=True)
         return centre + 0.3 * box
 
     def validation_step(self, batch: dict[str, Tensor], index: int, dataloader_idx: int = 0) -> None:
         from hand_depth_ros.finder import decode_boxes, overlaps
 
-        prediction = self.run(self.average.network, batch)
+        prediction = self.average.network(self.pictures(batch))
         found: list[float] = []
         false: list[float] = []
         for b, truth in enumerate(batch["boxes"]):

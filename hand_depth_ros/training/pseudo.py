@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-VERSION = 4
+VERSION = 5
 """To be raised when labels change, so that caches are made anew."""
 
 WRIST, MIDDLE = 0, (9, 10, 11, 12)
@@ -34,6 +34,7 @@ class PseudoLabel(NamedTuple):
     relief     float32 (h, w): (z - z_ref) / L in hand lengths, NaN where unknown; z_ref is the median
     log_length_px  log of the apparent hand length in image pixels
     weight     0..1, agreement of the landmarks' surface with the picture
+    joints     float32 (21, 3): x, y in pixels of the image, z as the relief
     """
 
     x: int
@@ -42,6 +43,7 @@ class PseudoLabel(NamedTuple):
     relief: np.ndarray
     log_length_px: float
     weight: float
+    joints: np.ndarray
 
 
 def hand_length(joints: np.ndarray) -> float:
@@ -171,7 +173,9 @@ def label_hand(image: np.ndarray, px: np.ndarray, world: np.ndarray) -> PseudoLa
     relief = np.where(inside & (mask == 1), surface / length_px, np.nan).astype(np.float32)
     if np.isfinite(relief).sum() < 40:
         return None
-    relief -= np.float32(np.nanmedian(relief))
+    reference = np.float32(np.nanmedian(relief))
+    relief -= reference
+    places = np.column_stack((px, joints[:, 2] / length_px - reference)).astype(np.float32)
     reprojection = np.abs(px - px.mean(0) - scale * (world[:, :2] - world[:, :2].mean(0))).mean() / length_px
     weight = float(np.clip((agreement - 0.55) / 0.25, 0, 1) * np.clip(1.5 - reprojection / 0.06, 0, 1))
-    return PseudoLabel(x0, y0, mask, relief, float(np.log(length_px)), weight)
+    return PseudoLabel(x0, y0, mask, relief, float(np.log(length_px)), weight, places)

@@ -79,6 +79,7 @@ def _pack(images: list[RealImage], store: Path) -> None:
         ).reshape(-1, 3),
         "landmarks": np.concatenate([image.landmarks for image in images]),
         "places": np.array([(la.x, la.y, *la.mask.shape) for la in labels], np.int64).reshape(-1, 4),
+        "joints": np.array([la.joints for la in labels], np.float32).reshape(-1, 21, 3),
         "numbers": np.array([(la.log_length_px, la.weight) for la in labels], np.float64).reshape(-1, 2),
         "masks": np.concatenate([label.mask.ravel() for label in labels] or [np.zeros(0, np.uint8)]),
         "reliefs": np.concatenate([label.relief.ravel() for label in labels] or [np.zeros(0, np.float32)]),
@@ -98,7 +99,8 @@ def _unpack(store: Path) -> list[RealImage]:
             mask = data["masks"][pixel : pixel + h * w].reshape(h, w)
             relief = data["reliefs"][pixel : pixel + h * w].reshape(h, w)
             log_length, weight = data["numbers"][number + len(labels)].tolist()
-            labels.append(PseudoLabel(x, y, mask, relief, log_length, weight))
+            joints = data["joints"][number + len(labels)]
+            labels.append(PseudoLabel(x, y, mask, relief, log_length, weight, joints))
             pixel += h * w
         encoded = data["encoded"][byte : byte + size].tobytes()
         images.append(RealImage(encoded, tuple(labels), data["landmarks"][mark : mark + mark_count]))

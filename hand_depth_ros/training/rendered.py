@@ -18,10 +18,12 @@ from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 
 
 class RenderedHand(NamedTuple):
-    """One hand of a view: ``instance`` is its value in the mask, ``length_m`` its length."""
+    """One hand of a view: ``instance`` is its value in the mask, ``length_m`` its length, ``joints`` float32 (21, 3) where
+    its joints are: x, y in pixels of the view, z in metres along the optical axis; NaN where unknown."""
 
     instance: int
     length_m: float
+    joints: np.ndarray = np.full((21, 3), np.nan, np.float32)
 
 
 class RenderedView(NamedTuple):
@@ -77,8 +79,22 @@ def _read_folder(folder: Path, line: dict[str, Any], unit: float) -> RenderedVie
     stem = Path(line["image"]).stem
     mask = _read(folder / "mask" / f"{stem}.png", cv2.IMREAD_UNCHANGED)
     depth = _read(folder / "depth" / f"{stem}.png", cv2.IMREAD_UNCHANGED).astype(np.float32) * unit
-    hands = tuple(RenderedHand(int(h["instance"]), float(h["hand_length_m"])) for h in line.get("hands", ()))
-    return RenderedView(_rgba(folder / line["image"]), depth, mask, _k(line), hands, stem)
+    return RenderedView(
+        _rgba(folder / line["image"]),
+        depth,
+        mask,
+        _k(line),
+        tuple(_hand(hand, _k(line)) for hand in line.get("hands", ())),
+        stem,
+    )
+
+
+def _hand(hand: dict[str, Any], k: tuple[float, float, float, float]) -> RenderedHand:
+    known = RenderedHand(int(hand["instance"]), float(hand["hand_length_m"]))
+    if "joints_m" not in hand:
+        return known
+    x, y, z = np.array(hand["joints_m"], np.float32).T
+    return known._replace(joints=np.column_stack((k[0] * x / z + k[2], k[1] * y / z + k[3], z)))
 
 
 def load_views(
@@ -132,4 +148,7 @@ def _shrink(view: RenderedView, scale: float) -> RenderedView:
         depth_m=cv2.resize(view.depth_m, size, interpolation=cv2.INTER_NEAREST),
         mask=cv2.resize(view.mask, size, interpolation=cv2.INTER_NEAREST),
         k=tuple(value * scale for value in view.k),  # type: ignore[arg-type]
+        hands=tuple(
+            hand._replace(joints=hand.joints * np.array((scale, scale, 1), np.float32)) for hand in view.hands
+        ),
     )
