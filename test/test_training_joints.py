@@ -1,0 +1,101 @@
+"""The joints that are learned beside the depth lie on the hand, in the picture and in depth, however a sample was turned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn import plane_view, write_landmarks, write_views
+
+from hand_depth_ros.training import augment
+from hand_depth_ros.training.crops import CropDataset, Sources
+from hand_depth_ros.training.joints import JointHead, joint_loss
+from hand_depth_ros.training.real import load_real_images
+from hand_depth_ros.training.rendered import load_views
+
+SIDE = 96
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "occlude", lambda image, *_: image)
+
+
+def at_joints(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(mask, relief, joint's z) where the joints are in the crop."""
+    joints = sample["joints"]
+    u, v = np.round((joints[:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T
+    inside = (u >= 0) & (u < SIDE) & (v >= 0) & (v < SIDE)
+    u, v = u[inside], v[inside]
+    return sample["mask"][v, u], sample["relief"][v, u], joints[inside, 2]
+
+
+def test_joints_on_a_rendered_plane_have_its_relief() -> None:
+    view, _, _ = plane_view()
+    turn = np.linspace(0, 2 * np.pi, 21)
+    pixels = np.round(79.5 + 35 * np.linspace(0.1, 1, 21) * (np.cos(turn), np.sin(turn))).astype(int)
+    joints = np.column_stack((pixels[0], pixels[1], view.depth_m[pixels[1], pixels[0]])).astype(np.float32)
+    view = view._replace(hands=(view.hands[0]._replace(joints=joints),))
+    data = CropDataset(Sources([view], [], [], real_share=0.0, negative_share=0.0), SIDE, 30, seed=1)
+    for sample in (data[i] for i in range(30)):
+        mask, relief, z = at_joints(sample)
+        assert len(z) > 8 and (mask == 1).all()
+        np.testing.assert_allclose(z, relief, atol=0.012)  # half a pixel of the slanted plane
+
+
+def test_joints_of_a_photograph_lie_behind_the_hands_surface(tmp_path: Path) -> None:
+    images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
+    data = CropDataset(Sources([], images, [], real_share=1.0, negative_share=0.0), SIDE, 30, seed=0)
+    for sample in (data[i] for i in range(30)):
+        mask, relief, z = at_joints(sample)
+        assert (mask != 0).mean() > 0.8  # the wrist and the tips lie on the mask's edge
+        behind = (z - relief)[np.isfinite(relief)]
+        assert len(behind) > 8 and (behind > 0.01).all() and (behind < 0.12).all()
+
+
+def test_joints_of_a_rendered_set_are_projected_into_its_pictures(tmp_path: Path) -> None:
+    folder = write_views(tmp_path, 1)
+    line = json.loads((folder / "cameras.jsonl").read_text())
+    line["hands"][0]["joints_m"] = [[0.01 * k, -0.002 * k, 0.4 + 0.01 * k] for k in range(21)]
+    (folder / "cameras.jsonl").write_text(json.dumps(line) + "\n")
+    for scale in (1.0, 0.5):
+        (view,) = load_views(folder, scale=scale)
+        x, y, z = view.hands[0].joints[10]
+        assert z == pytest.approx(0.5)
+        assert (x, y) == pytest.approx((scale * (240 * 0.2 + 47.5), scale * (47.5 - 240 * 0.04)), abs=1e-3)
+
+
+def test_the_head_reads_a_joint_where_its_map_is_high() -> None:
+    head = JointHead(1)
+    with torch.no_grad():
+        head.maps.weight.fill_(50.0)
+        head.maps.bias.zero_()
+    features = torch.zeros(1, 1, 8, 8)
+    features[0, 0, 2, 6] = 1.0
+    joints = head(features)
+    assert joints.shape == (1, 21, 3)
+    expected = torch.tensor([6.5 / 4 - 1, 2.5 / 4 - 1, 0.25 * 50])
+    torch.testing.assert_close(joints[0], expected.expand(21, 3), atol=1e-4, rtol=1e-4)
+
+
+def test_only_joints_that_are_known_and_in_the_crop_count() -> None:
+    truth = torch.rand(2, 21, 3) - 0.5
+    truth[0, 3] = torch.nan
+    truth[1, 5, 0] = 1.4
+    weight = torch.ones(2)
+    guess = truth.clone()
+    guess[0, 3], guess[1, 5] = 7.0, -7.0
+    guess.requires_grad_()
+    loss = joint_loss(guess, truth, weight)
+    assert float(loss.detach()) == 0
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert guess.grad is not None and torch.isfinite(guess.grad).all()
+    for axis in range(3):
+        other = guess.detach().clone()
+        other[0, 0, axis] += 0.1
+        assert float(joint_loss(other, truth, weight)) > 0
+        assert float(joint_loss(other, truth, torch.tensor([0.0, 1.0]))) == 0
