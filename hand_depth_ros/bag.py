@@ -110,7 +110,9 @@ def bag(
     weights: options.Weights = None,
     device: options.Device = "auto",
 ) -> None:
-    """Add the node's depth topics to a recorded bag; no ROS needed.
+    """Add the node's depth topics to a recorded bag; no ROS needed. For example:
+
+    hand-depth bag my_bag my_bag_depth --image /camera/color/image_raw
 
     Every recorded message is kept as it is. The added ones have header stamp, frame and receive time of
     the colour message that they come from. OUT is never left half written.

@@ -176,9 +176,11 @@ def main() -> None:
         if package not in EXTRAS:
             raise
         _fail(MissingDependencyError.for_extra(EXTRAS[package], package))
+    except OSError as error:  # of the disk, of permissions: no fault of the program
+        _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
 
 
-def _fail(error: HandDepthError) -> None:
+def _fail(error: HandDepthError | str) -> None:
     line = " ".join(str(error).split())
     print(f"hand-depth: {line}", file=sys.stderr)
     sys.exit(1)

@@ -6,6 +6,8 @@ on its own (`run`): a bad one is told at the end and does not stop the others.
 
 from __future__ import annotations
 
+import errno
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 OWN_ENDINGS = (".depth.png", ".sigma.png", ".overlay.png")
 SIGMA_UNIT_M = 1e-4
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 CameraOf = Callable[[int, int], "Camera"]
 """Width and height of the image, pixels, to its camera."""
@@ -55,7 +58,7 @@ class Summary:
 
 
 def infer(
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images (not their subfolders).")],
     out: Annotated[
         Path, typer.Option("--out", help="Folder for NAME.depth.png (mm) and NAME.sigma.png (0.1 mm).")
     ],
@@ -76,7 +79,7 @@ def infer(
     weights: options.Weights = None,
     device: options.Device = "auto",
 ) -> None:
-    """Depth of the hands in image files.
+    """Depth of the hands in image files, for example: hand-depth infer photos/ --hfov 69 --out depth/
 
     Writes NAME.depth.png (16-bit, mm, 0 = no hand) and NAME.sigma.png (16-bit, 0.1 mm). NAME is the file's
     name without its ending; images that share one keep their folders or endings in it. The camera comes from
@@ -89,16 +92,23 @@ def infer(
 
     Exit code: 0 when every image was done, 1 when one was not, 2 for wrong usage.
     """
-    given = [value is not None for value in (fx, fy, cx, cy)]
-    ways = (cameras is not None) + any(given) + (hfov is not None)
-    if ways != 1 or (any(given) and not all(given)):
+    intrinsics = {"--fx": fx, "--fy": fy, "--cx": cx, "--cy": cy}
+    missing = [name for name, value in intrinsics.items() if value is None]
+    if (cameras is not None) + (len(missing) < 4) + (hfov is not None) != 1:
         raise typer.BadParameter(
             "say the camera in one way: --cameras FILE, or --fx --fy --cx --cy, or --hfov DEGREES"
         )
-    if hfov is not None and not 0.0 < hfov < 180.0:
-        raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
-
-    _refuse_out(out)
+    if 0 < len(missing) < 4:
+        raise typer.BadParameter(
+            f"{' '.join(missing)} missing: all of --fx --fy --cx --cy are needed, in pixels"
+        )
+    for name, value in intrinsics.items():
+        if value is not None and not (math.isfinite(value) and (value > 0 or name in ("--cx", "--cy"))):
+            raise typer.BadParameter(
+                f"{name} is {value:g}: a number of pixels is needed, a focal length above 0"
+            )
+    options.refuse_hfov(hfov)
+    options.refuse_folder("--out", out)
     values = options.checked(
         hand_length_m=hand_length_m,
         max_hands=max_hands,
@@ -144,13 +154,6 @@ def _told(summary: Summary, out: Path, failed: int) -> str:
             f"{hands} seen but out of range or not sure enough (--min-range-m, --max-range-m, --max-sigma-m)"
         )
     return ", ".join([*parts, f"{failed} failed"])
-
-
-def _refuse_out(out: Path) -> None:
-    """Raises typer.BadParameter when `out` cannot become a folder."""
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise typer.BadParameter(f"--out is {out}, but {there} is a file: name a folder")
 
 
 def jobs_of_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job], list[str]]:
@@ -236,13 +239,15 @@ def output_names(images: Sequence[Path]) -> list[str]:
 
 
 def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: bool = False) -> Summary:
-    """Estimate each image on its own and write its files below `out`; failures are collected, not raised."""
+    """Estimate each image on its own and write its files below `out`; failures are collected, not raised. A full disk, which
+    every later image would meet too, ends the run."""
     from rich.console import Console
     from rich.progress import track
 
     written = with_hands = without_depth = 0
     errors: list[str] = []
-    for job in track(list(jobs), description="infer", console=Console(stderr=True)):
+    todo = list(jobs)
+    for number, job in enumerate(track(todo, description="infer", console=Console(stderr=True))):
         try:
             rgb, camera = read_image(job)
             frame = estimator.estimate(
@@ -253,8 +258,16 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
                 track=False,
             )
             write_frame(out / job.name, rgb, frame, overlay)
-        except (HandDepthError, OSError) as error:
+        except HandDepthError as error:
             errors.append(f"{job.path}: {error}")
+            continue
+        except OSError as error:
+            line = f"{job.path}: {error.strerror or error}"
+            if error.errno in FULL:
+                left = options.counted(len(todo) - number - 1, "image")
+                errors.append(f"{line} ({out}): stopped, {left} not done")
+                break
+            errors.append(line)
             continue
         written += 1
         valid = depth_to_mm(frame.depth) > 0

@@ -6,6 +6,7 @@ node's parameters; a test holds them to that table.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +67,23 @@ def hand_length_range_m() -> tuple[float, float]:
     low, high = BY_NAME["hand_length_m"].low, BY_NAME["hand_length_m"].high
     assert low is not None and high is not None
     return low, high
+
+
+def refuse_folder(option: str, folder: Path) -> None:
+    """Raises typer.BadParameter when nothing can be written to `folder`, which need not exist yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise typer.BadParameter(f"{option} is {folder}, but {there} is a file: name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise typer.BadParameter(
+            f"{option} is {folder}, but {there} cannot be written to: name another folder"
+        )
+
+
+def refuse_hfov(hfov: float | None) -> None:
+    """Raises typer.BadParameter for what is no angle of view."""
+    if hfov is not None and not 0.0 < hfov < 180.0:
+        raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
 
 
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:

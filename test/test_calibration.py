@@ -112,6 +112,17 @@ def test_two_hands_at_one_distance_are_refused(tmp_path: Path, monkeypatch) -> N
     assert "2 hands seen, one at the distance is needed" in result.output + getattr(result, "stderr", "")
 
 
+def test_pictures_that_cannot_be_read_are_not_taken_for_pictures_without_a_hand(
+    tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    result = run(
+        str(tmp_path), "--distance-m", "0.45", "--hfov", "60", estimator=OneHand(), monkeypatch=monkeypatch
+    )
+    assert "none of the pictures could be read" in str(result.exception)
+    assert "left out: " in result.output
+
+
 def test_ruler(monkeypatch) -> None:
     result = run("--ruler-m", "0.187")
     assert result.exit_code == 0 and length_told(result.output) == (0.187, 0.003)

@@ -98,6 +98,14 @@ def test_a_failure_is_exit_code_1_and_one_line(arguments: tuple[str, ...], tmp_p
     assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
 
 
+def test_what_the_disk_refuses_is_one_line(tmp_path: Path) -> None:
+    long = str(tmp_path / ("x" * 300))
+    result = hand_depth("evaluate", long)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"hand-depth: {long}")
+
+
 @pytest.mark.parametrize("command", ["infer", "bag"])
 @pytest.mark.parametrize(
     "moment", ["typer", "numpy", "hand_depth_ros.ros.parameters", "torch", "torch.jit", "safetensors"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 from pathlib import Path
 from types import SimpleNamespace
@@ -291,3 +293,24 @@ def test_a_folder_without_images_is_told_in_two_short_lines(tmp_path: Path) -> N
     assert which == f"hand-depth: {folder}: no images in this folder"
     assert all(ending in looked_for for ending in images.SUFFIXES) and "not in subfolders" in looked_for
     assert len(looked_for) < 100
+
+
+def test_a_full_disk_ends_the_run(
+    tmp_path: Path, estimator: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full from the second image on: a fake, for a real one cannot be made here."""
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png")
+    write = images.write_pngs
+
+    def full(pictures: dict[Path, np.ndarray]) -> None:
+        if len(estimator.asked) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(pictures)
+
+    monkeypatch.setattr(images, "write_pngs", full)
+    result = infer(tmp_path, "--hfov", 60, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and len(estimator.asked) == 2
+    failed = f"{tmp_path / 'b.png'}: No space left on device ({tmp_path / 'out'}): stopped, 1 image not done"
+    assert failed in result.stderr and "1 failed" in result.stdout
+    assert names(tmp_path / "out") == ["a.depth.png", "a.sigma.png"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -75,3 +76,47 @@ def test_zero_is_off() -> None:
 def test_the_help_says_the_nodes_ranges(name: str, option: Any) -> None:
     (info,) = (part for part in get_args(option) if isinstance(part, typer.models.OptionInfo))
     assert re.search(re.escape(BY_NAME[name].range), info.help or "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("infer", "a.png", "--hfov", "60", "--out"),
+        ("evaluate", ".", "--out"),
+        ("demo", "--out"),
+        ("train", "{config}", "--out"),
+        ("synth", "--out"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "config.yaml").write_text("task: depth\n")
+    command = [part.format(config=tmp_path / "config.yaml") for part in arguments]
+    for folder in ("file", "file/deeper"):
+        result = CliRunner().invoke(cli.app, [*command, str(tmp_path / folder)])
+        assert result.exit_code == 2 and "is a file: name a folder" in " ".join(result.stderr.split())
+    monkeypatch.setattr(
+        options.os, "access", lambda path, mode: Path(path) != tmp_path
+    )  # root may write anywhere
+    result = CliRunner().invoke(cli.app, [*command, str(tmp_path / "new")])
+    assert result.exit_code == 2 and "cannot be written to: name another folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("infer", ".", "--out", "o", "--fx", "300", "--cx", "1"), "--fy --cy missing"),
+        (("infer", ".", "--out", "o", "--fx", "0", "--fy", "9", "--cx", "1", "--cy", "1"), "--fx is 0"),
+        (("infer", ".", "--out", "o", "--fx", "9", "--fy", "9", "--cx", "nan", "--cy", "1"), "--cx is nan"),
+        (("infer", ".", "--out", "o", "--hfov", "nan"), "--hfov is nan"),
+        (("evaluate", ".", "--hfov", "0"), "--hfov is 0"),
+        (("evaluate", ".", "--json", "."), "a folder: name a file"),
+        (("calibrate", "--ruler-m", "0.18", "--hfov", "60"), "--hfov and --cameras are for IMAGES"),
+    ],
+)
+def test_wrong_options_are_told_before_the_work(arguments: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 2 and said in result.stderr

@@ -79,6 +79,8 @@ def calibrate(
     ways["--dataset or --demo"] = dataset is not None or demo
     if sum(ways.values()) != 1 or (dataset is not None and demo):
         raise typer.BadParameter(f"choose one way: {', '.join(ways)}")
+    if not images and (hfov is not None or cameras is not None):
+        raise typer.BadParameter("--hfov and --cameras are for IMAGES: a bag or a set has its own camera")
     if ruler_m is not None:
         tell(_measured_by_ruler(ruler_m))
         return
@@ -88,8 +90,7 @@ def calibrate(
         raise typer.BadParameter(
             f"--distance-m is {distance_m:g}: 0.1 to 2 metres, with pictures of the hand"
         )
-    if hfov is not None and not 0.0 < hfov < 180.0:
-        raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
+    options.refuse_hfov(hfov)
     estimator = options.load_estimator(weights, device, options.checked())
     try:
         if demo or dataset is not None:
@@ -160,6 +161,7 @@ def _at_distance(
         angle = hfov
         jobs, errors = jobs_of_paths(images, lambda width, height: Camera.from_hfov(width, height, angle))
     looks: list[Look] = []
+    seen = 0
     for number, job in enumerate(jobs):
         try:
             rgb, camera = read_image(job)
@@ -168,6 +170,7 @@ def _at_distance(
         except (HandDepthError, OSError) as error:
             errors.append(f"{job.path}: {error}")
             continue
+        seen += 1
         if len(frame.hands) != 1:
             errors.append(
                 f"{job.path}: {options.counted(len(frame.hands), 'hand')} seen, one at the distance is needed"
@@ -176,4 +179,6 @@ def _at_distance(
         looks += looks_at(frame, distance_m, 10.0 * number)
     for line in errors:
         print(f"hand-depth: left out: {line}", file=sys.stderr)
+    if not seen:
+        raise CalibrationError("none of the pictures could be read, for the reasons above")
     return combine(looks, distance_sigma_m / distance_m)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hand_depth_ros import options
 from hand_depth_ros.errors import DatasetError, HandDepthError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def demo(
     from hand_depth_ros.demo import report
     from hand_depth_ros.demo.node_process import REAL_NODE
 
+    options.refuse_folder("--out", out)
     ros_args = ["-p", f"device:={device}"]
     if weights is not None:
         ros_args += ["-p", f"weights:={weights.resolve()}"]

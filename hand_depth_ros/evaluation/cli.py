@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from hand_depth_ros import options
 from hand_depth_ros.interrupt import quiet
 
 from .readers import Dataset, open_dataset
@@ -26,10 +27,8 @@ def evaluate(
             "or masks; or pictures without hands."
         ),
     ],
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of weights; without: the ones in the package.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    weights: options.Weights = None,
+    device: options.Device = "auto",
     json: Annotated[Path | None, typer.Option(help="Write the numbers to this file.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write pictures of the 16 worst images into this folder.")
@@ -51,7 +50,17 @@ def evaluate(
         float, typer.Option(help="Horizontal field of view, degrees, of unknown cameras.")
     ] = 60.0,
 ) -> None:
-    """Measure accuracy on a data set with known depth, joints or masks."""
+    """Measure accuracy on a data set with known depth, joints or masks. For example:
+
+    hand-depth evaluate my_set --json report.json --out worst/
+    """
+    options.refuse_hfov(hfov)
+    if out is not None:
+        options.refuse_folder("--out", out)
+    if json is not None:
+        options.refuse_folder("--json", json.parent)
+        if json.is_dir():
+            raise typer.BadParameter(f"--json is {json}, a folder: name a file")
     with quiet():
         from hand_depth_ros.estimator import HandDepthEstimator
 

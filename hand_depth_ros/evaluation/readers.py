@@ -67,6 +67,8 @@ def open_dataset(
         read = _READERS[kind]
     if kind == "folder":
         about = read_json(path / "dataset.json") if (path / "dataset.json").exists() else {}
+        if not isinstance(about, dict):
+            raise DatasetError(f"{path / 'dataset.json'} is no JSON object: {{...}} is needed.")
         settings["depth_unit_m"] = float(about.get("depth_unit_m", 0.001))
         settings["transparent"] = bool(about.get("transparent", False))
         if split is not None and lines:

@@ -131,6 +131,11 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
                 raise DatasetError(f"{file}, line {number} is not JSON: {error}.") from error
             if not isinstance(line, dict):
                 raise DatasetError(f"{file}, line {number} is no JSON object: {{...}} is needed.")
+            hands = line.get("hands", [])
+            if not isinstance(hands, list) or not all(isinstance(hand, dict) for hand in hands):
+                raise DatasetError(f"{file}, line {number}: hands is no list of JSON objects.")
+            if not isinstance(line.get("image", ""), str):
+                raise DatasetError(f"{file}, line {number}: image is {line['image']!r}, a path is needed.")
             lines.append(line)
     return lines
 

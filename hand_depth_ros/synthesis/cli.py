@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import options
 from ..errors import DatasetError
 
 
@@ -66,6 +67,7 @@ def synth(
     from .render import Renderer, bundled_maps
     from .views import GENERATOR, VIEWS_PER_PERSON, View
 
+    options.refuse_folder("--out", out)
     size = size or (192 if kind is Kind.crops else 640)
     skin_files = _images(skins, "skin textures", (".png", ".jpg", ".jpeg"))
     maps = bundled_maps() + _images(hdris, "environment maps", (".hdr", ".exr"))

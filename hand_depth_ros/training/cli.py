@@ -9,25 +9,34 @@ from typing import Annotated, Any
 
 import typer
 
+from hand_depth_ros import options
 from hand_depth_ros.errors import DatasetError, MissingDependencyError
 
 
 def train(
     config: Annotated[
-        Path, typer.Argument(help="YAML file, e.g. config/train_depth.yaml", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(help="YAML file, for example config/train_depth.yaml.", exists=True, dir_okay=False),
     ],
     out: Annotated[
-        Path, typer.Option(help="folder for checkpoints, curves and weights; run again to resume")
+        Path, typer.Option(help="Folder for checkpoints, curves and weights; run again to resume.")
     ],
-    cache: Annotated[Path | None, typer.Option(help="folder for pseudo labels (default: OUT/cache)")] = None,
-    devices: Annotated[str, typer.Option(help="Lightning's devices: auto, 1, 0,1 ...")] = "auto",
-    num_nodes: Annotated[int, typer.Option(help="machines, for Lightning's DDP")] = 1,
-    precision: Annotated[str, typer.Option(help="Lightning's precision")] = "bf16-mixed",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for pseudo labels.  [default: OUT/cache]", show_default=False)
+    ] = None,
+    devices: Annotated[
+        str, typer.Option(help="How many devices, or which, as Lightning's Trainer takes it: auto, 2, 0,1.")
+    ] = "auto",
+    num_nodes: Annotated[int, typer.Option(help="Machines, for Lightning's DDP.")] = 1,
+    precision: Annotated[
+        str, typer.Option(help="As Lightning's Trainer takes it: bf16-mixed, 32-true, ...")
+    ] = "bf16-mixed",
     limit_views: Annotated[
-        int | None, typer.Option(help="read only so many rendered views (to try things out)")
+        int | None, typer.Option(help="Read only so many rendered views of each set, to try things out.")
     ] = None,
 ) -> None:
     """Train the depth network or the finder from rendered sets and photographs with landmarks."""
+    options.refuse_folder("--out", out)
     try:
         import lightning
         from lightning.pytorch.callbacks import ModelCheckpoint
