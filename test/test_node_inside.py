@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import MissingDependencyError, WeightsError
-from hand_depth_ros.ros import topics
+from hand_depth_ros.ros import last_words, topics
 from hand_depth_ros.ros.hand_depth_node import HandDepthNode, shipped_estimator
 from hand_depth_ros.ros.parameters import DEFAULTS
 
@@ -273,7 +273,9 @@ def test_the_real_estimator_is_asked_for_what_the_parameters_say(monkeypatch: py
     assert (asked["weights"], asked["device"], asked["max_hands"], threads) == ("/there", "cpu", 1, [4, 3])
 
 
-def test_an_estimator_that_cannot_be_made_says_why(client) -> None:
+def test_an_estimator_that_cannot_be_made_says_why(client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
+
     def broken(_: Any) -> FakeEstimator:
         raise WeightsError("the file is truncated")
 
@@ -281,7 +283,8 @@ def test_an_estimator_that_cannot_be_made_says_why(client) -> None:
         HandDepthNode(broken, context=client.context)
 
 
-def test_an_output_frame_asks_for_tf2_where_it_is_missing(client) -> None:
+def test_an_output_frame_asks_for_tf2_where_it_is_missing(client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
     if importlib.util.find_spec("tf2_ros"):
         pytest.skip("tf2_ros is installed")
     overrides = [Parameter("depth_frame_id", value="hand_depth_frame")]

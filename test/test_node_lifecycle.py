@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fakes import FakeEstimator, fake_factory
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
@@ -180,7 +181,9 @@ def test_bad_weights_or_device_fail_configure_with_the_reason(
     if fault == "device" and torch.cuda.device_count() > 7:
         pytest.skip("there is a cuda:7")
     one = managed(shipped_estimator, **values)
-    assert not one.change(Transition.TRANSITION_CONFIGURE)
+    with client.listening("/rosout", Log) as log:
+        assert not one.change(Transition.TRANSITION_CONFIGURE)
+        client.spin_until(lambda: any(line.msg.startswith(f"configure failed: {reason}") for line in log))
     assert one.state == "unconfigured"
     assert f"configure failed: {reason}" in capfd.readouterr().err
     level, message = one.diagnosis()

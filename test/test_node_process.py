@@ -15,10 +15,12 @@ import pytest
 import ros_graph
 from diagnostic_msgs.msg import DiagnosticArray
 from fakes import fake_factory
+from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters
 from ros_graph import NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from hand_depth_ros.ros import last_words
 from hand_depth_ros.ros.node import main
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "hand_depth.yaml"
@@ -191,6 +193,7 @@ def test_a_start_that_cannot_work_says_why_in_one_line(
 ) -> None:
     for name, value in ros_graph.environment(ros_graph.some_domain()).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
     arguments, reason = BAD_STARTS[fault]
     assert main(["--ros-args", *arguments], fake_factory) == 1
     said = capfd.readouterr().err.strip()
@@ -201,6 +204,36 @@ def test_weights_that_are_not_there_are_named(capfd: pytest.CaptureFixture[str],
     assert main(["--ros-args", "-p", f"weights:={tmp_path}"]) == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert str(tmp_path) in line
+
+
+FAILED_STARTS = {
+    "weights": ("start_node.py", "weights:=/no/such/folder", "no weights file at /no/such/folder"),
+    "device": ("start_node.py", "device:=cuda:77", "device 'cuda:77' was asked for but PyTorch sees"),
+    "parameter": ("fakes.py", "max_hand:=1", "did you mean max_hands?"),  # fails at once
+}
+
+
+@pytest.mark.parametrize("fault", FAILED_STARTS)
+def test_the_reason_of_a_failed_start_is_on_rosout_too(fault: str) -> None:
+    program, parameter, reason = FAILED_STARTS[fault]
+    domain = ros_graph.some_domain()
+    client = ros_graph.Client(domain)
+    lines: list[Log] = []
+
+    def start() -> None:
+        """Again, if it was gone before anybody could know of it."""
+        node = NodeProcess(domain, "-p", parameter, program=program)
+        client.spin_until(lambda: not node.running)
+        assert node.exit_code() == 1 and reason in node.output
+        client.spin_for(0.3)
+        lines.extend(line for line in heard if reason in line.msg)
+
+    try:
+        with client.listening("/rosout", Log) as heard:
+            client.spin_until(lambda: lines, start)
+        assert lines[0].level == Log.FATAL and lines[0].name == "hand_depth"
+    finally:
+        client.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

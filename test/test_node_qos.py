@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from hand_depth_ros.ros import topics
+from hand_depth_ros.ros import last_words, topics
 from hand_depth_ros.ros.hand_depth_node import HandDepthNode
 from hand_depth_ros.ros.parameters import ParameterError
 
@@ -164,7 +164,10 @@ def test_a_camera_that_is_not_heard_is_named_with_the_policy_to_change(client, m
         ("/hand_mask.publisher.deadline", 5, "history, depth, reliability, durability"),
     ],
 )
-def test_an_override_that_will_not_do_is_refused(client, name: str, value: Any, reason: str) -> None:
+def test_an_override_that_will_not_do_is_refused(
+    client, name: str, value: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
     given = [Parameter(f"qos_overrides.{name}", value=value)]
     with pytest.raises(ParameterError, match=reason):
         HandDepthNode(fake_factory, context=client.context, parameter_overrides=given)

@@ -9,6 +9,7 @@ elsewhere: `pipeline.process_frame` is the whole work on a frame and is the bag 
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from hand_depth_ros.ros import parameters
 from hand_depth_ros.ros.declare import declare, warn_of_idle_qos_overrides
 from hand_depth_ros.ros.engine import Engine
 from hand_depth_ros.ros.inputs import ColourCamera, resolve_inputs
+from hand_depth_ros.ros.last_words import tell_rosout
 from hand_depth_ros.ros.report import Report
 from hand_depth_ros.ros.stamps import Stamps, stamp_ns
 from hand_depth_ros.ros.steady_estimator import EstimatorFactory
@@ -59,12 +61,14 @@ class HandDepthNode(LifecycleNode):
         node_arguments: As rclpy.node.Node takes them.
 
     Raises:
-        HandDepthError: A parameter won't do; with `autostart`, also: the weights or the device won't do.
+        HandDepthError: A parameter won't do; with `autostart`, also: the weights or the device won't do. /rosout has
+            been told then.
     """
 
     def __init__(
         self, estimator_factory: EstimatorFactory = shipped_estimator, **node_arguments: Any
     ) -> None:
+        born = time.monotonic()
         super().__init__("hand_depth", **node_arguments)
         self._factory = estimator_factory
         self._engine: Engine | None = None
@@ -75,8 +79,12 @@ class HandDepthNode(LifecycleNode):
         self._starting = False
         try:
             self._set_up()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            try:
+                if isinstance(error, Exception):
+                    tell_rosout(self, _reason(error), born)
+            finally:
+                self.close()
             raise
 
     def _set_up(self) -> None:
@@ -141,8 +149,7 @@ class HandDepthNode(LifecycleNode):
                 step()
         except Exception as error:
             self._error = error if self._starting else None  # its frames hold memory
-            reason = str(error) if isinstance(error, HandDepthError) else f"{type(error).__name__}: {error}"
-            self._report.failure = f"{name} failed: {reason}"
+            self._report.failure = f"{name} failed: {_reason(error)}"
             if not self._starting:  # else it is raised
                 self.get_logger().error(self._report.failure)
                 self.get_logger().debug(traceback.format_exc())
@@ -275,6 +282,10 @@ class HandDepthNode(LifecycleNode):
                 "weights": str(self._values["weights"]) or "shipped",
             },
         )
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, HandDepthError) else f"{type(error).__name__}: {error}"
 
 
 def _answer(response: Trigger.Response, success: bool, message: str) -> Trigger.Response:
