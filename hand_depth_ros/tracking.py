@@ -12,8 +12,9 @@ from hand_depth_ros.frame import Roi
 
 _SAME_HAND = 0.2
 _DOUBLE = 0.6
-_NEW_PRESENCE = 0.85
-"""Chosen on held-out training photographs (all of their hands pass) and backgrounds."""
+_NEW_EVIDENCE = 2.0
+_FINDERS_SHARE = 0.5
+"""A new hand needs this much: the presence's logit and this share of the finder's. Set by how many backgrounds have one."""
 _KEEP_PRESENCE = 0.35
 _MISSES_ALLOWED = 2
 _LEAD = 0.6
@@ -136,9 +137,11 @@ class Tracker:
 
     def update(self, track: Track, roi: Roi | None, presence: float, log_length: float) -> bool:
         """What the network saw of a track: its mask's box or None. Returns whether this frame shows the hand."""
-        needed = _NEW_PRESENCE if track.fresh else _KEEP_PRESENCE
+        there = (
+            _evidence(presence, track.support) >= _NEW_EVIDENCE if track.fresh else presence >= _KEEP_PRESENCE
+        )
         shrunk = roi is not None and not track.fresh and max(roi[2:]) < _SHRUNK * max(track.roi[2:])
-        if roi is None or shrunk or not math.isfinite(presence) or presence < needed:
+        if roi is None or shrunk or not math.isfinite(presence) or not there:
             track.misses += 1
             if track.fresh or track.misses > _MISSES_ALLOWED:
                 self.tracks.remove(track)
@@ -155,6 +158,15 @@ class Tracker:
                 self.tracks.remove(track)
                 dropped.append(track.id)
         return dropped
+
+
+def _evidence(presence: float, support: float) -> float:
+    return _logit(presence) + _FINDERS_SHARE * _logit(support)
+
+
+def _logit(probability: float) -> float:
+    p = min(max(probability, 1e-4), 1 - 1e-4) if math.isfinite(probability) else 1e-4
+    return math.log(p / (1 - p))
 
 
 def _match(track: Track, detections: list[Detection]) -> Detection | None:

@@ -238,3 +238,16 @@ def test_recalibrating_forgets_the_length_and_keeps_the_hand() -> None:
     assert track.log_length == math.log(0.16), "nothing is left of what was before"
     tracker.update(track, box(100, 100), 0.9, math.log(0.17))
     assert track.log_length == pytest.approx((math.log(0.16) + math.log(0.17)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("finder", "presence", "new"),
+    [(0.9, 0.8, True), (0.7, 0.8, False), (0.3, 0.95, True), (0.3, 0.9, False), (0.99, 0.3, False)],
+)
+def test_a_new_hand_needs_the_finder_and_the_network_to_be_sure_between_them(
+    finder: float, presence: float, new: bool
+) -> None:
+    tracker = Tracker(1)
+    (track,) = tracker.look([Detection(box(100, 100), finder)])
+    assert tracker.update(track, box(100, 100), presence, 0.0) is new
+    assert bool(tracker.tracks) is new
