@@ -34,11 +34,9 @@ def tell_rosout(node: Node, reason: str, born: float) -> None:
     ends = node.get_publishers_info_by_topic(name) if node.context.ok() else []
     if own not in [(end.node_name, end.node_namespace) for end in ends]:
         return
-    publisher = (
-        node.create_publisher(  # the node's logger has one as well, but rclpy doesn't let us wait for it
-            Log, name, QoSProfile(depth=1, reliability=RELIABLE, durability=TRANSIENT_LOCAL)
-        )
-    )
+    # The node's logger has a publisher as well, but rclpy doesn't let us wait for it.
+    qos = QoSProfile(depth=1, reliability=RELIABLE, durability=TRANSIENT_LOCAL)
+    publisher = node.create_publisher(Log, name, qos)
     while node.context.ok() and time.monotonic() < born + DISCOVERY_S:
         if 0 < node.count_subscribers(name) <= publisher.get_subscription_count():
             break
