@@ -74,6 +74,14 @@ WELL = {
             ["no camera_info on /cam/camera_info for 9 s", "the last one goes on counting"],
         ),
         ({"camera_info_age_s": 9.0, "camera_info_latched": True}, b"\0", ["running"]),
+        *(
+            (
+                {"camera_info_age_s": 9.0, "camera_info_latched": latched, "camera_info_publishers": 0},
+                b"\1",
+                ["no camera_info on /cam/camera_info for 9 s, nobody publishes it any more"],
+            )
+            for latched in (False, True)
+        ),
         ({"fallback": "CUDA out of memory"}, b"\1", ["on the CPU", "CUDA out of memory"]),
         (
             {"deaf_subscribers": ("subscriber /a of /x asks",), "subscribers": 0},

@@ -5,6 +5,7 @@ One node serves the module; a fake estimator inside it fails, waits or counts as
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -92,10 +93,10 @@ class Running:
         return self.depth[-1]
 
     def status(self, start: str, again: Any = None) -> tuple[DiagnosticStatus, dict[str, str]]:
-        """The first status from now on whose message begins so."""
+        """The first status from now on whose message begins so (a regular expression)."""
         self._diagnostics.clear()
         heard = self._diagnostics
-        self.client.spin_until(lambda: heard and heard[-1].status[0].message.startswith(start), again)
+        self.client.spin_until(lambda: heard and re.match(start, heard[-1].status[0].message), again)
         return heard[-1].status[0], {item.key: item.value for item in heard[-1].status[0].values}
 
     def all_accounted_for(self) -> None:
@@ -133,6 +134,26 @@ def test_a_camera_info_that_stops_is_told_and_the_last_one_goes_on_counting(runn
     running.frame(info=False)
     assert running.infos[-1].k[0] == 77.0
     assert running.status("running", running.show)[0].level == b"\0"
+
+
+def test_a_camera_info_that_is_not_usable_and_whose_publisher_is_gone_is_told_so(
+    running: Running, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.frame()
+    status, _ = running.status(r"/camera_info: camera_info.k\[0\]", lambda: running.show(f=0.0))
+    assert status.level == b"\2"
+    running.client.drop_publisher("camera_info")
+    gone = (
+        "/camera_info: nobody publishes it any more, start it again; the last one that came: camera_info.k[0]"
+    )
+    status, _ = running.status(re.escape(gone), lambda: running.show(info=False))
+    assert status.level == b"\2" and capfd.readouterr().err.count(gone) == 1
+    running.frame()
+    running.client.drop_publisher("camera_info")
+    gone = r"no camera_info on /camera_info for \d+ s, nobody publishes it any more: the last one goes on counting"
+    running.status(gone, lambda: running.show(info=False))
+    running.frame()
+    running.all_accounted_for()
 
 
 def test_resolution_and_intrinsics_that_change_together_are_right_from_their_first_frame_on(

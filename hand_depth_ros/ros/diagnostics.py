@@ -146,10 +146,13 @@ class Health:
 
     def _working(self) -> tuple[bytes, str]:
         """Level and sentence while frames come in and are fit to be worked on."""
-        if self.camera_info_age_s > SILENCE_S and not self.camera_info_latched:
+        if self.camera_info_age_s > SILENCE_S and not (
+            self.camera_info_latched and self.camera_info_publishers
+        ):
+            gone = "" if self.camera_info_publishers else ", nobody publishes it any more"
             return DiagnosticStatus.WARN, (
-                f"no camera_info on {self.camera_info_topic} for {self.camera_info_age_s:.0f} s: the last one goes on "
-                "counting, which is wrong if the camera's resolution or focal length changes"
+                f"no camera_info on {self.camera_info_topic} for {self.camera_info_age_s:.0f} s{gone}: the last one "
+                "goes on counting, which is wrong if the camera's resolution or focal length changes"
             )
         if self.fallback:
             return DiagnosticStatus.WARN, f"on the CPU, slower, because the GPU has failed: {self.fallback}"

@@ -122,11 +122,13 @@ class Engine:
     # The worker thread
 
     def _work(self, item: tuple[ColourCamera, Any, float]) -> None:
-        topics = self._report.topics
+        topics, camera = self._report.topics, item[0]
         try:
             self._process(*item)
         except CameraError as error:
-            self._report.refuse("camera", f"{topics.camera_info}: {error}")
+            gone = camera.infos.latest is not None and not camera.camera_info.publishers
+            past = "nobody publishes it any more, start it again; the last one that came: " if gone else ""
+            self._report.refuse("camera", f"{topics.camera_info}: {past}{error}")
         except HandDepthError as error:
             self._report.refuse("image", f"{topics.image}: {error}")
         except Exception as error:  # the node must outlive whatever a frame does to it
