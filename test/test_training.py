@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hand_depth_ros.finder import decode_boxes
 from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_weights
 from hand_depth_ros.network.hourglass import Prediction
 from hand_depth_ros.training import augment, crops, frames
+from hand_depth_ros.training.cli import _module
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.crops import CropDataset, Sources, real_sample
 from hand_depth_ros.training.losses import total_loss
@@ -404,18 +406,92 @@ def test_a_rendered_set_is_read_as_it_was_written(tmp_path: Path) -> None:
         2,
     )
     truth, _, _ = plane_view(96, 240.0, 0.17)
-    np.testing.assert_allclose(train[0].depth_m, truth.depth_m, atol=6e-5)
-    assert np.array_equal(train[0].mask, truth.mask) and np.array_equal(train[0].rgba, truth.rgba)
-    assert train[0].k == truth.k and train[0].hands == truth.hands
-    assert tuple(train[0].rgba[48, 48]) == (*SKIN, 255)
+    view = train[0].decode()
+    np.testing.assert_allclose(view.depth_m, truth.depth_m, atol=6e-5)
+    assert np.array_equal(view.mask, truth.mask) and np.array_equal(view.rgba, truth.rgba)
+    assert view.k == truth.k and view.hands == truth.hands and train[0].size == view.size == (96, 96)
+    assert tuple(view.rgba[48, 48]) == (*SKIN, 255)
+
+
+def write_flat_views(folder: Path) -> Path:
+    """Two views in the format of early renders: hand and forearm on an opaque and on a transparent ground."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for i, channels in enumerate((3, 4)):
+        hand = plane_view(96, 240.0, 0.17, offset=3.0 * i)[0].mask
+        label = np.where(hand > 0, 1, 2 * (rng.random((96, 96)) > 0.5)).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{i}.png"), rng.integers(0, 255, (96, 96, channels)).astype(np.uint8))
+        cv2.imwrite(str(folder / f"{i}.depth.png"), rng.integers(3000, 5000, (96, 96)).astype(np.uint16))
+        cv2.imwrite(str(folder / f"{i}.label.png"), label)
+        camera = {"width": 96, "height": 96, "fx": 240, "fy": 240, "cx": 47.5, "cy": 47.5}
+        lines.append(json.dumps({"image": f"{i}.png", **camera, "hand_length_m": 0.17 + 0.01 * i}))
+    (folder / "cameras.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def pixels_in_files(folder: Path, name: str, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RGBA, depth and mask of a view, read and shrunk without any of the package."""
+    if (folder / "rgb").is_dir():
+        paths = [folder / part / f"{name}.png" for part in ("rgb", "depth", "mask")]
+    else:
+        paths = [folder / f"{name}{ending}" for ending in (".png", ".depth.png", ".label.png")]
+    colour, depth, mask = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
+    if colour.shape[2] == 3:
+        alpha = np.where(mask > 0, 255, 0).astype(np.uint8)
+        colour = np.dstack((colour, alpha))
+    if not (folder / "rgb").is_dir():
+        mask = (mask == 1).astype(np.uint8)
+    rgba, metres = colour[..., [2, 1, 0, 3]], depth.astype(np.float32) * np.float32(1e-4)
+    if scale != 1.0:
+        size = (round(mask.shape[1] * scale), round(mask.shape[0] * scale))
+        rgba = cv2.resize(np.ascontiguousarray(rgba), size, interpolation=cv2.INTER_AREA)
+        metres, mask = (cv2.resize(x, size, interpolation=cv2.INTER_NEAREST) for x in (metres, mask))
+    return rgba, metres, mask
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.6])
+@pytest.mark.parametrize("flat", [False, True])
+def test_views_are_kept_encoded_and_lose_nothing(tmp_path: Path, flat: bool, scale: float) -> None:
+    """The views and the samples drawn from them are those of the pixels in the files, bit for bit."""
+    folder = write_flat_views(tmp_path / "set") if flat else write_views(tmp_path / "set", 2)
+    stored = load_views(folder, scale=scale)
+    decoded = []
+    for view in stored:
+        assert not any(isinstance(value, np.ndarray) for value in view)
+        if not flat:
+            assert 4 * len(view.colour + view.depth + view.mask) < view.size[0] * view.size[1] * 9
+        rgba, depth_m, mask = pixels_in_files(folder, view.name, scale)
+        pixels = view.decode()
+        for found, true in ((pixels.rgba, rgba), (pixels.depth_m, depth_m), (pixels.mask, mask)):
+            assert found.dtype == true.dtype and np.array_equal(found, true)
+        decoded.append(pixels._replace(rgba=rgba, depth_m=depth_m, mask=mask))
+    for make in (
+        lambda views: CropDataset(Sources(views, [], [], 0.0, 0.0), 48, 8, seed=1),
+        lambda views: frames.FrameDataset(Sources(views, [], [], 0.0, 0.0), (96, 80), 8, seed=1),
+    ):
+        before, now = make(decoded), make(stored)
+        for i in range(8):
+            for key, value in before[i].items():
+                np.testing.assert_array_equal(now[i][key], value, key)
+
+
+def test_a_set_that_is_named_twice_is_in_memory_once(tmp_path: Path) -> None:
+    folder = str(write_views(tmp_path / "set", 4))
+    module = _module(TrainConfig(network=dataclasses.asdict(TINY), rendered=(folder, folder)), tmp_path, None)
+    views = module.sources.views
+    assert len(views) == 6 and all(a is b for a, b in zip(views[:3], views[3:], strict=True))
 
 
 def test_a_set_that_is_missing_or_broken_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="hand-depth synth"):
+    with pytest.raises(DatasetError, match="hand-depth synth --out"):
         load_views(tmp_path)
     folder = write_views(tmp_path / "set", 2)
     (folder / "depth" / "00000.png").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"00000\.png"):
+        load_views(folder)
+    cv2.imwrite(str(folder / "depth" / "00000.png"), np.zeros((48, 96), np.uint16))
+    with pytest.raises(DatasetError, match="not of one size"):
         load_views(folder)
 
 

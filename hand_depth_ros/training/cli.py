@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,12 +110,14 @@ _PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "start_from")
 def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
     from hand_depth_ros.training.crops import Sources, find_mistakes, load_backgrounds
     from hand_depth_ros.training.real import load_real_images
-    from hand_depth_ros.training.rendered import as_resized_boxes, in_metres, load_views
+    from hand_depth_ros.training.rendered import View, as_resized_boxes, in_metres, load_views
 
-    train_views, val_views = [], []
+    views_of = functools.cache(load_views)  # a set that is named twice is in memory once
+    train_views: list[View] = []
+    val_views: list[View] = []
     for folder in plan.rendered:
-        train_views += load_views(Path(folder), "train", limit_views)
-        val_views += load_views(Path(folder), "val", limit_views)
+        train_views += views_of(Path(folder), "train", limit_views)
+        val_views += views_of(Path(folder), "val", limit_views)
     for name, value, change in (("crop", "box", as_resized_boxes), ("unit", "metres", in_metres)):
         if getattr(plan, name) == value:
             train_views, val_views = change(train_views), change(val_views)

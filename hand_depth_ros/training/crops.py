@@ -9,6 +9,7 @@ its labels count, ``real`` float32: 1 for photographs.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from hand_depth_ros.network import FinderNet, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.real import RealImage
-from hand_depth_ros.training.rendered import RenderedHand, RenderedView
+from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
 
 Rng = np.random.Generator
 MARGIN = 1.35
@@ -43,7 +44,7 @@ class Sources:
     mistakes: (number of the background, x, y, width, height) of what a finder takes for a hand in the backgrounds.
     """
 
-    views: list[RenderedView]
+    views: Sequence[View]
     real: list[RealImage]
     backgrounds: list[np.ndarray]
     real_share: float = 0.4
@@ -310,7 +311,7 @@ class CropDataset(Dataset[dict[str, Any]]):
                 )
             elif self._hands:
                 view, hand = self._hands[int(rng.integers(len(self._hands)))]
-                sample = rendered_sample(view, hand, self.sources, self.side, rng)
+                sample = rendered_sample(view.decode(), hand, self.sources, self.side, rng)
             if sample is not None:
                 return sample
         raise DatasetError(

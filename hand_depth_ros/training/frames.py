@@ -111,8 +111,8 @@ class FrameDataset(Dataset[dict[str, Any]]):
         self.sources, self.size, self.length, self.seed = sources, size, length, seed
         self.epoch = 0
         self._real = [i for i in sources.real if i.labels and len(i.labels) == len(i.landmarks)]
-        self._crops = [v for v in sources.views if len(v.hands) == 1 and v.mask.shape[0] == v.mask.shape[1]]
-        self._scenes = [v for v in sources.views if v.mask.shape[0] != v.mask.shape[1]]
+        self._crops = [v for v in sources.views if len(v.hands) == 1 and v.size[0] == v.size[1]]
+        self._scenes = [v for v in sources.views if v.size[0] != v.size[1]]
 
     def __len__(self) -> int:
         return self.length
@@ -146,11 +146,13 @@ class FrameDataset(Dataset[dict[str, Any]]):
         elif self._real and dice < self.sources.negative_share + self.sources.real_share:
             frame, boxes = photograph(self._real[int(rng.integers(len(self._real)))], self.size, rng, fill)
         elif self._scenes and rng.random() < 0.5:
-            frame, boxes = self._scene(self._scenes[int(rng.integers(len(self._scenes)))], fill, rng)
+            view = self._scenes[int(rng.integers(len(self._scenes)))]
+            frame, boxes = self._scene(view.decode(), fill, rng)
         elif self._crops:
             taken = np.zeros((h, w), bool)
             for _ in range(int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))):
-                frame = paste(frame, boxes, taken, self._crops[int(rng.integers(len(self._crops)))], rng)
+                view = self._crops[int(rng.integers(len(self._crops)))]
+                frame = paste(frame, boxes, taken, view.decode(), rng)
         frame = _letterbox(_camera(frame, rng), boxes, rng)
         if rng.random() < 0.5:
             frame = frame[:, ::-1]

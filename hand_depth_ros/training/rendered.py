@@ -1,4 +1,4 @@
-"""Rendered views read into memory: colour with alpha, depth, hand mask, intrinsics, hand length.
+"""Rendered views read into memory, encoded: colour with alpha, depth, hand mask, intrinsics, hand length.
 
 Reads the folder format of ``hand-depth synth`` and the flat one of early renders (NNNNN.webp, .depth.png, .label.png).
 """
@@ -6,6 +6,7 @@ Reads the folder format of ``hand-depth synth`` and the flat one of early render
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,16 +43,61 @@ class RenderedView(NamedTuple):
     hands: tuple[RenderedHand, ...]
     name: str
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.mask.shape[0], self.mask.shape[1]
 
-def _read(path: Path, flags: int) -> np.ndarray:
-    image = cv2.imread(str(path), flags)
-    if image is None:
-        raise DatasetError(f"cannot read {path}: is the data set whole?")
+    def decode(self) -> RenderedView:
+        """Itself: where stored views are taken, one that is decoded will do."""
+        return self
+
+
+class StoredView(NamedTuple):
+    """A view as it is kept in memory: the bytes of its files, a twentieth of its pixels.
+
+    colour, depth, mask   encoded pictures; depth in units of ``unit_m``
+    size                  height and width, pixels
+    flat                  of early renders: the mask is a label, 1 the hand, more the rest of the person, and says what is
+                          transparent where the colour doesn't
+    """
+
+    colour: bytes
+    depth: bytes
+    mask: bytes
+    unit_m: float
+    flat: bool
+    size: tuple[int, int]
+    k: tuple[float, float, float, float]
+    hands: tuple[RenderedHand, ...]
+    name: str
+
+    def decode(self) -> RenderedView:
+        """The view with its pixels: a millisecond."""
+        mask, rgba = _decoded(self.mask), _rgba(_decoded(self.colour))
+        if self.flat:
+            if rgba[..., 3].min() == 255:
+                rgba[..., 3] = np.where(mask > 0, 255, 0)
+            mask = (mask == 1).astype(np.uint8)
+        depth_m = _decoded(self.depth).astype(np.float32) * self.unit_m
+        return RenderedView(rgba, depth_m, mask, self.k, self.hands, self.name)
+
+
+View = RenderedView | StoredView
+
+
+def _decoded(encoded: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image is not None  # it was decoded when it was read
     return image
 
 
-def _rgba(path: Path) -> np.ndarray:
-    image = _read(path, cv2.IMREAD_UNCHANGED)
+def _encoded(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def _rgba(image: np.ndarray) -> np.ndarray:
+    """Pixels as OpenCV decodes them, grey, BGR or BGRA, as RGBA."""
     if image.ndim == 3 and image.shape[2] == 4:
         return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
     rgb = cv2.cvtColor(
@@ -64,29 +110,42 @@ def _k(line: dict[str, Any]) -> tuple[float, float, float, float]:
     return float(line["fx"]), float(line["fy"]), float(line["cx"]), float(line["cy"])
 
 
-def _read_flat(folder: Path, line: dict[str, Any]) -> RenderedView:
-    stem = Path(line["image"]).stem
-    label = _read(folder / f"{stem}.label.png", cv2.IMREAD_UNCHANGED)
-    depth = _read(folder / f"{stem}.depth.png", cv2.IMREAD_UNCHANGED).astype(np.float32) * 1e-4
-    rgba = _rgba(folder / line["image"])
-    hands = (RenderedHand(1, float(line["hand_length_m"])),)
-    if rgba[..., 3].min() == 255:
-        rgba[..., 3] = np.where(label > 0, 255, 0)
-    return RenderedView(rgba, depth, (label == 1).astype(np.uint8), _k(line), hands, stem)
+def _read(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a picture that can be decoded, its height and width."""
+    try:
+        encoded = path.read_bytes()
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED) if encoded else None
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise DatasetError(f"cannot read {path}: is the data set whole?")
+    return encoded, (image.shape[0], image.shape[1])
 
 
-def _read_folder(folder: Path, line: dict[str, Any], unit: float) -> RenderedView:
+def _stored(
+    colour: Path, depth: Path, mask: Path, line: dict[str, Any], unit_m: float, flat: bool
+) -> StoredView:
+    pictures = [_read(path) for path in (colour, depth, mask)]
+    if len({size for _, size in pictures}) != 1:
+        raise DatasetError(f"{colour}, {depth} and {mask} are not of one size: is the data set whole?")
+    (rgba, size), (metres, _), (instances, _) = pictures
+    if flat:
+        hands: tuple[RenderedHand, ...] = (RenderedHand(1, float(line["hand_length_m"])),)
+    else:
+        hands = tuple(_hand(hand, _k(line)) for hand in line.get("hands", ()))
+    return StoredView(rgba, metres, instances, unit_m, flat, size, _k(line), hands, colour.stem)
+
+
+def _read_flat(folder: Path, line: dict[str, Any]) -> StoredView:
     stem = Path(line["image"]).stem
-    mask = _read(folder / "mask" / f"{stem}.png", cv2.IMREAD_UNCHANGED)
-    depth = _read(folder / "depth" / f"{stem}.png", cv2.IMREAD_UNCHANGED).astype(np.float32) * unit
-    return RenderedView(
-        _rgba(folder / line["image"]),
-        depth,
-        mask,
-        _k(line),
-        tuple(_hand(hand, _k(line)) for hand in line.get("hands", ())),
-        stem,
-    )
+    paths = (folder / line["image"], folder / f"{stem}.depth.png", folder / f"{stem}.label.png")
+    return _stored(*paths, line, 1e-4, flat=True)
+
+
+def _read_folder(folder: Path, line: dict[str, Any], unit_m: float) -> StoredView:
+    stem = Path(line["image"]).stem
+    paths = (folder / line["image"], folder / "depth" / f"{stem}.png", folder / "mask" / f"{stem}.png")
+    return _stored(*paths, line, unit_m, flat=False)
 
 
 def _hand(hand: dict[str, Any], k: tuple[float, float, float, float]) -> RenderedHand:
@@ -99,12 +158,14 @@ def _hand(hand: dict[str, Any], k: tuple[float, float, float, float]) -> Rendere
 
 def load_views(
     folder: Path, split: str | None = None, limit: int | None = None, scale: float = 1.0
-) -> list[RenderedView]:
-    """Views of a rendered set; ``split`` keeps only lines of that split (flat sets: every 20th view is "val")."""
+) -> list[StoredView]:
+    """Views of a rendered set; ``split`` keeps only lines of that split (flat sets: every 20th view is "val").
+
+    Raises DatasetError for a set that is missing or not whole."""
     cameras = folder / "cameras.jsonl"
     if not cameras.is_file():
         raise DatasetError(
-            f"no cameras.jsonl in {folder}: make a set with  hand-depth synth {folder} --count 1000"
+            f"no cameras.jsonl in {folder}: make a set with  hand-depth synth --out {folder} --count 1000"
         )
     lines = [json.loads(line) for line in cameras.read_text().splitlines() if line.strip()]
     info = json.loads((folder / "dataset.json").read_text()) if (folder / "dataset.json").is_file() else None
@@ -121,32 +182,41 @@ def load_views(
     ]
 
 
-def as_resized_boxes(views: list[RenderedView]) -> list[RenderedView]:
+def as_resized_boxes(views: Sequence[View]) -> list[View]:
     """One view a hand, as if it lay on the optical axis, which is what cutting out and resizing its box takes for granted."""
-    centred = []
+    centred: list[View] = []
     for view in views:
+        mask = view.decode().mask
         for hand in view.hands:
-            y, x = np.nonzero(view.mask == hand.instance)
+            y, x = np.nonzero(mask == hand.instance)
             if len(x):
                 middle = float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2
                 centred.append(view._replace(k=(*view.k[:2], *middle), hands=(hand,)))
     return centred
 
 
-def in_metres(views: list[RenderedView]) -> list[RenderedView]:
+def in_metres(views: Sequence[View]) -> list[View]:
     """The views as if every hand had the mean length: what is learned from them is depth in metres."""
     mean = MEAN_HAND_LENGTH_M
     return [view._replace(hands=tuple(hand._replace(length_m=mean) for hand in view.hands)) for view in views]
 
 
-def _shrink(view: RenderedView, scale: float) -> RenderedView:
+def _shrink(view: StoredView, scale: float) -> StoredView:
     if scale == 1.0:
         return view
-    size = (round(view.mask.shape[1] * scale), round(view.mask.shape[0] * scale))
+    whole = view.decode()
+    size = (round(view.size[1] * scale), round(view.size[0] * scale))
+    rgba = cv2.resize(whole.rgba, size, interpolation=cv2.INTER_AREA)
+    depth, mask = (
+        cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
+        for image in (_decoded(view.depth), whole.mask)
+    )
     return view._replace(
-        rgba=cv2.resize(view.rgba, size, interpolation=cv2.INTER_AREA),
-        depth_m=cv2.resize(view.depth_m, size, interpolation=cv2.INTER_NEAREST),
-        mask=cv2.resize(view.mask, size, interpolation=cv2.INTER_NEAREST),
+        colour=_encoded(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)),
+        depth=_encoded(depth),
+        mask=_encoded(mask),
+        flat=False,
+        size=size[::-1],
         k=tuple(value * scale for value in view.k),  # type: ignore[arg-type]
         hands=tuple(
             hand._replace(joints=hand.joints * np.array((scale, scale, 1), np.float32)) for hand in view.hands
