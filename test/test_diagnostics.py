@@ -10,6 +10,7 @@ from rclpy.qos import QoSReliabilityPolicy as Reliability
 
 from hand_depth_ros.ros.diagnostics import Health, Rate, Statistics
 from hand_depth_ros.ros.qos import durability_to_ask, reliability_to_ask
+from hand_depth_ros.ros.stops import Stops
 
 NEVER = float("inf")
 WELL = {
@@ -40,6 +41,19 @@ WELL = {
         ),
         ({"image_age_s": NEVER}, b"\1", ["/cam/image", "none came yet"]),
         ({"image_age_s": 7.0}, b"\1", ["no image on /cam/image for 7 s", "check the camera"]),
+        (
+            {"image_age_s": 7.0, "image_publishers": 0, "camera_info_age_s": 7.2},
+            b"\1",
+            [
+                "no image on /cam/image and no camera_info on /cam/camera_info for 7 s, nobody",
+                "start the camera",
+            ],
+        ),
+        (
+            {"image_age_s": 7.0, "image_publishers": 0, "other_transport": "compressed"},
+            b"\1",
+            ["no image on /cam/image for 7 s: set image_transport to compressed"],
+        ),
         (
             {"camera_info_age_s": NEVER, "camera_info_publishers": 0},
             b"\1",
@@ -147,6 +161,32 @@ def test_a_rate_is_steady_though_the_events_of_a_second_vary() -> None:
         now[0] += 1.0
         last = rate(counted)
     assert last == 0.0
+
+
+def test_a_stop_is_told_once_for_all_topics_and_so_is_the_return() -> None:
+    now = [0.0]
+    stops = Stops(clock=lambda: now[0])
+    told = []
+    seen = [{}, {}, {"info": 2.1}, {"image": 2.9, "info": 3.1}, {"image": 3.9, "info": 4.1}]
+    seen += [{"image": 4.9, "info": 5.1}, {"image": 5.9}, {}, {}, {}]
+    for ages in seen:
+        now[0] += 1.0
+        told.append(stops.look(ages))
+    assert [told.index(one) for one in told if any(one)] == [4, 8]
+    assert told[4][0] == ["image", "info"] and not told[4][1]
+    assert not told[8][0] and told[8][1] == pytest.approx({"image": 6.9, "info": 7.1})
+
+
+def test_a_topic_that_stops_all_the_time_is_told_once_in_ten_seconds() -> None:
+    now = [0.0]
+    stops = Stops(clock=lambda: now[0])
+    count = [0, 0]
+    for second in range(100):
+        now[0] = float(second)
+        stopped, back = stops.look({"image": 3.0} if second % 4 < 2 else {})
+        count[0] += bool(stopped)
+        count[1] += bool(back)
+    assert 5 <= count[0] <= 10 and count[0] - 1 <= count[1] <= count[0]
 
 
 def test_reliability_follows_what_is_offered() -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,26 @@ def running() -> Iterator[Running]:
     running.close()
 
 
-def test_a_camera_that_stops_is_told_and_one_that_returns_is_served(running: Running) -> None:
+def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_told_once(
+    running: Running, capfd: pytest.CaptureFixture[str]
+) -> None:
     running.frame()
+    told: list[str] = []
+
+    def warnings() -> list[str]:
+        told.extend(line for line in capfd.readouterr().err.splitlines() if "[WARN]" in line)
+        return told
+
+    running.client.spin_until(lambda: running.node._report._quiet_until < time.monotonic())
+    running.status("running", running.show)
+    warnings().clear()
+    running.status(r"no image on /image and no camera_info on /camera_info for \d+ s: check the camera")
     for topic in ("image", "camera_info"):
-        running.client.drop_publisher(topic)
-    status, values = running.status("waiting for images on /image, which nobody publishes")
+        running.client.drop_publisher(topic)  # the driver dies a while after it has stopped sending
+    status, values = running.status(
+        "no image on /image and no camera_info on /camera_info for .*, nobody publishes it any more"
+    )
+    running.client.spin_until(warnings)
     assert status.level == b"\1" and float(values["image age (s)"]) > diagnostics.SILENCE_S
     resets = running.estimator.resets
     running.client._stamp += 10_000_000_000  # it was away for ten seconds
@@ -125,6 +141,12 @@ def test_a_camera_that_stops_is_told_and_one_that_returns_is_served(running: Run
     assert running.estimator.resets == resets + 1, "hands are somewhere else by now"
     status, values = running.status("running", running.show)
     assert status.level == b"\0" and float(values["image age (s)"]) < diagnostics.SILENCE_S
+    running.client.spin_until(lambda: any("again" in line for line in warnings()), running.show)
+    for _ in range(2):
+        running.status("running", running.show)
+    stopped, jump, back = warnings()
+    assert "no image on /image and no camera_info on /camera_info for" in stopped
+    assert "the stamp jumps ahead" in jump and "/image and /camera_info come again, after" in back
 
 
 def test_a_camera_info_that_stops_is_told_and_the_last_one_goes_on_counting(running: Running) -> None:

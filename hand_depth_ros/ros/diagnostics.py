@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -146,14 +146,8 @@ class Health:
 
     def _working(self) -> tuple[bytes, str]:
         """Level and sentence while frames come in and are fit to be worked on."""
-        if self.camera_info_age_s > SILENCE_S and not (
-            self.camera_info_latched and self.camera_info_publishers
-        ):
-            gone = "" if self.camera_info_publishers else ", nobody publishes it any more"
-            return DiagnosticStatus.WARN, (
-                f"no camera_info on {self.camera_info_topic} for {self.camera_info_age_s:.0f} s{gone}: the last one "
-                "goes on counting, which is wrong if the camera's resolution or focal length changes"
-            )
+        if self.camera_info_topic in self.stopped():
+            return DiagnosticStatus.WARN, self.stop_text([self.camera_info_topic])
         if self.fallback:
             return DiagnosticStatus.WARN, f"on the CPU, slower, because the GPU has failed: {self.fallback}"
         if self.best_effort and self.image_rate < 0.8 * self.camera_info_rate:
@@ -180,20 +174,48 @@ class Health:
         following = {"unconfigured": "configure", "inactive": "activate"}.get(self.state)
         return f"; to go on: ros2 lifecycle set {self.node} {following}" if following else ""
 
-    def _silent_camera(self) -> str:
-        if not self.image_publishers:
-            if self.other_transport:
-                return (
-                    f"waiting for images on {self.image_topic}: set image_transport to {self.other_transport}, "
-                    "it is published so"
-                )
+    def stopped(self) -> dict[str, float]:
+        """The camera's topics that came and don't any more, with the seconds since."""
+        ages = {self.image_topic: self.image_age_s}
+        if not (self.camera_info_latched and self.camera_info_publishers):  # else it comes once
+            ages[self.camera_info_topic] = self.camera_info_age_s
+        return {topic: age for topic, age in ages.items() if SILENCE_S < age < float("inf")}
+
+    def stop_text(self, stopped: Collection[str]) -> str:
+        """That some topics have stopped, since when, and what to do."""
+        names = {self.image_topic: "image", self.camera_info_topic: "camera_info"}
+        what = " and ".join(f"no {names[topic]} on {topic}" for topic in names if topic in stopped)
+        if self.image_topic not in stopped:
+            gone = "" if self.camera_info_publishers else ", nobody publishes it any more"
             return (
-                f"waiting for images on {self.image_topic}, which nobody publishes: start it or remap image"
+                f"{what} for {self.camera_info_age_s:.0f} s{gone}: the last one goes on counting, which is wrong if "
+                "the camera's resolution or focal length changes"
             )
-        hint = f"; images too large for best effort are lost: {_SHARED_MEMORY}" if self.best_effort else ""
-        if self.image_age_s == float("inf"):
-            return f"waiting for images on {self.image_topic}: it has a publisher, but none came yet{hint}"
-        return f"no image on {self.image_topic} for {self.image_age_s:.0f} s: check the camera{hint}"
+        since = f"{what} for {self.image_age_s:.0f} s"
+        if self.image_publishers:
+            return f"{since}: check the camera{self._best_effort_hint()}"
+        if self.other_transport:
+            return f"{since}: set image_transport to {self.other_transport}, it is published so now"
+        return f"{since}, nobody publishes it any more: start the camera again"
+
+    def _silent_camera(self) -> str:
+        stopped = self.stopped()
+        if self.image_topic in stopped:
+            return self.stop_text(stopped)
+        if self.image_publishers:
+            return (
+                f"waiting for images on {self.image_topic}: it has a publisher, but none came yet"
+                f"{self._best_effort_hint()}"
+            )
+        if self.other_transport:
+            return (
+                f"waiting for images on {self.image_topic}: set image_transport to {self.other_transport}, "
+                "it is published so"
+            )
+        return f"waiting for images on {self.image_topic}, which nobody publishes: start it or remap image"
+
+    def _best_effort_hint(self) -> str:
+        return f"; images too large for best effort are lost: {_SHARED_MEMORY}" if self.best_effort else ""
 
     def to_status(self, name: str, hardware_id: str) -> DiagnosticStatus:
         """The message for it."""

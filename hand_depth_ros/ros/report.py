@@ -14,6 +14,7 @@ from hand_depth_ros.ros.diagnostics import Health, Rate, Statistics
 from hand_depth_ros.ros.inputs import ColourCamera, InputTopics
 from hand_depth_ros.ros.outputs import Outputs
 from hand_depth_ros.ros.qos import overridable
+from hand_depth_ros.ros.stops import Stops
 from hand_depth_ros.ros.throttle import Throttle
 from hand_depth_ros.ros.topics import other_transport
 
@@ -38,6 +39,7 @@ class Report:
         self._may_say = Throttle()
         self._quiet_until = 0.0
         self._deaf: tuple[str, ...] = ()
+        self._stops = Stops()
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
         )
@@ -81,10 +83,28 @@ class Report:
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
-        told = (health.refusal, health.failure, "; ".join(self._deaf))  # logged when they happened
-        settled = time.monotonic() > self._quiet_until
-        if status.level != DiagnosticStatus.OK and status.message not in told and settled:
-            self.say("health", status.message)
+        if time.monotonic() > self._quiet_until:
+            self._log_stops(health, listening=camera is not None)
+            stop = health.stop_text(health.stopped())
+            told = (health.refusal, health.failure, "; ".join(self._deaf), stop)  # logged when they happened
+            if status.level != DiagnosticStatus.OK and status.message not in told:
+                self.say("health", status.message)
+
+    def _log_stops(self, health: Health, listening: bool) -> None:
+        """A warning when the camera stops and one when it comes again, whatever else changes meanwhile."""
+        if not listening:
+            self._stops.forget()
+            return
+        ages = health.stopped()
+        if health.refusal:
+            ages.pop(health.camera_info_topic, None)  # the refusal says it
+        stopped, back = self._stops.look(ages)
+        if stopped:
+            self._node.get_logger().warning(health.stop_text(stopped))
+        if back:
+            self._node.get_logger().warning(
+                f"{' and '.join(back)} {'comes' if len(back) == 1 else 'come'} again, after {max(back.values()):.0f} s"
+            )
 
     def _log_deaf(self, sentences: list[str]) -> None:
         for sentence in sentences:
