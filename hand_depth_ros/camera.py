@@ -91,7 +91,7 @@ class Camera:
         ``rectified``: the image is rectified, so P counts and there is no distortion; else K and D. width and
         height are the image's own: the region of interest divided by the binning. The principal point is
         (c - offset) / binning and the focal length f / binning, exactly as image_geometry has it, because
-        that is what consumers back-project with.
+        that is what consumers back-project with. CameraError names the field that cannot be.
         """
         full_width, full_height = (
             _size("camera_info.width", msg.width),
@@ -122,7 +122,10 @@ class Camera:
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float) -> Camera:
-        """An ideal camera whose picture is ``hfov_deg`` degrees wide, square pixels, centred."""
+        """An ideal camera whose picture of width x height pixels is ``hfov_deg`` degrees wide, square pixels, centred.
+
+        Raises CameraError for an angle that isn't between 0 and 180 degrees.
+        """
         hfov = _number("hfov", hfov_deg)
         if not 0 < hfov < 180:
             raise CameraError(f"hfov is {hfov:g} degrees: it must lie between 0 and 180.")
@@ -141,7 +144,7 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     def project(self, points: Array) -> Array:
-        """Points (..., 3) in the optical frame -> pixels (..., 2).
+        """Points (..., 3) in the optical frame, metres -> pixels (..., 2), distorted as the picture is.
 
         NaN behind the camera and past the reach of the lens's polynomial.
         """

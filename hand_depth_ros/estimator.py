@@ -96,6 +96,7 @@ class HandDepthEstimator:
 
     @property
     def settings(self) -> EstimatorSettings:
+        """Those in force; `configure` changes them."""
         return self._settings
 
     def configure(self, **changes: Any) -> None:
@@ -125,7 +126,9 @@ class HandDepthEstimator:
             torch.cuda.empty_cache()
 
     def warm_up(self, camera: Camera) -> None:
-        """Run once on an empty frame of ``camera``, so that the first real one is not slow; tracks stay as they are."""
+        """Run once on an empty frame of ``camera``, so that the first real one is not slow; tracks stay as they are.
+
+        Raises what `estimate` does."""
         rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
         box = (camera.width * 0.3, camera.height * 0.3, camera.width * 0.4, camera.height * 0.4)
         for _ in range(3):
@@ -141,11 +144,11 @@ class HandDepthEstimator:
         hand_length_m: float | Sequence[float | None] | None = None,
         track: bool = True,
     ) -> HandDepthFrame:
-        """Depth of every hand in one frame.
+        """Depth of every hand in one frame, on the picture's own pixels (distorted as it is), along the optical axis.
 
         Args:
-            rgb: uint8 (H, W, 3), H and W the camera's.
-            camera: the camera that took it.
+            rgb: uint8 (H, W, 3) RGB, H and W the camera's.
+            camera: the camera that took it. Another one than before starts the tracking anew.
             rois: tight boxes x, y, width, height of the hands, frame pixels. Skips the finder and the tracking.
             hand_length_m: metres, for all hands or one for each of ``rois`` (None: not known); beats the setting.
             track: False looks at this frame alone: no hand is remembered from before or for later.
@@ -153,6 +156,7 @@ class HandDepthEstimator:
         Raises:
             ImageError: the picture is not uint8 (H, W, 3) of the camera's size.
             CameraError: a box that the camera cannot see.
+            ValueError: a hand length out of range, not one for each of ``rois``, or more than 255 ``rois``.
         """
         clock = _Clock()
         self._check(rgb, camera)

@@ -8,12 +8,12 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class EstimatorSettings:
-    """What may be changed between two frames.
+    """What may be changed between two frames. ValueError names the value that is out of range.
 
     max_hands        1..8, hands followed at a time
     hand_length_m    wrist to middle fingertip, metres, 0.08..0.30; None: the network's own guess
-    min_range_m, max_range_m   depth outside is invalid
-    max_sigma_m      pixels less sure than this are invalid; None: all count
+    min_range_m, max_range_m   depth outside is invalid, metres
+    max_sigma_m      pixels less sure than this (one standard deviation, metres) are invalid; None: all count
     finder_interval  the finder looks at every n-th frame, 1..1000, and sooner when a hand is doubtful
     finder_threshold score from which a box of the finder is looked at, 0.01..1
     mask_threshold   probability from which a pixel is hand, 0.5..0.99

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 import zipfile
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -171,3 +173,19 @@ def test_the_readmes_links_and_commands_exist() -> None:
 def test_nothing_of_the_licence_is_missing() -> None:
     text = (REPOSITORY / "LICENSE").read_text()
     assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text
+
+
+def test_every_public_name_is_where_the_package_says_and_tells_what_it_is() -> None:
+    """Those that the package's docstring lists, with all their public members."""
+    pairs = re.findall(r"^(\w+)\.(\w+)(?:, \.(\w+))?  ", hand_depth_ros.__doc__ or "", re.MULTILINE)
+    names = [(module, name) for module, *names in pairs for name in names if name]
+    assert len(names) >= 6
+    for module, name in names:
+        public = getattr(import_module(f"hand_depth_ros.{module}"), name)
+        assert public.__doc__ and not public.__doc__.startswith(f"{name}("), name  # that is a dataclass's own
+        for member, value in vars(public).items():
+            if not member.startswith("_") and (callable(value) or isinstance(value, property | classmethod)):
+                assert getattr(value, "__doc__", None), f"{name}.{member}"
+        if is_dataclass(public):
+            for one in fields(public):
+                assert one.name in public.__doc__ or one.name == "d", f"{name}.{one.name}"
