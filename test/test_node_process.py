@@ -131,16 +131,24 @@ def test_parameters_change_at_run_time_and_are_refused_with_the_reason(remapped:
 
         client.spin_until(far, remapped.show)
     refusals = {
-        "device": ("cpu", "read-only"),
-        "max_hands": (99, "out of range"),
+        "device": ("cpu", "device is read-only, fixed at start: start the node anew with -p device:="),
+        "qos_overrides./image.subscription.depth": (3, "fixed at start"),
+        "max_hands": (99, "max_hands is 99: it must be 1 to 8"),
+        "mask_threshold": ("wide", "mask_threshold is 'wide': a double is needed, 0.5 to 0.99"),
+        "finder_interval": ("many", "finder_interval is 'many': an int is needed, 1 to 1000"),
+        "points_organized": (1, "points_organized is 1: a bool is needed"),
         "hand_length_m": (0.5, "0.08 to 0.3"),
         "min_range_m": (5.0, "below max_range_m"),
         "background": ("near", "invalid, far"),
         "far_m": ("far", "double is needed"),
+        "max_hand": (1, "unknown parameter 'max_hand': did you mean max_hands?"),
+        "exposure": (1, "unknown parameter 'exposure': those of this node that can be set are image_is_rect"),
     }
     for name, (value, reason) in refusals.items():
         result = client.set_parameters("/robot/hand_depth", {"image_is_rectified": True, name: value})
         assert not result.successful and reason in result.reason, result
+    (result,) = client.set_parameters("/robot/hand_depth", {"max_hand": 1}, atomically=False)
+    assert not result.successful and "did you mean max_hands?" in result.reason, result
     service = client.node.create_client(GetParameters, "/robot/hand_depth/get_parameters")
     client.spin_until(service.service_is_ready)
     future = service.call_async(GetParameters.Request(names=["image_is_rectified", "background"]))
@@ -167,7 +175,9 @@ def test_diagnostics_tell_what_happens(remapped: Remapped) -> None:
         assert level == b"\0" and values["camera_info topic"] == "/wrist/color/camera_info"
         assert float(values["latency p50 (ms)"]) > 0 and values["device"] == "fake"
         assert {"rate in (Hz)", "rate out (Hz)", "dropped", "hands", "camera_info age (s)"} <= set(values)
-        client.spin_until(lambda: last()[1].startswith("no image on /wrist/color/image_raw/compressed and no"))
+        client.spin_until(
+            lambda: last()[1].startswith("no image on /wrist/color/image_raw/compressed and no")
+        )
         assert last()[0] == b"\1"
 
 

@@ -61,8 +61,7 @@ class HandDepthNode(LifecycleNode):
         node_arguments: As rclpy.node.Node takes them.
 
     Raises:
-        HandDepthError: A parameter won't do; with `autostart`, also: the weights or the device won't do. /rosout has
-            been told then.
+        HandDepthError: A parameter won't do; with `autostart`, the weights or the device. /rosout has been told.
     """
 
     def __init__(
@@ -208,6 +207,15 @@ class HandDepthNode(LifecycleNode):
         return self._state_machine.current_state[1]
 
     # Parameters and services
+
+    def set_parameters_atomically(self, parameter_list: list[Any]) -> SetParametersResult:
+        """As rclpy's, which the parameter services call; what it would refuse in its own words is refused in ours."""
+        try:
+            for change in parameter_list:
+                parameters.check_change(change.name, change.value, self.has_parameter(change.name))
+        except parameters.ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return super().set_parameters_atomically(parameter_list)
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         """All or nothing, between two frames."""

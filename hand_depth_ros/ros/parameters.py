@@ -57,7 +57,9 @@ class Parameter:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
-            raise ParameterError(f"{self.name} is {value!r}: a {self.type} is needed")
+            allowed = f", {self.range}" if self.range else ""
+            article = "an" if self.type == "int" else "a"
+            raise ParameterError(f"{self.name} is {value!r}: {article} {self.type} is needed{allowed}")
         if self.choices and value not in self.choices:
             raise ParameterError(f"{self.name} is {value!r}: it must be one of {', '.join(self.choices)}")
         in_range = self.low is None or self.high is None or self.low <= value <= self.high  # false for NaN
@@ -231,6 +233,30 @@ def refuse_misspelt(names: Iterable[str]) -> list[str]:
         if close:
             raise ParameterError(f"unknown parameter {name!r}: did you mean {close[0]}?")
     return foreign
+
+
+def check_change(name: str, value: Any, known: bool) -> None:
+    """Check one parameter that is to be set at run time.
+
+    Args:
+        name: Of any parameter.
+        value: As it was sent; None to delete the parameter.
+        known: Whether the node has it.
+
+    Raises:
+        ParameterError: Naming the parameter, what is allowed, and what to do.
+    """
+    parameter = BY_NAME.get(name)
+    if name.startswith(QOS_OVERRIDES) or (parameter is not None and parameter.read_only):
+        raise ParameterError(f"{name} is read-only, fixed at start: start the node anew with -p {name}:=...")
+    if not known:
+        refuse_misspelt([name])
+        changeable = ", ".join(p.name for p in PARAMETERS if not p.read_only)
+        raise ParameterError(
+            f"unknown parameter {name!r}: those of this node that can be set are {changeable}"
+        )
+    if parameter is not None:
+        parameter.check(value)
 
 
 def check_qos_overrides(overrides: Mapping[str, Any]) -> None:
