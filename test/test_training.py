@@ -496,7 +496,15 @@ def test_a_set_that_is_missing_or_broken_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("- 1", "mapping"), ("sample: 3", "sample"), ("task: hands", "task")]
+    ("text", "reason"),
+    [
+        ("- 1", "mapping"),
+        ("sample: 3", "sample"),
+        ("task: hands", "task"),
+        ("samples: many", "samples is 'many': a whole number"),
+        ("batch: 1.5", "batch is 1.5: a whole number"),
+        ("learning_rate: 2e-3", "learning_rate is '2e-3': a number is needed .*2.0e-3"),
+    ],
 )
 def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "train.yaml"

@@ -66,6 +66,14 @@ class TrainConfig:
         unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
             raise DatasetError(f"{path}: unknown option {', '.join(unknown)}")
+        for field in dataclasses.fields(cls):
+            kind, value = type(field.default), values.get(field.name)
+            wrong = isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind)
+            if kind in (int, float) and field.name in values and wrong:
+                raise DatasetError(
+                    f"{path}: {field.name} is {value!r}: a {'whole ' * (kind is int)}number is needed"
+                    + (" (YAML wants a point in 2.0e-3)" if isinstance(value, str) and "e" in value else "")
+                )
         base = path.resolve().parent
         for key in ("rendered", "landmarks"):
             values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
