@@ -283,6 +283,39 @@ def test_a_colour_image_that_nobody_publishes_beside_the_depth_is_looked_at() ->
     assert "nobody publishes" in finding.problem and "(/image)" in finding.cure
 
 
+def with_consumer(
+    kind: str, qos: QoSProfile, last: Any = None, outputs: tuple[str, ...] = ("/depth/image",)
+) -> Graph:
+    graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
+    graph.outputs = list(outputs)
+    for name in outputs:
+        graph.topics[name] = Topic(name, [Endpoint(NODE, kind, RELIABLE)])
+    graph.topics[outputs[0]].subscriptions.append(Endpoint("/viewer", kind, qos))
+    graph.topics[outputs[0]].heard = None if last is None else Heard(1, 1.0, last, [5])
+    graph.topics["/depth/camera_info"] = Topic("/depth/camera_info", [Endpoint(NODE, CAMERA_INFO, RELIABLE)])
+    return graph
+
+
+def depth(width: int, height: int) -> Any:
+    return SimpleNamespace(data=bytes(2 * width * height), encoding="16UC1", width=width, height=height)
+
+
+def test_a_best_effort_consumer_of_large_images_or_clouds_is_looked_at() -> None:
+    outputs = ("/depth/image", "/depth/image/compressedDepth")
+    (finding,) = findings(with_consumer(IMAGE, qos_profile_sensor_data, depth(640, 480), outputs))
+    assert (finding.topic, finding.peer, finding.breaks) == ("/depth/image", "/viewer", False)
+    assert "614 KB best effort" in finding.problem and "one lost fragment" in finding.problem
+    assert finding.cure == "ask for reliable there, or read /depth/image/compressedDepth"
+    (finding,) = findings(with_consumer("sensor_msgs/msg/PointCloud2", qos_profile_sensor_data))
+    assert "clouds best effort" in finding.problem and "compressedDepth" in finding.cure
+
+
+def test_a_consumer_that_loses_nothing_by_best_effort_is_left_in_peace() -> None:
+    assert not findings(with_consumer(IMAGE, RELIABLE, depth(640, 480)))
+    assert not findings(with_consumer(IMAGE, qos_profile_sensor_data, depth(64, 48)))
+    assert not findings(with_consumer("sensor_msgs/msg/CompressedImage", qos_profile_sensor_data))
+
+
 def test_topic_names_stay_whole_in_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile
 from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.ros.decode import decode_image
-from hand_depth_ros.ros.qos import deaf_subscriber, mute_publisher
-from hand_depth_ros.ros.topics import other_transport, sibling_camera_info
+from hand_depth_ros.ros.qos import BEST_EFFORT, deaf_subscriber, mute_publisher
+from hand_depth_ros.ros.topics import COMPRESSED_DEPTH, other_transport, sibling_camera_info
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -25,6 +25,8 @@ POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 COLOUR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "rgb16", "bgr16", "mono16")
 """What depth_image_proc's xyzrgb, rviz's DepthCloud or rtabmap take as the colour beside a depth image."""
 STAMPS_KEPT = 50
+FRAGMENT_BYTES = 64_000
+"""What one UDP datagram holds at most: larger messages go in several, and by best effort no lost one comes again."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,34 @@ def _outputs(graph: Graph) -> Iterable[Finding]:
                 yield Finding(name, consumer.node, f"wants {consumer.type}, not {ours.type}", "remap it")
             elif reason := deaf_subscriber(name, consumer.node, ours.qos, consumer.qos):
                 yield Finding(name, consumer.node, reason)
+            elif consumer.qos.reliability == BEST_EFFORT:
+                yield from _fragile(graph, topic, consumer.node)
             if ours.type == IMAGE:
                 yield from _camera_infos(graph, name, consumer.node)
                 yield from _colours(graph, topic, consumer.node)
+
+
+def _fragile(graph: Graph, topic: Topic, consumer: str) -> Iterable[Finding]:
+    """Does a best effort consumer read messages that go in several fragments? A cloud isn't listened to: it is taken
+    for large, as those of a hand are."""
+    last = None if topic.heard is None else topic.heard.last
+    if topic.type == IMAGE and (last is None or len(last.data) <= FRAGMENT_BYTES):
+        return
+    if topic.type not in (IMAGE, POINT_CLOUD):
+        return
+    size = "clouds" if last is None else f"images of {len(last.data) / 1e3:.0f} KB"
+    compressed = (
+        name
+        if (name := topic.name + COMPRESSED_DEPTH) in graph.outputs
+        else "a depth image's compressedDepth"
+    )
+    yield Finding(
+        topic.name,
+        consumer,
+        f"reads {size} best effort: over a link that loses packets (Wi-Fi) one lost fragment costs the whole message",
+        f"ask for reliable there, or read {compressed}",
+        breaks=False,
+    )
 
 
 def _camera_infos(graph: Graph, image: str, consumer: str) -> Iterable[Finding]:
