@@ -230,7 +230,7 @@ def test_dexycb(dexycb: tuple[Path, dict]) -> None:
     assert true.box == (300, 190, 40, 60) and np.isnan(true.depth_m[200:204]).all()
     np.testing.assert_allclose(true.depth_m[204:250, 300:340], 0.702, atol=1e-6)
     assert len(open_dataset(root, split="train")) == 8 and len(open_dataset(root, split=None)) == 10
-    with pytest.raises(DatasetError, match="nothing of split 'test' unpacked: .* --split all"):
+    with pytest.raises(DatasetError, match=r"nothing of split 'test' unpacked: .* --split all"):
         open_dataset(root, split="test")
 
 
