@@ -138,6 +138,35 @@ def test_package_xml_names_every_ros_package_that_is_imported() -> None:
             assert set(ros.findall(path.read_text())) <= declared, path
 
 
+NEEDED_BY_TESTS = {
+    "hypothesis": "python3-hypothesis",
+    "pytest": "python3-pytest",
+    "pytest-timeout": "python3-pytest-timeout",
+}
+"""Of the extra "test", by their rosdep keys (rosdistro's rosdep/python.yaml)."""
+DISPENSABLE = {
+    *(
+        "colcon-core",
+        "colcon-library-path",
+        "colcon-ros",
+        "libusb-package",
+        "mcap",
+        "open3d-cpu",
+    ),  # skipped without
+    "scipy",  # beside anny, and skipped without that
+    *("mypy", "ruff", "types-PyYAML"),  # make lint
+}
+
+
+def test_package_xml_names_every_library_that_the_tests_cannot_do_without() -> None:
+    extra = re.search(r'"test": \[(.*?)\],\n', (REPOSITORY / "setup.py").read_text(), re.DOTALL)
+    assert extra is not None
+    names = set(re.findall(r'^\s*"([\w-]+)', extra[1], re.MULTILINE))
+    assert names == NEEDED_BY_TESTS.keys() | DISPENSABLE
+    root = ElementTree.parse(REPOSITORY / "package.xml").getroot()
+    assert {element.text for element in root.findall("test_depend")} == set(NEEDED_BY_TESTS.values())
+
+
 def test_every_python_folder_is_a_package() -> None:
     for path in (REPOSITORY / "hand_depth_ros").rglob("*.py"):
         assert (path.parent / "__init__.py").is_file(), path.parent
