@@ -55,7 +55,7 @@ ROWS: dict[str, Row] = {
     "last_loss": Row("without intermediate supervision", {"intermediate": False}),
     "resized_box": Row("resized box instead of the virtual crop camera", config={"crop": "box"}),
     "metres": Row("metric depth instead of depth in hand lengths", config={"unit": "metres"}),
-    "no_joints": Row("without learning the joints beside the depth", config={"joint_weight": 0.0}),
+    "no_joints": Row("without the joints", {"joints": False}),
     "synthetic_only": Row("synthetic only: without photographs", config={"landmarks": [], "real_share": 0.0}),
 }
 

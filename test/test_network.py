@@ -177,7 +177,7 @@ def test_a_finder_config_that_cannot_be_is_refused(values: dict[str, object]) ->
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_traced_network_gives_the_same_bits(batch: int) -> None:
-    network = HandDepthNet(dataclasses.replace(TINY, growth=4, bottom=2, plane=True))
+    network = HandDepthNet(dataclasses.replace(TINY, growth=4, bottom=2, plane=True, joints=True))
     shake(network, torch.rand(4, 3, 32, 32))
     network = fold_batch_norms(network.eval())
     traced = flat(network, torch.device("cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 from drawn import plane_view, write_landmarks, write_views
+from small_networks import TINY
 
+from hand_depth_ros.network import HandDepthNet
+from hand_depth_ros.network.joints import JointHead
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.crops import CropDataset, Sources
-from hand_depth_ros.training.joints import JointHead, joint_loss
+from hand_depth_ros.training.joints import joint_loss
+from hand_depth_ros.training.losses import total_loss
 from hand_depth_ros.training.real import load_real_images
 from hand_depth_ros.training.rendered import load_views
 
@@ -70,7 +75,7 @@ def test_joints_of_a_rendered_set_are_projected_into_its_pictures(tmp_path: Path
 
 
 def test_the_head_reads_a_joint_where_its_map_is_high() -> None:
-    head = JointHead(1)
+    head = JointHead(1, 8)
     with torch.no_grad():
         head.maps.weight.fill_(50.0)
         head.maps.bias.zero_()
@@ -99,3 +104,48 @@ def test_only_joints_that_are_known_and_in_the_crop_count() -> None:
         other[0, 0, axis] += 0.1
         assert float(joint_loss(other, truth, weight)) > 0
         assert float(joint_loss(other, truth, torch.tensor([0.0, 1.0]))) == 0
+
+
+def test_joints_are_laid_out_over_the_crop_where_they_are() -> None:
+    head = JointHead(1, 16)
+    joints = torch.zeros(1, 21, 3)
+    joints[0, :10] = torch.tensor([-0.5, -0.5, -0.2])
+    joints[0, 10:] = torch.tensor([0.5, 0.25, 0.4])
+    relief = head.relief(joints)
+    assert relief.shape == (1, 1, 16, 16)
+    row, column = (1 - 0.5) * 8, (1 + 0.25) * 8
+    assert float(relief[0, 0, int(row), int(row)]) == pytest.approx(-0.2, abs=0.01)
+    assert float(relief[0, 0, int(column), int(1.5 * 8)]) == pytest.approx(0.4, abs=0.01)
+    assert float(relief.min()) >= -0.2 - 1e-5 and float(relief.max()) <= 0.4 + 1e-5
+
+
+def test_the_joints_depth_is_fed_forward_and_moves_the_relief() -> None:
+    torch.manual_seed(1)
+    network = HandDepthNet(dataclasses.replace(TINY, joints=True)).eval()
+    crops = torch.rand(2, 3, TINY.crop_size, TINY.crop_size)
+    before = network(crops)
+    assert [j.shape for j in before.joints] == [(2, 21, 3)] * TINY.stacks
+    depth_of_first, depth_of_last = (head.maps.bias for head in (network.joints[0], network.joints[-1]))
+    with torch.no_grad():
+        depth_of_last[21:] += 1.0  # every joint a quarter of a hand length further away
+        after = network(crops)
+        torch.testing.assert_close(after.final.relief, before.final.relief + 0.25, atol=1e-4, rtol=0)
+        assert torch.equal(after.stages[-1].relief, before.stages[-1].relief)
+        depth_of_first[21:] += 1.0
+        assert not torch.equal(network(crops).stages[-1].relief, before.stages[-1].relief)
+
+
+def test_the_joints_are_learned_with_the_rest() -> None:
+    network = HandDepthNet(dataclasses.replace(TINY, joints=True)).train()
+    side = TINY.crop_size
+    truth = {
+        "mask": torch.ones(2, side, side, dtype=torch.uint8),
+        "relief": torch.zeros(2, side, side),
+        "joints": torch.rand(2, 21, 3) - 0.5,
+        "scalars": torch.zeros(2, 3),
+        "weight": torch.ones(2),
+    }
+    loss, parts = total_loss(network(torch.rand(2, 3, side, side)), truth)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(parts["joints"]) > 0
+    assert all(head.maps.weight.grad.abs().sum() > 0 for head in network.joints)

@@ -48,6 +48,7 @@ class NetworkConfig(_Config):
     growth          channels added at each halving (0: the paper's constant width; widening: Law and Deng, CornerNet, 2018)
     bottom          residual blocks at the lowest resolution, where the hand is seen as a whole
     plane           the last head adds a plane to its relief, predicted from the whole crop
+    joints          every hourglass tells where the joints are; their depth is fed forward, and what the last head adds to
     feed_mask       the estimated mask is fed forward into the next hourglass
     predict_mask    False: depth only, the mask is not supervised in the hourglasses (the last head always has one)
     intermediate    every hourglass has its own loss; False: only the last head
@@ -63,6 +64,7 @@ class NetworkConfig(_Config):
     growth: int = 0
     bottom: int = 1
     plane: bool = False
+    joints: bool = False
     feed_mask: bool = True
     predict_mask: bool = True
     intermediate: bool = True
@@ -80,7 +82,7 @@ class NetworkConfig(_Config):
             bottom=(1, 8),
             detail=(4, 256),
         )
-        for name in ("plane", "feed_mask", "predict_mask", "intermediate"):
+        for name in ("plane", "joints", "feed_mask", "predict_mask", "intermediate"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"NetworkConfig.{name} must be true or false, not {getattr(self, name)!r}")
         if self.mask_stacks >= self.stacks:

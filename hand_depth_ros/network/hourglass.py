@@ -1,7 +1,7 @@
 """The depth network: stacked hourglasses, masks first, which then guide the depth.
 
 Method: Nicodemou, Oikonomidis, Tzimiropoulos, Argyros, "Learning to Infer the Depth Map of a Hand from its Color
-Image", IJCNN 2020; hourglass: Newell, Yang, Deng, ECCV 2016. Plain PyTorch; imports nothing else of ours but the config.
+Image", IJCNN 2020; hourglass: Newell, Yang, Deng, ECCV 2016. Plain PyTorch; imports nothing of ours from outside this package.
 
 Depth is predicted in hand lengths L and in two parts, because a crop tells them apart: how large the hand looks,
 ``log_scale`` = log(s / S) with s = f * L / z_ref the apparent hand length in crop pixels and S the crop side, one
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hand_depth_ros.network.config import NetworkConfig
+from hand_depth_ros.network.joints import JointHead
 
 SCALARS = ("log_scale", "log_scale_spread", "log_length", "log_length_spread", "presence")
 MEAN_HAND_LENGTH_M = 0.19
@@ -44,6 +45,7 @@ class Prediction(NamedTuple):
 
     stages    one StageOutput for each hourglass, a quarter of the crop's resolution
     final     StageOutput at the crop's resolution (B, 1, S, S)
+    joints    of every hourglass, if its config has them: (B, 21, 3), x, y in -1..1 of the crop, z as the relief
     scalars   (B, 5) float32 in the order of ``SCALARS``: log(s / S) and the log of its Laplace scale; log(L / 0.19 m) and the
               log of its Laplace scale; logit of "there is a hand"
     """
@@ -51,6 +53,7 @@ class Prediction(NamedTuple):
     stages: tuple[StageOutput, ...]
     final: StageOutput
     scalars: Tensor
+    joints: tuple[Tensor, ...] = ()
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -121,6 +124,8 @@ class HandDepthNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(f, 3, 1) for _ in range(config.stacks))
         self.back = nn.ModuleList(nn.Conv2d(f, f, 1) for _ in range(config.stacks - 1))
         self.feed = nn.ModuleList(nn.Conv2d(3, f, 1) for _ in range(config.stacks - 1))
+        heads = config.stacks if config.joints else 0
+        self.joints = nn.ModuleList(JointHead(f, config.crop_size // 4) for _ in range(heads))
         self.rise = nn.Sequential(nn.Conv2d(f, 8 * d, 1), nn.PixelShuffle(2))
         self.sharpen = _conv(3 * d, 2 * d, 3)
         self.last = nn.Sequential(nn.Conv2d(2 * d, 12, 3, padding=1), nn.PixelShuffle(2))
@@ -132,10 +137,6 @@ class HandDepthNet(nn.Module):
         self.register_buffer("steps", steps, persistent=False)
 
     def forward(self, rgb: Tensor) -> Prediction:
-        return self.with_features(rgb)[0]
-
-    def with_features(self, rgb: Tensor) -> tuple[Prediction, list[Tensor]]:
-        """The prediction, and what every hourglass gives to its heads: (B, features, S/4, S/4) each."""
         if (
             rgb.ndim != 4
             or rgb.shape[1] != 3
@@ -146,22 +147,28 @@ class HandDepthNet(nn.Module):
         centred = (rgb - 0.45) * 4.0
         detail = self.detail(centred)
         x = self.stem(detail)
-        stages, features = [], []
+        stages, joints, coarse = [], [], None
         for i, hourglass in enumerate(self.hourglasses):
             y = self.after[i](hourglass(x))
             raw = self.heads[i](y)
             stages.append(self._stage(i, raw))
-            features.append(y)
+            if self.config.joints:
+                head = self.joints[i]
+                assert isinstance(head, JointHead)
+                joints.append(head(y))
+                coarse = head.relief(joints[i])
             if i + 1 < self.config.stacks:
-                x = x + self.back[i](y) + self.feed[i](self._fed(i, raw))
+                x = x + self.back[i](y) + self.feed[i](self._fed(i, raw, coarse))
         fine = torch.cat((detail, F.relu(self.rise(y))), 1)
         raw = self.last(self.sharpen(fine)).float()
         numbers = self._numbers(y)
         if self.config.plane:
             right, down = numbers[:, -2, None, None], numbers[:, -1, None, None]
             plane = right * self.steps + down * self.steps[:, None]
-            raw = torch.cat((raw[:, :1], raw[:, 1:2] + plane[:, None], raw[:, 2:]), 1)
-        return Prediction(tuple(stages), _maps(raw), _scalars(numbers)), features
+            raw = _deeper(raw, plane[:, None])
+        if coarse is not None:
+            raw = _deeper(raw, F.interpolate(coarse, scale_factor=4.0, mode="bilinear") / _RELIEF_UNIT)
+        return Prediction(tuple(stages), _maps(raw), _scalars(numbers), tuple(joints))
 
     def _predicts(self, stack: int) -> tuple[bool, bool]:
         """Whether this stack is supervised with (the mask, the depth)."""
@@ -174,19 +181,26 @@ class HandDepthNet(nn.Module):
             mask if has_mask else None, relief if has_depth else None, spread if has_depth else None
         )
 
-    def _fed(self, stack: int, raw: Tensor) -> Tensor:
-        """What the next hourglass gets: mask probability, relief; zero where it isn't predicted or isn't fed forward."""
+    def _fed(self, stack: int, raw: Tensor, coarse: Tensor | None) -> Tensor:
+        """What the next hourglass gets: mask probability, relief (or the joints') and its spread; zero where that isn't
+        predicted or isn't fed forward."""
         has_mask, has_depth = self._predicts(stack)
         mask = (
             torch.sigmoid(raw[:, :1]) if has_mask and self.config.feed_mask else torch.zeros_like(raw[:, :1])
         )
         depth = raw[:, 1:] if has_depth else torch.zeros_like(raw[:, 1:])
+        if coarse is not None and not has_depth:
+            depth = torch.cat((coarse / _RELIEF_UNIT, depth[:, 1:]), 1)
         return torch.cat((mask, depth), 1)
 
     def _numbers(self, y: Tensor) -> Tensor:
         pooled = self.pool(y)
         both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
         return self.scalars(both).float()
+
+
+def _deeper(raw: Tensor, relief: Tensor) -> Tensor:
+    return torch.cat((raw[:, :1], raw[:, 1:2] + relief, raw[:, 2:]), 1)
 
 
 def _scalars(raw: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ class TrainConfig:
     epoch_samples    samples between two validations and checkpoints
     real_share, negative_share   of the samples
     real_weight      weight of pseudo labels against exact ones
-    joint_weight     of learning where the joints are beside the depth (depth only; 0: not at all)
     mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
     start_from       weights file to start from, or null
     crop             "camera" (the virtual crop camera), or for the ablation "box" (the box cut out and resized)
@@ -47,7 +46,6 @@ class TrainConfig:
     real_share: float = 0.4
     negative_share: float = 0.1
     real_weight: float = 0.7
-    joint_weight: float = 1.0
     mistakes_of: str | None = None
     start_from: str | None = None
     crop: str = "camera"

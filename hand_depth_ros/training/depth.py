@@ -6,14 +6,13 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from hand_depth_ros.network import HandDepthNet, NetworkConfig
 from hand_depth_ros.training.base import NetworkTraining
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.crops import CropDataset, Sources
-from hand_depth_ros.training.joints import JointHead, joint_loss
 from hand_depth_ros.training.losses import UNKNOWN, total_loss
 
 
@@ -23,10 +22,7 @@ class DepthTraining(NetworkTraining):
     network: HandDepthNet
 
     def __init__(self, config: TrainConfig, sources: Sources, validation: dict[str, Sources]) -> None:
-        network = HandDepthNet(NetworkConfig.from_dict(config.network))
-        super().__init__(network, config, sources, validation)
-        heads = network.config.stacks if config.joint_weight > 0 else 0
-        self.joint_heads = nn.ModuleList(JointHead(network.config.features) for _ in range(heads))
+        super().__init__(HandDepthNet(NetworkConfig.from_dict(config.network)), config, sources, validation)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
         data = CropDataset(sources, self.network.config.crop_size, length, seed)
@@ -48,15 +44,8 @@ class DepthTraining(NetworkTraining):
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         weight = torch.where(batch["real"] > 0, batch["weight"] * self.config.real_weight, batch["weight"])
-        prediction, features = self.network.with_features(self.pictures(batch))
+        prediction = self.network(self.pictures(batch))
         loss, parts = total_loss(prediction, {**batch, "weight": weight}, self.network.config.intermediate)
-        if self.joint_heads:
-            losses = [
-                joint_loss(head(y), batch["joints"], weight)
-                for head, y in zip(self.joint_heads, features, strict=True)
-            ]
-            parts["joints"] = losses[-1].detach()
-            loss = loss + self.config.joint_weight * torch.stack(losses).mean()
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, prog_bar=True)
         return loss
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hand_depth_ros.network.hourglass import Prediction, StageOutput
+from hand_depth_ros.training.joints import joint_loss
 
 UNKNOWN = 255
 _RELIEF_WEIGHT = 4.0
@@ -90,4 +91,9 @@ def total_loss(
             total = total + 0.5 * relief_loss(
                 stage, _shrink_relief(relief, stage.relief.shape[-1]), has_depth
             )
+    if prediction.joints:
+        supervised = prediction.joints if intermediate else prediction.joints[-1:]
+        losses = [joint_loss(joints, batch["joints"], weight) for joints in supervised]
+        parts["joints"] = losses[-1]
+        total = total + torch.stack(losses).mean()
     return total, {name: value.detach() for name, value in parts.items()}

@@ -1,0 +1,44 @@
+"""Where the 21 joints are, and the coarse relief that they make: they tell the depth which finger is which, palm from back, and
+which way a hand is tilted.
+
+Integral regression: Sun, Xiao, Wei, Liang, Wei, "Integral Human Pose Regression", ECCV 2018; of depth with it: Iqbal,
+Molchanov, Breuel, Gall, Kautz, "Hand Pose Estimation via Latent 2.5D Heatmap Regression", ECCV 2018.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+JOINTS = 21
+_DEPTH_UNIT = 0.25
+_REACH = 0.15
+"""Of a joint over the relief around it (standard deviation), where the crop is 2 wide: about a finger's breadth."""
+_FAR = 1e-3
+
+
+class JointHead(nn.Module):
+    """Features (B, f, s, s) to joints (B, 21, 3): x, y in -1..1 of the crop, z as the relief, hand lengths."""
+
+    places: Tensor
+
+    def __init__(self, features: int, side: int) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(features, 2 * JOINTS, 1)
+        centres = (torch.arange(side) + 0.5) * (2 / side) - 1
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        self.register_buffer("places", torch.stack((x.flatten(), y.flatten())), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        heat, depth = self.maps(features).float().flatten(2).chunk(2, 1)
+        share = heat.softmax(-1)
+        x, y = (share * self.places[0]).sum(-1), (share * self.places[1]).sum(-1)
+        return torch.stack((x, y, _DEPTH_UNIT * (share * depth).sum(-1)), -1)
+
+    def relief(self, joints: Tensor) -> Tensor:
+        """The joints' z laid out over the crop, (B, 1, s, s): at every place the mean of those near it."""
+        away = (joints[:, :, :2, None] - self.places).square().sum(2)
+        near = torch.exp(away / (-2 * _REACH**2)) + _FAR
+        z = (near * joints[:, :, 2:]).sum(1) / near.sum(1)
+        side = int(self.places.shape[1] ** 0.5)
+        return z.view(-1, 1, side, side)
