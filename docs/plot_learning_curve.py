@@ -1,6 +1,6 @@
 """Draws the learning curves of training runs from what `hand-depth train` logged.
 
-    python docs/plot_learning_curve.py RUN... [--out docs/learning_curve.png]      (pip install 'hand_depth_ros[view]')
+    python docs/plot_learning_curve.py RUN... [--out docs/learning_curve.png]      (pip install '.[view]')
 
 RUN is a folder of `hand-depth train --out`. A run that was resumed has a log for each part (log/version_N); they are joined.
 """

@@ -109,6 +109,7 @@ def bag(
     max_sigma_m: options.MaxSigma = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
+    threads: options.Threads = 0,
 ) -> None:
     """Add the node's depth topics to a recorded bag; no ROS needed. For example:
 
@@ -137,6 +138,7 @@ def bag(
         min_range_m=min_range_m,
         max_range_m=max_range_m,
         max_sigma_m=max_sigma_m,
+        num_threads=threads,
         points_organized=points_organized,
         image_is_rectified=rectified,
         background=None if far_m is None else "far",

@@ -128,7 +128,7 @@ def _listed(entry: Mapping[str, Any], where: str) -> ListedImage:
         raise DatasetError(f"d is {d!r}: a list of numbers is needed")
     camera = Camera(**{key: entry[key] for key in CAMERA_KEYS if entry.get(key) is not None})
     return ListedImage(
-        where, Path(image), camera, _roi(entry.get("roi")), _hand_length(entry.get("hand_length_m"))
+        where, Path(image), camera, _roi(entry.get("roi"), camera), _hand_length(entry.get("hand_length_m"))
     )
 
 
@@ -146,7 +146,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _roi(roi: Any) -> tuple[float, float, float, float] | None:
+def _roi(roi: Any, camera: Camera) -> tuple[float, float, float, float] | None:
     if roi is None:
         return None
     good = isinstance(roi, list) and len(roi) == 4 and all(_is_number(v) and math.isfinite(v) for v in roi)
@@ -155,6 +155,8 @@ def _roi(roi: Any) -> tuple[float, float, float, float] | None:
             f"roi is {roi!r}: [x, y, width, height] in pixels is needed, width and height above 0"
         )
     x, y, width, height = map(float, roi)
+    if x >= camera.width or y >= camera.height or x + width <= 0 or y + height <= 0:
+        raise DatasetError(f"roi is {roi!r}, outside of the {camera.width}x{camera.height} image")
     return x, y, width, height
 
 

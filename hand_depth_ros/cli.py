@@ -60,6 +60,7 @@ EXTRAS: dict[str, str] = {
     "matplotlib": "view",
     "rclpy": "ros",
     "rosbags": "bag",
+    "scipy": "synth",
     "sensor_msgs": "ros",
 }
 """Which extra of this package brings a module of an optional stack."""

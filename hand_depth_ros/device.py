@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 
+import cv2
 import torch
 
 from hand_depth_ros.errors import DeviceError
@@ -26,6 +28,16 @@ def resolve_device(name: str) -> torch.device:
     elif device.type != "cpu":
         raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
     return device
+
+
+def use_threads(count: int = 0) -> None:
+    """Let the networks and OpenCV use ``count`` threads of this process; 0: half of the cores.
+
+    On all the cores a network's threads wait for each other, spinning, whenever anything else needs one of them.
+    """
+    threads = count or max(1, (os.cpu_count() or 2) // 2)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
 
 
 def device_failure(error: BaseException) -> str:

@@ -7,6 +7,7 @@ on its own (`run`): a bad one is told at the end and does not stop the others.
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 import sys
 from collections import Counter
@@ -78,6 +79,7 @@ def infer(
     max_sigma_m: options.MaxSigma = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
+    threads: options.Threads = 0,
 ) -> None:
     """Depth of the hands in image files, for example: hand-depth infer photos/ --hfov 69 --out depth/
 
@@ -115,6 +117,7 @@ def infer(
         min_range_m=min_range_m,
         max_range_m=max_range_m,
         max_sigma_m=max_sigma_m,
+        num_threads=threads,
     )
 
     if cameras is not None:
@@ -216,7 +219,7 @@ def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[
 
 
 def output_names(images: Sequence[Path]) -> list[str]:
-    """The NAME of each image's outputs: its stem; where two collide, the path, then with its ending.
+    """The NAME of each image's outputs: its stem; where two collide, the path, then with its ending, then a number.
 
     >>> output_names([Path("rgb/a.jpg"), Path("left/b.jpg"), Path("right/b.jpg")])
     ['a', 'left/b', 'right/b']
@@ -235,7 +238,13 @@ def output_names(images: Sequence[Path]) -> list[str]:
     for way in ways[1:]:
         count = Counter(names)
         names = [way(path) if count[name] > 1 else name for path, name in zip(images, names, strict=True)]
-    return names
+    taken: dict[str, None] = {}
+    for name in names:  # ../b/a.jpg and b/a.jpg are still alike
+        free = (f"{name}_{number}" for number in itertools.count(2))
+        taken[name if name not in taken else next(n for n in free if n not in taken and n not in names)] = (
+            None
+        )
+    return list(taken)
 
 
 def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: bool = False) -> Summary:
@@ -262,7 +271,8 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
             errors.append(f"{job.path}: {error}")
             continue
         except OSError as error:
-            line = f"{job.path}: {error.strerror or error}"
+            where = f"cannot write {error.filename}: " if _is_below(error.filename, out) else ""
+            line = f"{job.path}: {where}{error.strerror or error}"
             if error.errno in FULL:
                 left = options.counted(len(todo) - number - 1, "image")
                 errors.append(f"{line} ({out}): stopped, {left} not done")
@@ -275,6 +285,10 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
         seen = set(np.unique(frame.mask[frame.mask > 0]))
         without_depth += len(seen - set(np.unique(frame.mask[valid])))
     return Summary(written, with_hands, without_depth, tuple(errors))
+
+
+def _is_below(file: object, folder: Path) -> bool:
+    return isinstance(file, (str, Path)) and Path(file).absolute().is_relative_to(folder.absolute())
 
 
 def read_image(job: Job) -> tuple[np.ndarray, Camera]:
@@ -290,7 +304,11 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
     encoded = np.frombuffer(job.path.read_bytes(), np.uint8)
     upright = _decode(encoded, cv2.IMREAD_COLOR)
     if upright is None:
-        raise ImageError("not an image that OpenCV can decode: convert it to PNG or JPEG")
+        raise ImageError(
+            "not a whole image that OpenCV can decode: get it again, or convert it to PNG or JPEG"
+            if encoded.size
+            else "the file is empty: get it again"
+        )
     if callable(job.camera):
         return upright, job.camera(upright.shape[1], upright.shape[0])
     size = (job.camera.height, job.camera.width)

@@ -22,6 +22,9 @@ Weights = Annotated[
     Path | None, typer.Option(help="Folder of weights.  [default: those shipped]", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Threads = Annotated[
+    int, typer.Option("--threads", help="CPU threads for the networks, 0 to 256. 0: half of the cores.")
+]
 MaxHands = Annotated[int, typer.Option(help="Most hands per image, 1 to 8.")]
 HandLength = Annotated[
     float | None,
@@ -56,8 +59,12 @@ def checked(**given: Any) -> dict[str, Any]:
         return check_values({**DEFAULTS, **wanted})
     except ParameterError as error:
         names = "|".join(sorted(BY_NAME, key=len, reverse=True))
-        said = re.sub(rf"\b({names})\b", lambda name: "--" + name[0].replace("_", "-"), str(error))
+        said = re.sub(rf"\b({names})\b", lambda name: _option(name[0]), str(error))
         raise typer.BadParameter(said) from error
+
+
+def _option(name: str) -> str:
+    return "--threads" if name == "num_threads" else "--" + name.replace("_", "-")
 
 
 def hand_length_range_m() -> tuple[float, float]:
@@ -87,11 +94,14 @@ def refuse_hfov(hfov: float | None) -> None:
 
 
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:
-    """The estimator with these values of `checked`; raises WeightsError or DeviceError with the reason."""
+    """The estimator with these values of `checked`, in as many threads as their num_threads says; raises WeightsError or
+    DeviceError with the reason."""
     with quiet():
+        from hand_depth_ros.device import use_threads
         from hand_depth_ros.estimator import HandDepthEstimator
         from hand_depth_ros.ros.parameters import estimator_settings
 
+        use_threads(values["num_threads"])
         return HandDepthEstimator.from_pretrained(
             weights=weights, device=device, **estimator_settings(values)
         )

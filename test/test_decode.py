@@ -203,6 +203,20 @@ def test_broken_compressed_data_is_refused(data: np.ndarray, word: str) -> None:
         decode_image(SimpleNamespace(format="jpeg", data=data))
 
 
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_zeros_that_a_driver_puts_behind_a_whole_picture_do_no_harm(extension: str) -> None:
+    whole = compressed(extension, RGB)
+    padded = np.concatenate((whole.data, np.zeros(4096, np.uint8)))
+    assert np.array_equal(
+        decode_image(SimpleNamespace(format=whole.format, data=padded)), decode_image(whole)
+    )
+    for broken in (whole.data[:300], huge(extension)):
+        with pytest.raises(ImageError, match=r"truncated|claims"):
+            decode_image(
+                SimpleNamespace(format="jpeg", data=np.append(broken, np.zeros(9_000_000, np.uint8)))
+            )
+
+
 def test_compressed_depth_is_refused() -> None:
     with pytest.raises(ImageError, match="remap"):
         decode_image(SimpleNamespace(format="16UC1; compressedDepth png", data=np.zeros(10, np.uint8)))

@@ -102,6 +102,7 @@ WELL = {
             b"\1",
             ["subscriber /a of /x"],
         ),
+        ({"rivals": ("/b also publishes /x",), "subscribers": 0}, b"\1", ["/b also publishes /x"]),
         ({"state": "inactive"}, b"\0", ["inactive", "ros2 lifecycle set /hand_depth activate"]),
         ({"state": "unconfigured"}, b"\0", ["unconfigured", "ros2 lifecycle set /hand_depth configure"]),
         ({"state": "finalized"}, b"\0", ["finalized: nothing is computed"]),

@@ -283,6 +283,14 @@ def test_a_colour_image_that_nobody_publishes_beside_the_depth_is_looked_at() ->
     assert "nobody publishes" in finding.problem and "(/image)" in finding.cure
 
 
+def test_a_second_node_of_the_same_name_is_looked_at() -> None:
+    graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
+    graph.topics["/depth"].publishers.append(Endpoint(NODE, IMAGE, RELIABLE))
+    (finding,) = findings(graph)
+    assert finding.breaks and (finding.topic, finding.peer) == ("/depth", NODE)
+    assert "two nodes of this name" in finding.problem
+
+
 def with_consumer(
     kind: str, qos: QoSProfile, last: Any = None, outputs: tuple[str, ...] = ("/depth/image",)
 ) -> Graph:

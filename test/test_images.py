@@ -178,6 +178,30 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path, estimato
     ]
 
 
+def test_images_that_differ_above_the_folder_do_not_overwrite_each_other(
+    tmp_path: Path, estimator: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b/a.png", "here/b/a.png"):
+        write_image(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "here")
+    result = CliRunner().invoke(cli.app, ["infer", "../b/a.png", "b/a.png", "--hfov", "60", "--out", "out"])
+    assert result.exit_code == 0
+    assert set(names(tmp_path / "here/out")) == {
+        f"b/{name}.{kind}.png" for name in ("a.png", "a.png_2") for kind in ("depth", "sigma")
+    }
+    same = [Path("../b/a.jpg"), Path("b/a.jpg"), Path("b/a.jpg_2")]
+    assert len(set(images.output_names(same))) == 3
+
+
+def test_what_cannot_be_written_is_said_of_the_output(
+    tmp_path: Path, estimator: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "out" / "a.depth.png").mkdir(parents=True)  # a folder where the picture is to go
+    result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and f"cannot write {tmp_path / 'out'}" in result.stderr
+
+
 def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, estimator: Recorder) -> None:
     result = infer(tmp_path, "--cameras", tmp_path / "none.jsonl", "--out", tmp_path / "out")
     assert result.exit_code == 1
@@ -197,6 +221,7 @@ def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, estimator: Recor
         ({**CAMERA, "image": "a.png", "d": 0.1}, "a list of numbers"),
         ({**CAMERA, "image": "a.png", "distortion_model": ["plumb_bob"]}, "a name is needed"),
         ({**CAMERA, "image": "a.png", "roi": "1234"}, "[x, y, width, height]"),
+        ({**CAMERA, "image": "a.png", "roi": [1000, 1000, 10, 10]}, "outside of the"),
         ({**CAMERA, "image": "a.png", "D": [0, 0, 0, 0]}, "'D' is not known: is d meant?"),
         ({**CAMERA, "image": "a.png", "distortion": [0, 0, 0, 0]}, "is d meant?"),
         ({**CAMERA, "image": "a.png", "distorsion_model": "plumb_bob"}, "is distortion_model meant?"),

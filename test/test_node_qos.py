@@ -7,6 +7,7 @@ from typing import Any
 
 import messages
 import pytest
+import rclpy
 import ros_graph
 from diagnostic_msgs.msg import DiagnosticArray
 from fakes import fake_factory
@@ -142,6 +143,31 @@ def test_a_subscriber_that_hears_nothing_is_named_with_the_policy_to_change(
         client.node.destroy_subscription(deaf)
         diagnosis(client, lambda message: message == "running", lambda: show(client))
     assert node._engine.outputs.deaf() == []
+
+
+def test_another_publisher_of_our_topics_is_named(
+    client, make_node, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = make_node()
+    peer = client.node.get_fully_qualified_name()
+    rival = client.node.create_publisher(Image, topics.DEPTH_MM, 1)
+    twin = rclpy.create_node(node.get_name(), context=client.context)
+    twin.create_publisher(Image, topics.DEPTH_M, 1)
+    twin.create_publisher(Image, topics.SIGMA, 1)
+    sentences = [
+        f"{peer} also publishes /{topics.DEPTH_MM}: end it",
+        "and 1 more of this node's topics, a second node of this name",
+    ]
+    try:
+        status = diagnosis(client, lambda m: all(s in m for s in sentences), lambda: show(client))
+        assert status.level == b"\1"
+        told = capfd.readouterr().err
+        assert all(told.count(sentence) == 1 for sentence in sentences), "once, not every second"
+    finally:
+        client.node.destroy_publisher(rival)
+        twin.destroy_node()
+    with client.listening(topics.DEPTH_MM, Image):
+        diagnosis(client, lambda message: message == "running", lambda: show(client))
 
 
 def test_a_camera_that_is_not_heard_is_named_with_the_policy_to_change(client, make_node) -> None:

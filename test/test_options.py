@@ -23,6 +23,7 @@ WRONG = [
     ("--max-hands", "99"),
     ("--max-hands", "0"),
     ("--hand-length-m", "19"),
+    ("--threads", "-1"),
 ]
 WRONG_OF_BAG = [
     ("--far-m", "1.5"),
@@ -71,6 +72,7 @@ def test_zero_is_off() -> None:
         ("min_range_m", options.MinRange),
         ("max_range_m", options.MaxRange),
         ("max_sigma_m", options.MaxSigma),
+        ("num_threads", options.Threads),
     ],
 )
 def test_the_help_says_the_nodes_ranges(name: str, option: Any) -> None:

@@ -68,6 +68,7 @@ def calibrate(
     demo: Annotated[bool, typer.Option("--demo", help="The same with the bundled clip.")] = False,
     weights: options.Weights = None,
     device: options.Device = "auto",
+    threads: options.Threads = 0,
 ) -> None:
     """Measure one person's hand length: worth centimetres of absolute depth.
 
@@ -91,7 +92,7 @@ def calibrate(
             f"--distance-m is {distance_m:g}: 0.1 to 2 metres, with pictures of the hand"
         )
     options.refuse_hfov(hfov)
-    estimator = options.load_estimator(weights, device, options.checked())
+    estimator = options.load_estimator(weights, device, options.checked(num_threads=threads))
     try:
         if demo or dataset is not None:
             from hand_depth_ros.calibration.before_after import before_and_after

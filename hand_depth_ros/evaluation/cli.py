@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import track
 
 from hand_depth_ros import options
-from hand_depth_ros.interrupt import quiet
 
 from .readers import Dataset, open_dataset
 from .report import WORST, draw, print_table, summarise, write_pictures
@@ -29,6 +28,7 @@ def evaluate(
     ],
     weights: options.Weights = None,
     device: options.Device = "auto",
+    threads: options.Threads = 0,
     json: Annotated[Path | None, typer.Option(help="Write the numbers to this file.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write pictures of the 16 worst images into this folder.")
@@ -61,9 +61,6 @@ def evaluate(
         options.refuse_folder("--json", json.parent)
         if json.is_dir():
             raise typer.BadParameter(f"--json is {json}, a folder: name a file")
-    with quiet():
-        from hand_depth_ros.estimator import HandDepthEstimator
-
     data = open_dataset(
         dataset,
         split=None if split == "all" else split,
@@ -71,7 +68,8 @@ def evaluate(
         backgrounds=backgrounds,
         hfov_deg=hfov,
     )
-    estimator = HandDepthEstimator.from_pretrained(weights=weights, device=device, max_hands=max_hands)
+    values = options.checked(max_hands=max_hands, num_threads=threads)
+    estimator = options.load_estimator(weights, device, values)
     try:
         evaluate_dataset(data, estimator, json=json, out=out, given_boxes=rois)
     finally:

@@ -26,6 +26,8 @@ MAX_PIXELS = 64_000_000
 _PNG_MAGIC, _PNG_CHANNELS = b"\x89PNG\r\n\x1a\n", {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEFLATE_AT_MOST = 1032
 """Bytes that one byte of deflated data can stand for (zlib's technical details)."""
+_TAIL = 64
+"""Bytes in which a whole picture has its end mark: some cameras put a few of their own behind it."""
 _JPEG_PIXELS_A_BYTE = 512
 """Pixels that one byte of Huffman-coded jpeg can stand for: a bit for each 8 x 8 block (ITU T.81, F.1.2)."""
 _JPEG_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
@@ -141,6 +143,7 @@ def _decode_compressed(msg: Any) -> np.ndarray:
     data = _bytes_of(msg.data)
     if data.size == 0:
         raise ImageError("data is empty: check the camera driver")
+    data = _without_padding(data)
     width, height = _compressed_size(data)
     pixels = _uncompressed(data)
     if pixels is None or pixels.shape[:2] != (height, width):
@@ -162,6 +165,14 @@ def _uncompressed(data: np.ndarray) -> np.ndarray | None:
         raise ImageError(f"the compressed data do not decode: {str(error).strip()[:200]}") from error
 
 
+def _without_padding(data: np.ndarray) -> np.ndarray:
+    """Without the zeros behind it that some drivers fill their buffers up with."""
+    if data[-_TAIL:].any():
+        return data
+    used = np.flatnonzero(data)
+    return data[: int(used[-1]) + 1] if used.size else data
+
+
 def _compressed_size(data: np.ndarray) -> tuple[int, int]:
     """(width, height) that the header of whole jpeg or png data declares, read before any memory is taken.
 
@@ -171,13 +182,13 @@ def _compressed_size(data: np.ndarray) -> tuple[int, int]:
     """
     raw = data.data
     if bytes(raw[:8]) == _PNG_MAGIC:
-        if b"IEND" not in bytes(raw[-64:]):
+        if b"IEND" not in bytes(raw[-_TAIL:]):
             raise ImageError(
                 "the png data is truncated (it has no end): check the link between camera and node"
             )
         width, height, fewest = _png_header(raw)
     elif bytes(raw[:2]) == b"\xff\xd8":
-        if b"\xff\xd9" not in bytes(raw[-64:]):
+        if b"\xff\xd9" not in bytes(raw[-_TAIL:]):
             raise ImageError(
                 "the jpeg data is truncated (it has no end): check the link between camera and node"
             )

@@ -120,6 +120,7 @@ class Health:
     best_effort: bool = False
     subscribers: int = 0
     deaf_subscribers: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
     hands_seen: int = 0
     hands: int = 0  # those with valid depth
     trouble: str = ""
@@ -155,6 +156,8 @@ class Health:
                 f"publisher of {self.image_topic} is best effort and "
                 f"{self.camera_info_rate - self.image_rate:.0f} images a second are lost: {_SHARED_MEMORY}"
             )
+        if self.rivals:
+            return DiagnosticStatus.WARN, "; ".join(self.rivals)
         if self.deaf_subscribers:
             return DiagnosticStatus.WARN, "; ".join(self.deaf_subscribers)
         if not self.subscribers:

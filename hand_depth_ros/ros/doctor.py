@@ -30,7 +30,7 @@ from hand_depth_ros.options import counted
 from hand_depth_ros.ros import graph_check
 from hand_depth_ros.ros.camera_infos import stamp_ns
 from hand_depth_ros.ros.graph_check import Endpoint, Finding, Graph, Heard, Topic
-from hand_depth_ros.ros.qos import BEST_EFFORT, RELIABLE, VOLATILE, durability_to_ask, input_qos
+from hand_depth_ros.ros.qos import BEST_EFFORT, RELIABLE, VOLATILE, durability_to_ask, input_qos, is_known
 from hand_depth_ros.ros.topics import other_transport
 
 NODE_NAME = "hand_depth"
@@ -215,7 +215,7 @@ def _settled(looker: Node, executor: SingleThreadedExecutor, full_names: list[st
     while True:
         graphs = [_look(looker, full_name) for full_name in full_names]
         seen = [(t.name, t.publishers, t.subscriptions) for graph in graphs for t in graph.topics.values()]
-        named = all(_is_known(end.node) for _, out, into in seen for end in (*out, *into))
+        named = all(is_known(end.node) for _, out, into in seen for end in (*out, *into))
         steady = steady + 1 if named and seen == before else 0
         before = seen
         if steady >= STEADY_LOOKS - 1 or time.monotonic() > end:
@@ -249,17 +249,12 @@ def _look(looker: Node, full_name: str) -> Graph:
 def _by_node(ask: Callable[[str, str], Any], full_name: str) -> dict[str, list[str]]:
     """The topics of a node and their types; none of one that is gone, or whose name has not been heard yet."""
     space, _, base = full_name.rpartition("/")
-    if not _is_known(full_name):
+    if not is_known(full_name):
         return {}
     try:
         return dict(ask(base, space or "/"))
     except NodeNameNonExistentError:
         return {}
-
-
-def _is_known(full_name: str) -> bool:
-    """Not so for an endpoint whose participant the middleware has not heard of yet: it is "_NODE_NAMESPACE_UNKNOWN_/..."."""
-    return full_name.startswith("/")
 
 
 def _ends(looker: Node, name: str) -> Topic:

@@ -176,6 +176,8 @@ def _outputs(graph: Graph) -> Iterable[Finding]:
         for other in topic.publishers:
             if other.node != graph.node:
                 yield Finding(name, other.node, "publishes on the node's topic", "remap one of the two")
+        if sum(end.node == graph.node for end in topic.publishers) > 1:
+            yield Finding(name, graph.node, "two nodes of this name publish it", "end one, or rename it")
         for consumer in topic.subscriptions:
             if consumer.type != ours.type:
                 yield Finding(name, consumer.node, f"wants {consumer.type}, not {ours.type}", "remap it")

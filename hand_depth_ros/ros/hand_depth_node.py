@@ -8,7 +8,6 @@ elsewhere: `pipeline.process_frame` is the whole work on a frame and is the bag 
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -37,15 +36,10 @@ DIAGNOSTICS_PERIOD_S = 1.0
 
 def shipped_estimator(values: Mapping[str, parameters.Value]) -> Any:
     """The real estimator for a set of parameter values."""
-    import cv2
-    import torch
-
+    from hand_depth_ros.device import use_threads
     from hand_depth_ros.estimator import HandDepthEstimator
 
-    # On all the cores, the network's threads wait for each other whenever the camera or DDS needs one of them.
-    threads = int(values["num_threads"]) or max(1, (os.cpu_count() or 2) // 2)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+    use_threads(int(values["num_threads"]))
     return HandDepthEstimator.from_pretrained(
         weights=values["weights"] or None,
         device=values["device"],

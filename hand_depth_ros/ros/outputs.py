@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from hand_depth_ros.ros import topics
 from hand_depth_ros.ros.encode import Fields
-from hand_depth_ros.ros.qos import deaf_subscriber, full_name, output_qos, overridable
+from hand_depth_ros.ros.qos import deaf_subscriber, full_name, is_known, output_qos, overridable
 
 _TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -73,6 +73,29 @@ class Outputs:
             for info in self._node.get_subscriptions_info_by_topic(topic):
                 sentences.append(deaf_subscriber(topic, full_name(info), offered, info.qos_profile))
         return list(filter(None, sentences))
+
+    def rivals(self) -> list[str]:
+        """Who else publishes on our topics, a second node of the same name most likely: a sentence for each."""
+        ours = self._node.get_fully_qualified_name()
+        others: dict[str, list[str]] = {}
+        for publisher in self._publishers.values():
+            infos = self._node.get_publishers_info_by_topic(publisher.topic_name)
+            ends = list(filter(is_known, map(full_name, infos)))
+            if ours in ends:
+                ends.remove(ours)
+            for other in ends:
+                others.setdefault(other, []).append(publisher.topic_name)
+        return [
+            f"{name} also publishes {shared[0]}"
+            + (f" and {len(shared) - 1} more of this node's topics" if shared[1:] else "")
+            + (
+                ", a second node of this name (or what is left of one that was killed less than 20 s ago)"
+                if name == ours
+                else ""
+            )
+            + ": end it, or give it another name or namespace"
+            for name, shared in others.items()
+        ]
 
     def close(self) -> None:
         """Destroy the publishers."""

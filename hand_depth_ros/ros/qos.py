@@ -57,6 +57,11 @@ def full_name(endpoint: TopicEndpointInfo) -> str:
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
+def is_known(full_name: str) -> bool:
+    """Not so for an endpoint whose participant the middleware has not heard of yet: it is "_NODE_NAMESPACE_UNKNOWN_/..."."""
+    return full_name.startswith("/")
+
+
 def deaf_subscriber(topic: str, peer: str, offered: QoSProfile, asked: QoSProfile) -> str:
     """Why the subscriber `peer` of our output `topic` hears nothing, and the policy to change; "" if it hears."""
     return "; ".join(

@@ -39,6 +39,7 @@ class Report:
         self._may_say = Throttle()
         self._quiet_until = 0.0
         self._deaf: tuple[str, ...] = ()
+        self._rivals: tuple[str, ...] = ()
         self._stops = Stops()
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
@@ -77,7 +78,8 @@ class Report:
             fallback: Why the CPU is used although a GPU is there, or "".
             values: What else is to be shown.
         """
-        self._log_deaf(outputs.deaf() if outputs is not None else [])
+        self._deaf = self._log_new(outputs.deaf() if outputs is not None else [], self._deaf)
+        self._rivals = self._log_new(outputs.rivals() if outputs is not None else [], self._rivals)
         health = self._health(state, camera, outputs, fallback, values)
         status = health.to_status(f"{self._node.get_name()}: depth", self.topics.image)
         array = DiagnosticArray(status=[status])
@@ -86,7 +88,13 @@ class Report:
         if time.monotonic() > self._quiet_until:
             self._log_stops(health, listening=camera is not None)
             stop = health.stop_text(health.stopped())
-            told = (health.refusal, health.failure, "; ".join(self._deaf), stop)  # logged when they happened
+            told = (
+                health.refusal,
+                health.failure,
+                "; ".join(self._deaf),
+                "; ".join(self._rivals),
+                stop,
+            )  # logged when they happened
             if status.level != DiagnosticStatus.OK and status.message not in told:
                 self.say("health", status.message)
 
@@ -106,11 +114,11 @@ class Report:
                 f"{' and '.join(back)} {'comes' if len(back) == 1 else 'come'} again, after {max(back.values()):.0f} s"
             )
 
-    def _log_deaf(self, sentences: list[str]) -> None:
+    def _log_new(self, sentences: list[str], before: tuple[str, ...]) -> tuple[str, ...]:
         for sentence in sentences:
-            if sentence not in self._deaf:
+            if sentence not in before:
                 self._node.get_logger().warning(sentence)
-        self._deaf = tuple(sentences)
+        return tuple(sentences)
 
     def _health(
         self,
@@ -134,6 +142,7 @@ class Report:
             output_rate=self._rates["output"](statistics.published),
             subscribers=len(outputs.wanted()) if outputs is not None else 0,
             deaf_subscribers=self._deaf,
+            rivals=self._rivals,
             hands_seen=seen,
             hands=with_depth,
             refusal=statistics.refusal,
