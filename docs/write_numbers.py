@@ -47,16 +47,14 @@ def blocks() -> dict[str, str]:
     known = {key: value for key, value in demo.items() if value is not None}
     speed = json.loads((ROOT / "demo_out/latency.json").read_text())
     accuracy = json.loads((ROOT / "hand_depth_ros/weights/numbers.json").read_text())
-    head = f"On {machine()}:\n\n"
+    where = f"On {machine()}"
     lines = [
-        head.replace(":\n", ", two hands, depth, sigma, mask and cloud read:\n")
-        + "| `make demo` measured | |",
+        f"{where}, two hands, depth, sigma, mask and cloud read:\n\n| `make demo` measured | |",
         "| --- | --- |",
         *(f"| {a} | {b} |" for a, b in table(known)),
     ]
     latency = [
-        head.replace(":\n", ", one hand, one depth image read:\n")
-        + "| `bench/latency.py` measured | | share of the limit |",
+        f"{where}, one hand, one depth image read:\n\n| `bench/latency.py` measured | | share of the limit |",
         "| --- | --- | --- |",
     ]
     for name, value in speed.items():

@@ -238,13 +238,12 @@ def output_names(images: Sequence[Path]) -> list[str]:
     for way in ways[1:]:
         count = Counter(names)
         names = [way(path) if count[name] > 1 else name for path, name in zip(images, names, strict=True)]
-    taken: dict[str, None] = {}
+    taken: list[str] = []
     for name in names:  # ../b/a.jpg and b/a.jpg are still alike
-        free = (f"{name}_{number}" for number in itertools.count(2))
-        taken[name if name not in taken else next(n for n in free if n not in taken and n not in names)] = (
-            None
-        )
-    return list(taken)
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        free = (other for other in numbered if other not in names and other not in taken)
+        taken.append(next(free) if name in taken else name)
+    return taken
 
 
 def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: bool = False) -> Summary:
