@@ -94,7 +94,7 @@ setup(
             "scipy",
             "trimesh",
         ],
-        "train": ["lightning>=2.4,<3"],
+        "train": ["lightning>=2.4,<3", "tflite>=2.10"],
         "view": ["matplotlib"],
         "test": [
             "colcon-core",

@@ -24,13 +24,31 @@ def inside(found: list[Detection], camera: Camera) -> list[Detection]:
     return kept
 
 
-def mask_box(mask: np.ndarray) -> Roi | None:
-    """Tight box of the largest connected part, None when that is a speck."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+def largest_part(mask: np.ndarray) -> tuple[Roi, np.ndarray] | None:
+    """Tight box of the largest connected part and the corners of its hull (see :func:`outline`), None when that is a speck."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return None
-    x, y, w, h, area = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
-    return (float(x), float(y), float(w), float(h)) if area >= _SMALLEST_HAND_PX else None
+    number = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    x, y, w, h, area = stats[number].tolist()
+    if area < _SMALLEST_HAND_PX:
+        return None
+    roi = (float(x), float(y), float(w), float(h))
+    return roi, outline(labels == number, roi)
+
+
+def outline(mask: np.ndarray, roi: Roi) -> np.ndarray:
+    """Corners of the convex hull of a mask's pixels in the box ``roi``, (n, 2) x, y; at least one pixel is there."""
+    x, y, w, h = (round(value) for value in roi)
+    window = np.ascontiguousarray(mask[y : y + h, x : x + w], np.uint8)
+    parts, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return cv2.convexHull(np.concatenate(parts)).reshape(-1, 2).astype(float) + (x, y)
+
+
+def corners(roi: Roi) -> np.ndarray:
+    """The four corners of a box, (4, 2)."""
+    x, y, w, h = roi
+    return np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])
 
 
 def keep_largest(mask: np.ndarray, number: int) -> Roi | None:

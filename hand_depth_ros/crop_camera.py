@@ -80,13 +80,34 @@ class CropCamera:
         rays = rays[np.isfinite(rays).all(axis=1)]
         if not np.isfinite(axis).all() or len(rays) < 3:
             raise CameraError(f"roi {tuple(roi)} lies where this lens has no rays.")
-        rotation = _smallest_rotation(axis / np.linalg.norm(axis))
-        seen = rays @ rotation.T
-        seen = seen[seen[:, 2] > 0.05]
-        flat = seen[:, :2] / seen[:, 2:]
-        extent = float(np.max(flat.max(axis=0) - flat.min(axis=0)))
+        rotation = _smallest_rotation(_unit(axis))
+        low, high = _extent(rays @ rotation.T)
+        extent = float((high - low).max())
         cos, sin = math.cos(roll), math.sin(roll)
         rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
+        return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
+
+    @classmethod
+    def around(
+        cls, camera: Camera, pixels: np.ndarray, size: int, margin: float = 1.35, roll: float = 0.0
+    ) -> CropCamera:
+        """The crop camera for a hand whose outline (or part of it) in the frame is ``pixels`` (n, 2).
+
+        Turned by ``roll`` about the mean ray first, as `looking_at` does; then towards the middle of the box around what it
+        sees so turned, whose larger extent times ``margin`` fills ``size``. Pixels that the lens has no rays for do not count;
+        CameraError when fewer than three are left.
+        """
+        rays = camera.unproject(pixels)
+        rays = rays[np.isfinite(rays).all(axis=1)]
+        if len(rays) < 3:
+            raise CameraError("an outline of fewer than three pixels that this lens has rays for")
+        rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        rotation = _smallest_rotation(_unit(rays.mean(axis=0)))
+        cos, sin = math.cos(roll), math.sin(roll)
+        rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
+        low, high = _extent(rays @ rotation.T)
+        rotation = _smallest_rotation(_unit(np.append((low + high) / 2, 1.0))) @ rotation
+        extent = float((high - low).max())
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
     @property
@@ -325,6 +346,17 @@ def _occupied(hand: torch.Tensor) -> Roi:
     if not rows.size:
         return (mask.shape[1] / 2, mask.shape[0] / 2, 1e-3, 1e-3)
     return (columns[0] - 1.0, rows[0] - 1.0, columns[-1] - columns[0] + 2.0, rows[-1] - rows[0] + 2.0)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def _extent(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest x / z, y / z of rays (n, 3) in front of the camera."""
+    seen = rays[rays[:, 2] > 0.05]
+    flat = seen[:, :2] / seen[:, 2:]
+    return flat.min(axis=0), flat.max(axis=0)
 
 
 def _smallest_rotation(axis: np.ndarray) -> np.ndarray:

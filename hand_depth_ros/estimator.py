@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from hand_depth_ros.boxes import inside, keep_largest, mask_box, to_frame
+from hand_depth_ros.boxes import corners, inside, keep_largest, largest_part, outline, to_frame
 from hand_depth_ros.camera import Camera, CropCamera
 from hand_depth_ros.device import resolve_device
 from hand_depth_ros.errors import CameraError, ImageError
-from hand_depth_ros.finder import HandFinder
+from hand_depth_ros.finder import HandFinder, overlaps
 from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
 from hand_depth_ros.network.fold import flat, fold_batch_norms
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.network.joints import SHORTEST_PALM
 from hand_depth_ros.network.weights import calibration_factors
 from hand_depth_ros.settings import EstimatorSettings
 from hand_depth_ros.tracking import Track, Tracker
@@ -36,6 +37,9 @@ DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.01
 _MOST_ROIS = 255
+_HAND_IN_CROP = 2 / 1.35
+_SAME_BOX = 0.4
+"""A box that was given and that of the mask in it, intersection over union: from here on the mask says where the hand is."""
 
 
 @dataclasses.dataclass
@@ -63,6 +67,7 @@ class HandDepthEstimator:
         self.crop_size = network.config.crop_size
         folded = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = flat(folded, device)
+        self._knows_up = network.config.joints
         self._finder = HandFinder(fold_batch_norms(finder.eval()), device)
         self._tracker = Tracker(self._settings.max_hands)
         self._camera: Camera | None = None
@@ -168,6 +173,8 @@ class HandDepthEstimator:
             tracks = [Track(i + 1, _checked(roi), 1.0) for i, roi in enumerate(rois)]
             lengths = self._lengths(len(tracks), hand_length_m)
             tracker = None
+            if self._knows_up and tracks:
+                self._first_look(tracks, image, camera, given=True)
         else:
             tracker = self._tracker if track else Tracker(self._settings.max_hands)
             if track and camera != self._camera:
@@ -210,31 +217,53 @@ class HandDepthEstimator:
             return
         picture = image if self.device.type == "cuda" else rgb
         found = self._finder.find(picture, self._settings.finder_threshold, 2 * self._settings.max_hands)
-        for new in tracker.look(inside(found, camera)):
-            crop = CropCamera.looking_at(camera, new.roi, self.crop_size)
-            mask = (
-                torch.sigmoid(self._predict([crop], image, camera)[0][0, 0]) > self._settings.mask_threshold
-            )
-            box = mask_box(mask.cpu().numpy())
-            if box is not None:
-                new.roi = to_frame(crop, camera, box)
+        new = tracker.look(inside(found, camera))
+        if new:
+            self._first_look(new, image, camera, given=False)
+
+    def _first_look(self, tracks: list[Track], image: torch.Tensor, camera: Camera, given: bool) -> None:
+        """Look at hands of which only a box is known: where in it they are, and which way is up. A box that was ``given`` is
+        only believed to be wrong where the mask agrees with it."""
+        crops = [CropCamera.looking_at(camera, track.roi, self.crop_size) for track in tracks]
+        maps, scalars = self._predict(crops, image, camera)
+        masks = (torch.sigmoid(maps[:, 0]) > self._settings.mask_threshold).cpu().numpy()
+        for track, crop, mask, numbers in zip(tracks, crops, masks, scalars.cpu().numpy(), strict=True):
+            part = largest_part(mask)
+            if part is not None:
+                roi = to_frame(crop, camera, part[0])
+                if not given or overlaps(np.array(roi), np.array(track.roi))[0, 0] >= _SAME_BOX:
+                    track.roi = track.roi if given else roi
+                    track.outline = crop.to_frame(camera, part[1])
+            if given and track.outline is None:
+                track.outline = corners(track.roi)
+            if self._knows_up:
+                track.roll = _turned(track.roll, numbers)
 
     def _predict(
         self, crops: list[CropCamera], image: torch.Tensor, camera: Camera
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the network says of the crops, float32.
 
-        Maps (B, 3, S, S): mask logit, relief, log spread. Scalars (B, 6): the network's five, the last of them turned
-        into the probability of a hand, and the mean probability of the pixels that are called hand.
+        Maps (B, 3, S, S): mask logit, relief, log spread. Scalars (B, 8): the network's five, the last of them turned
+        into the probability of a hand; the mean probability of the pixels that are called hand; right and down from the
+        wrist to the knuckles, the crop being 2 wide.
         """
         batch = torch.stack([crop.sample(camera, image) for crop in crops]) / 255
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            maps, scalars = self._network(batch.contiguous(memory_format=torch.channels_last))
+            maps, scalars, stance = self._network(batch.contiguous(memory_format=torch.channels_last))
         maps, scalars = maps.float(), scalars.float()
         mask = torch.sigmoid(maps[:, 0])
         hand = mask > self._settings.mask_threshold
         sureness = (mask * hand).sum((1, 2)) / hand.sum((1, 2)).clamp_min(1)
-        return maps, torch.cat((scalars[:, :4], torch.sigmoid(scalars[:, 4:]), sureness[:, None]), 1)
+        presence = torch.sigmoid(scalars[:, 4:])
+        return maps, torch.cat((scalars[:, :4], presence, sureness[:, None], stance.float()), 1)
+
+    def _crop(self, track: Track, camera: Camera) -> CropCamera:
+        """Where to look for a hand, turned upright. CameraError where the lens cannot see."""
+        points = track.predicted_outline()
+        if points is not None and np.isfinite(camera.unproject(points)).all(1).sum() > 2:
+            return CropCamera.around(camera, points, self.crop_size, roll=track.roll)
+        return CropCamera.looking_at(camera, track.predicted(), self.crop_size, roll=track.roll)
 
     def _look(
         self, camera: Camera, tracks: list[Track], lengths: list[float | None], tracker: Tracker | None
@@ -243,7 +272,7 @@ class HandDepthEstimator:
         looks = []
         for track, length in zip(tracks, lengths, strict=True):
             try:
-                crop = CropCamera.looking_at(camera, track.predicted(), self.crop_size)
+                crop = self._crop(track, camera)
             except CameraError:
                 if tracker is None:
                     raise
@@ -344,6 +373,9 @@ class HandDepthEstimator:
             visible = tracker is None or tracker.update(look.track, box, presence, guess)
             if visible and box is not None:
                 shown[number] = (box, presence)
+                if tracker is not None:
+                    look.track.outline = outline(mask == number, box)
+                    look.track.roll = _turned(look.track.roll, row)
         for number in tracker.drop_doubles() if tracker is not None else ():
             shown.pop(number, None)
         for look in looks:
@@ -362,6 +394,15 @@ class HandDepthEstimator:
                 median = float(np.median(values)) if values.size else math.nan
                 hands.append(Hand(look.track.id, roi, score, length, length_sigma, median))
         return HandDepthFrame(depth, sigma, mask, tuple(hands), {})
+
+
+def _turned(roll: float, numbers: np.ndarray) -> float:
+    """The roll that puts a hand upright which a crop with ``roll`` shows as ``numbers`` (a row of `_predict`'s scalars) tell;
+    unchanged where palm and fingers point at the camera, so that no direction is up."""
+    right, down = (float(value) for value in numbers[-2:])
+    if not math.hypot(right, down) > SHORTEST_PALM * _HAND_IN_CROP:
+        return roll
+    return math.remainder(roll + math.atan2(right, -down), 2 * math.pi)
 
 
 def _checked(roi: Any) -> Roi:

@@ -33,8 +33,10 @@ _LENGTH_MEMORY_FRAMES = 60.0
 class Track:
     """One hand that is followed. ``id`` is its value in the mask, ``roi`` the tight box of its last mask, frame pixels.
 
-    ``support`` is the running mean of the finder's scores for it, 0 where the finder saw nothing. ``log_length`` is the running
-    mean of ``guesses`` of the network's guesses of log(hand length / m); ``seen`` counts the frames that showed the hand.
+    ``roll`` turns the hand upright: radians counter-clockwise. ``outline`` (n, 2) is the hull of its last mask, frame pixels,
+    None where only the box is known. ``support`` is the running mean of the finder's scores for it, 0 where the finder saw
+    nothing. ``log_length`` is the running mean of ``guesses`` of the network's guesses of log(hand length / m); ``seen`` counts
+    the frames that showed the hand.
     """
 
     id: int
@@ -47,6 +49,8 @@ class Track:
     guesses: int = 0
     seen: int = 0
     support: float = 1.0
+    roll: float = 0.0
+    outline: np.ndarray | None = None
 
     @property
     def doubtful(self) -> bool:
@@ -58,6 +62,14 @@ class Track:
         """Where to look in the next frame: the last box, moved on by part of its last motion."""
         x, y, w, h = self.roi
         return x + _LEAD * self.velocity[0], y + _LEAD * self.velocity[1], w, h
+
+    def predicted_outline(self) -> np.ndarray | None:
+        """The same for the outline."""
+        return None if self.outline is None else self.outline + _LEAD * np.array(self.velocity)
+
+    def look_from(self, roi: Roi) -> None:
+        """Only a box is known of where the hand is now."""
+        self.roi, self.velocity, self.outline, self.roll = roi, (0.0, 0.0), None, 0.0
 
     def hit(self, roi: Roi, score: float, log_length: float) -> None:
         """The hand was seen in ``roi``."""
@@ -117,7 +129,7 @@ class Tracker:
                 continue
             free.remove(match)
             if _overlap(track.predicted(), match.roi) < _ASTRAY:
-                track.roi, track.velocity = match.roi, (0.0, 0.0)
+                track.look_from(match.roi)
                 placed.append(track)
         self.tracks = [t for t in self.tracks if t.support >= _LEAST_SUPPORT or t.score >= _SURE_PRESENCE]
         for detection in free:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small_networks import TINY, FakeDepthNet, FakeFinderNet, shake
 
-from hand_depth_ros.boxes import keep_largest, mask_box
+from hand_depth_ros.boxes import keep_largest, largest_part
 from hand_depth_ros.camera import Camera, CropCamera
 from hand_depth_ros.device import resolve_device
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
@@ -378,13 +378,13 @@ def test_parts_far_smaller_than_the_hand_are_not_hand() -> None:
     others = mask == 5
     assert keep_largest(mask, 3) == (10, 10, 50, 20)
     assert not mask[50:55, 70:75].any() and mask[12, 50] == 3 and np.array_equal(mask == 5, others)
-    assert mask_box(mask == 3) == (10, 10, 30, 20)
+    assert largest_part(mask == 3)[0] == (10, 10, 30, 20)
 
 
 def test_a_speck_is_no_hand() -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[3:8, 3:8] = 1
-    assert mask_box(mask == 1) is None and keep_largest(mask, 1) is None and not mask.any()
+    assert largest_part(mask == 1) is None and keep_largest(mask, 1) is None and not mask.any()
     assert keep_largest(mask, 1) is None
 
 

@@ -12,6 +12,7 @@ from small_networks import TINY, TINY_FINDER, shake
 
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig
 from hand_depth_ros.network.fold import flat, fold_batch_norms
+from hand_depth_ros.network.joints import towards_knuckles
 from hand_depth_ros.network.hourglass import SCALARS
 
 SWITCHES = [
@@ -184,6 +185,7 @@ def test_the_traced_network_gives_the_same_bits(batch: int) -> None:
     crops = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(3):  # the first runs are optimised, the later ones are what comes of it
-            maps, scalars = traced(crops)
+            maps, scalars, stance = traced(crops)
         expected = network(crops)
     assert torch.equal(maps, torch.cat(expected.final, 1)) and torch.equal(scalars, expected.scalars)
+    assert torch.equal(stance, towards_knuckles(expected.joints[-1]))

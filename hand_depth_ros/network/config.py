@@ -48,7 +48,8 @@ class NetworkConfig(_Config):
     growth          channels added at each halving (0: the paper's constant width; widening: Law and Deng, CornerNet, 2018)
     bottom          residual blocks at the lowest resolution, where the hand is seen as a whole
     plane           the last head adds a plane to its relief, predicted from the whole crop
-    joints          every hourglass tells where the joints are; their depth is fed forward, and what the last head adds to
+    joints          every hourglass tells where the joints are; their depth is fed forward, and the last head adds to it
+    trunk           features of a network that has seen many real hands (network/trunk.py) guide the hourglasses
     feed_mask       the estimated mask is fed forward into the next hourglass
     predict_mask    False: depth only, the mask is not supervised in the hourglasses (the last head always has one)
     intermediate    every hourglass has its own loss; False: only the last head
@@ -65,6 +66,7 @@ class NetworkConfig(_Config):
     bottom: int = 1
     plane: bool = False
     joints: bool = False
+    trunk: bool = False
     feed_mask: bool = True
     predict_mask: bool = True
     intermediate: bool = True
@@ -82,7 +84,7 @@ class NetworkConfig(_Config):
             bottom=(1, 8),
             detail=(4, 256),
         )
-        for name in ("plane", "joints", "feed_mask", "predict_mask", "intermediate"):
+        for name in ("plane", "joints", "trunk", "feed_mask", "predict_mask", "intermediate"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"NetworkConfig.{name} must be true or false, not {getattr(self, name)!r}")
         if self.mask_stacks >= self.stacks:
@@ -90,6 +92,11 @@ class NetworkConfig(_Config):
         for name in ("features", "growth"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")
+        if self.trunk and (self.levels > 3 or self.crop_size % 32):
+            raise ValueError(
+                f"a trunk has features down to 1/32: levels ({self.levels}) must be 3 or less, "
+                f"and crop_size ({self.crop_size}) a multiple of 32"
+            )
         if self.crop_size % (4 * 2**self.levels):
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of {4 * 2**self.levels}")
 

@@ -13,9 +13,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.hourglass import HandDepthNet
+from hand_depth_ros.network.joints import towards_knuckles
 
 M = TypeVar("M", bound=nn.Module)
-Maps = tuple[Tensor, Tensor]
+Maps = tuple[Tensor, Tensor, Tensor]
 
 
 def fold_batch_norms(network: M) -> M:
@@ -32,7 +33,8 @@ def fold_batch_norms(network: M) -> M:
 
 
 class _Flat(nn.Module):
-    """A depth network's last maps, (B, 3, S, S) mask logit, relief, log spread, and its scalars (B, 5)."""
+    """A depth network's last maps, (B, 3, S, S) mask logit, relief, log spread, its scalars (B, 5), and from its last
+    joints where the knuckles are from the wrist, (B, 2) right and down, the crop being 2 wide; zeros where it has no joints."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -40,7 +42,9 @@ class _Flat(nn.Module):
 
     def forward(self, crops: Tensor) -> Maps:
         prediction = self.network(crops)
-        return torch.cat(prediction.final, 1), prediction.scalars
+        joints = prediction.joints
+        stance = towards_knuckles(joints[-1]) if joints else torch.zeros_like(prediction.scalars[:, :2])
+        return torch.cat(prediction.final, 1), prediction.scalars, stance
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -71,7 +75,7 @@ def _traced(config: NetworkConfig) -> Callable[..., Maps]:
 
 
 def flat(network: nn.Module, device: torch.device) -> Callable[[Tensor], Maps]:
-    """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps and scalars. On the CPU a
+    """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps, scalars and stance. On the CPU a
     :class:`HandDepthNet` is traced: a fifth of the time of a small network is Python's."""
     whole = _Flat(network).eval()
     if device.type != "cpu" or not isinstance(network, HandDepthNet):

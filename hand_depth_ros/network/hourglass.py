@@ -11,7 +11,8 @@ z_ref is the median depth of the hand's visible pixels. Metric depth: z = L * (f
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,9 @@ from torch.nn import functional as F
 
 from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.joints import JointHead
+from hand_depth_ros.network.trunk import CHANNELS, Trunk
 
+L = TypeVar("L", bound=nn.Module)
 SCALARS = ("log_scale", "log_scale_spread", "log_length", "log_length_spread", "presence")
 MEAN_HAND_LENGTH_M = 0.19
 _RELIEF_UNIT = 0.25
@@ -64,6 +67,13 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
     )
 
 
+def _silent(layer: L) -> L:
+    """A layer that adds nothing until it has learned to: a network without it can be trained on with it."""
+    for value in layer.parameters():
+        nn.init.zeros_(value)
+    return layer
+
+
 class Residual(nn.Module):
     """Bottleneck residual block of the hourglass paper, post-activation so that batch norm folds into convolutions."""
 
@@ -83,25 +93,34 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass: ``levels`` halvings down and up again with a skip at every level, ``growth`` channels more at each."""
+    """One hourglass: ``levels`` halvings down and up again with a skip at every level, ``growth`` channels more at each.
 
-    def __init__(self, features: int, levels: int, growth: int = 0, bottom: int = 1) -> None:
+    ``guides`` are the channels of other features that are added after each halving, finest first; none for a level without.
+    """
+
+    def __init__(
+        self, features: int, levels: int, growth: int = 0, bottom: int = 1, guides: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         wider = features + growth
         self.skip = Residual(features, features)
         self.down = Residual(features, wider)
+        self.guide = _silent(nn.Conv2d(guides[0], wider, 1)) if guides else None
         self.inner: nn.Module
         if levels > 1:
-            self.inner = Hourglass(wider, levels - 1, growth, bottom)
+            self.inner = Hourglass(wider, levels - 1, growth, bottom, guides[1:])
         elif bottom > 1:
             self.inner = nn.Sequential(*(Residual(wider, wider) for _ in range(bottom)))
         else:
             self.inner = Residual(wider, wider)
         self.up = Residual(wider, features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
-        return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
+    def forward(self, x: Tensor, guides: Sequence[Tensor] = ()) -> Tensor:
+        low = self.down(F.max_pool2d(x, 2))
+        if self.guide is not None:
+            low = low + self.guide(guides[0])
+        low = self.inner(low, guides[1:]) if isinstance(self.inner, Hourglass) else self.inner(low)
+        return self.skip(x) + F.interpolate(self.up(low), scale_factor=2.0, mode="nearest")
 
 
 class HandDepthNet(nn.Module):
@@ -115,8 +134,9 @@ class HandDepthNet(nn.Module):
         f, d = config.features, config.detail
         self.detail = _conv(3, d, 5, 2)
         self.stem = nn.Sequential(_conv(d, f // 2, 3), _conv(f // 2, f, 3, 2), Residual(f, f))
+        guides = CHANNELS[1 : config.levels + 1] if config.trunk else ()
         self.hourglasses = nn.ModuleList(
-            Hourglass(f, config.levels, config.growth, config.bottom) for _ in range(config.stacks)
+            Hourglass(f, config.levels, config.growth, config.bottom, guides) for _ in range(config.stacks)
         )
         self.after = nn.ModuleList(
             nn.Sequential(Residual(f, f), _conv(f, f, 1)) for _ in range(config.stacks)
@@ -133,6 +153,11 @@ class HandDepthNet(nn.Module):
         self.scalars = nn.Sequential(
             nn.Linear(4 * f, 2 * f), nn.ReLU(inplace=True), nn.Linear(2 * f, len(SCALARS) + 2 * config.plane)
         )
+        if config.trunk:
+            self.trunk = Trunk()
+            self.guide = _silent(nn.Conv2d(CHANNELS[0], f, 1))
+            self.whole = _conv(CHANNELS[-1], 4 * f, 1)
+            self.told = _silent(nn.Linear(4 * f, 2 * f))
         steps = torch.linspace(-1.0, 1.0, config.crop_size)
         self.register_buffer("steps", steps, persistent=False)
 
@@ -147,9 +172,13 @@ class HandDepthNet(nn.Module):
         centred = (rgb - 0.45) * 4.0
         detail = self.detail(centred)
         x = self.stem(detail)
+        guides: Sequence[Tensor] = ()
+        if self.config.trunk:
+            first, *guides = self.trunk(rgb)
+            x = x + self.guide(first)
         stages, joints, coarse = [], [], None
         for i, hourglass in enumerate(self.hourglasses):
-            y = self.after[i](hourglass(x))
+            y = self.after[i](hourglass(x, guides))
             raw = self.heads[i](y)
             stages.append(self._stage(i, raw))
             if self.config.joints:
@@ -161,7 +190,7 @@ class HandDepthNet(nn.Module):
                 x = x + self.back[i](y) + self.feed[i](self._fed(i, raw, coarse))
         fine = torch.cat((detail, F.relu(self.rise(y))), 1)
         raw = self.last(self.sharpen(fine)).float()
-        numbers = self._numbers(y)
+        numbers = self._numbers(y, guides)
         if self.config.plane:
             right, down = numbers[:, -2, None, None], numbers[:, -1, None, None]
             plane = right * self.steps + down * self.steps[:, None]
@@ -193,10 +222,13 @@ class HandDepthNet(nn.Module):
             depth = torch.cat((coarse / _RELIEF_UNIT, depth[:, 1:]), 1)
         return torch.cat((mask, depth), 1)
 
-    def _numbers(self, y: Tensor) -> Tensor:
+    def _numbers(self, y: Tensor, guides: Sequence[Tensor]) -> Tensor:
         pooled = self.pool(y)
         both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
-        return self.scalars(both).float()
+        hidden = self.scalars[0](both)
+        if guides:
+            hidden = hidden + self.told(self.whole(guides[-1]).mean((2, 3)))
+        return self.scalars[2](self.scalars[1](hidden)).float()  # type: ignore[no-any-return]
 
 
 def _deeper(raw: Tensor, relief: Tensor) -> Tensor:

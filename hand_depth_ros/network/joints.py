@@ -7,14 +7,28 @@ Molchanov, Breuel, Gall, Kautz, "Hand Pose Estimation via Latent 2.5D Heatmap Re
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+A = TypeVar("A", np.ndarray, Tensor)
 JOINTS = 21
 _DEPTH_UNIT = 0.25
 _REACH = 0.15
 """Of a joint over the relief around it (standard deviation), where the crop is 2 wide: about a finger's breadth."""
 _FAR = 1e-3
+
+
+WRIST, KNUCKLES = 0, (5, 9, 13, 17)
+SHORTEST_PALM = 0.1
+"""From wrist to knuckles, as a share of the hand's extent: shorter in the picture, it does not tell which way is up."""
+
+
+def towards_knuckles(joints: A) -> A:
+    """From the wrist to the middle of the knuckles in the picture: (..., 21, 2 or more) to (..., 2)."""
+    return joints[..., KNUCKLES, :2].mean(-2) - joints[..., WRIST, :2]
 
 
 class JointHead(nn.Module):

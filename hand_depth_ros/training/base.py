@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.crops import Sources
+from hand_depth_ros.training.pretrained import fill_trunk
 
 _VALIDATION_SEED = 12345
 
@@ -39,6 +42,35 @@ class Average:
                 mine.copy_(theirs)
 
 
+def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
+    """Give a new network the values that the config has it start from.
+
+    A depth network with a trunk may start from one without: the trunk then comes from ``trunk_from`` and says nothing yet.
+    """
+    trunk = getattr(network, "trunk", None)
+    if config.start_from:
+        kind: Any = type(network)
+        known = load_weights(Path(config.start_from), kind)[0].state_dict()
+        new = {name: value for name, value in network.state_dict().items() if name not in known}
+        with_trunk = trunk is not None and not any(name.startswith("trunk.") for name in known)
+        network.load_state_dict({**known, **(_of_the_trunk(network, new) if with_trunk else {})})
+        if not with_trunk:
+            return
+    if trunk is not None:
+        if not config.trunk_from:
+            raise DatasetError(
+                "a network with a trunk needs trunk_from: docs/training.md says where it comes from"
+            )
+        fill_trunk(trunk, Path(config.trunk_from))
+
+
+def _of_the_trunk(network: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of ``values`` that a network without a trunk doesn't have."""
+    assert isinstance(network, HandDepthNet)
+    bare = HandDepthNet(dataclasses.replace(network.config, trunk=False)).state_dict()
+    return {name: value for name, value in values.items() if name not in bare}
+
+
 class NetworkTraining(lightning.LightningModule):
     """A network, its average, and the data; a subclass adds ``dataset``, ``training_step`` and ``validation_step``."""
 
@@ -53,10 +85,10 @@ class NetworkTraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.config, self.sources, self.validation = config, sources, validation
-        if config.start_from:
-            kind: Any = type(network)
-            network.load_state_dict(load_weights(Path(config.start_from), kind)[0].state_dict())
+        begin(network, config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.trunk_rate == 0 and isinstance(trunk := getattr(network, "trunk", None), nn.Module):
+            trunk.requires_grad_(False)
         self.average = Average(self.network, config.average_decay)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
@@ -81,16 +113,22 @@ class NetworkTraining(lightning.LightningModule):
         ]
 
     def configure_optimizers(self) -> Any:
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        rest = [p for p in self.parameters() if p.ndim <= 1]
+        rate, decay = self.config.learning_rate, self.config.weight_decay
+        trunk = getattr(self.network, "trunk", None)
+        known = list(trunk.parameters()) if trunk is not None else []
+        mine = {id(p) for p in known}
+        new = [p for p in self.network.parameters() if id(p) not in mine]
+        kinds = [(new, rate)] + ([(known, rate * self.config.trunk_rate)] if self.config.trunk_rate else [])
         groups = [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
+            {"params": [p for p in part if (p.ndim > 1) == wide], "weight_decay": decay * wide, "lr": speed}
+            for part, speed in kinds
+            if part
+            for wide in (True, False)
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=rate)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
-            self.config.learning_rate,
+            [group["lr"] for group in groups],
             total_steps=self.trainer.max_steps + 1,
             pct_start=0.03,
             final_div_factor=100.0,

@@ -104,7 +104,7 @@ def train(
         trainer.validate(module, verbose=False)
 
 
-_PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "start_from")
+_PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "start_from", "trunk_from")
 
 
 def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:

@@ -26,6 +26,9 @@ class TrainConfig:
     real_weight      weight of pseudo labels against exact ones
     mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
     start_from       weights file to start from, or null
+    trunk_from       MediaPipe's hand_landmark_full.tflite, for a network with a trunk that start_from doesn't have; or null
+    trunk_rate       learning rate of the trunk, as a share of the others'; 0: it stays as it is, which is twice as fast
+    real_size_weight weight of the photographs' apparent sizes, which a landmark model is less sure of than of shapes
     crop             "camera" (the virtual crop camera), or for the ablation "box" (the box cut out and resized)
     unit             of depth: "hand_lengths", or for the ablation "metres"
     """
@@ -48,6 +51,9 @@ class TrainConfig:
     real_weight: float = 0.7
     mistakes_of: str | None = None
     start_from: str | None = None
+    trunk_from: str | None = None
+    trunk_rate: float = 0.25
+    real_size_weight: float = 1.0
     crop: str = "camera"
     unit: str = "hand_lengths"
     seed: int = 0
@@ -75,7 +81,7 @@ class TrainConfig:
         base = path.resolve().parent
         for key in ("rendered", "landmarks"):
             values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
-        for key in ("backgrounds", "mistakes_of", "start_from"):
+        for key in ("backgrounds", "mistakes_of", "start_from", "trunk_from"):
             values[key] = str((base / values[key]).resolve()) if values.get(key) else None
         config = cls(**values)
         if config.task not in ("depth", "finder"):

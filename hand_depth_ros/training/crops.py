@@ -22,6 +22,7 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import HandFinder
 from hand_depth_ros.network import FinderNet, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.network.joints import SHORTEST_PALM, towards_knuckles
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.real import RealImage
 from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
@@ -31,7 +32,10 @@ MARGIN = 1.35
 UNKNOWN = 255
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
-_ANY_ROLL = 0.25  # of the hands are turned anyhow; the rest stay about as they were seen
+_ANY_ROLL, _ABOUT_UPRIGHT = (
+    0.3,
+    0.2,
+)  # so many hands are turned anyhow, as at a first look; the others stand, give or take
 _MISTAKES = 0.4  # of the crops without a hand
 _NO_JOINTS = np.full((21, 3), np.nan, np.float32)
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
@@ -89,6 +93,17 @@ def _turn(roll: float) -> np.ndarray:
     return np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
 
 
+def _roll(joints: np.ndarray, rng: Rng) -> float:
+    """For :func:`_turn`, of a crop of a hand whose joints (21, 2 or 3) are these in a crop without a roll."""
+    if rng.random() < _ANY_ROLL:
+        return float(rng.uniform(-np.pi, np.pi))
+    x, y = towards_knuckles(joints)
+    extent = float(np.ptp(joints[:, :2], axis=0).max())
+    if not np.hypot(x, y) > SHORTEST_PALM * extent:
+        return float(rng.normal(0, 0.35))
+    return float(-np.arctan2(x, -y) + rng.normal(0, _ABOUT_UPRIGHT))
+
+
 def _similarity(roll: float, centre: np.ndarray, zoom: float, side: int) -> np.ndarray:
     """(3, 3): a picture's pixels to those of a crop with ``centre`` in its middle, turned by ``roll``, zoomed."""
     h = np.eye(3)
@@ -139,7 +154,11 @@ def rendered_sample(
     if points is None:
         return None
     rays = np.column_stack(((points[:, 0] - cx) / fx, (points[:, 1] - cy) / fy, np.ones(len(points))))
-    roll = rng.uniform(-np.pi, np.pi) if rng.random() < _ANY_ROLL else rng.normal(0, 0.35)
+    level = _look_at(rays.mean(0), 0.0)
+    there = (
+        np.column_stack(((hand.joints[:, 0] - cx) / fx, (hand.joints[:, 1] - cy) / fy, np.ones(21))) @ level.T
+    )
+    roll = _roll(there[:, :2] / there[:, 2:], rng)
     r = _look_at(rays.mean(0), roll)
     turned = rays @ r.T
     turned = turned[:, :2] / turned[:, 2:]
@@ -189,7 +208,7 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     if points is None:
         return None
     picture = image.decode()
-    roll = rng.uniform(-np.pi, np.pi) if rng.random() < _ANY_ROLL else rng.normal(0, 0.35)
+    roll = _roll(label.joints, rng)
     turn = _turn(roll)
     turned = (points + np.array((label.x, label.y))) @ turn.T
     centre, extent = _jitter(turned.min(0), turned.max(0), rng)

@@ -43,9 +43,12 @@ class DepthTraining(NetworkTraining):
         return parts
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        weight = torch.where(batch["real"] > 0, batch["weight"] * self.config.real_weight, batch["weight"])
+        real, weight = batch["real"] > 0, batch["weight"]
+        weight = torch.where(real, weight * self.config.real_weight, weight)
+        size_weight = torch.where(real, weight * self.config.real_size_weight, weight)
         prediction = self.network(self.pictures(batch))
-        loss, parts = total_loss(prediction, {**batch, "weight": weight}, self.network.config.intermediate)
+        labels = {**batch, "weight": weight, "size_weight": size_weight}
+        loss, parts = total_loss(prediction, labels, self.network.config.intermediate)
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, prog_bar=True)
         return loss
 

@@ -42,17 +42,18 @@ def relief_loss(out: StageOutput, relief: Tensor, weight: Tensor) -> Tensor:
     return ((_RELIEF_WEIGHT * 5 * error + 0.2 * likelihood) * w).sum() / weight.sum().clamp_min(1.0)
 
 
-def scalar_loss(scalars: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(Laplace NLL + L1 of log scale and log length, cross entropy of presence); ``target`` (B, 3) NaN unknown."""
+def scalar_loss(
+    scalars: Tensor, target: Tensor, weight: Tensor, size_weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(Laplace NLL + L1 of log scale and log length, cross entropy of presence); ``target`` (B, 3) NaN unknown. ``weight``
+    (B,) is that of the length, and of the scale where ``size_weight`` isn't given."""
     total = scalars.new_zeros(())
-    for i in range(2):
+    for i, w in enumerate((weight if size_weight is None else size_weight, weight)):
         known = torch.isfinite(target[:, i])
         goal = torch.where(known, target[:, i], torch.zeros_like(target[:, i]))
         error = (scalars[:, 2 * i] - goal).abs()
         spread = scalars[:, 2 * i + 1]
-        total = total + _weighted_mean(
-            2 * error + 0.2 * (error * torch.exp(-spread) + spread), known * weight
-        )
+        total = total + _weighted_mean(2 * error + 0.2 * (error * torch.exp(-spread) + spread), known * w)
     presence = F.binary_cross_entropy_with_logits(scalars[:, 4], target[:, 2])
     return total, presence
 
@@ -82,7 +83,9 @@ def total_loss(
         "mask": mask_loss(final.mask, mask, weight),
         "relief": relief_loss(final, relief, has_depth),
     }
-    parts["scalar"], parts["presence"] = scalar_loss(prediction.scalars, batch["scalars"], weight)
+    parts["scalar"], parts["presence"] = scalar_loss(
+        prediction.scalars, batch["scalars"], weight, batch.get("size_weight")
+    )
     total = parts["mask"] + parts["relief"] + parts["scalar"] + 0.3 * parts["presence"]
     for stage in prediction.stages if intermediate else ():
         if stage.mask is not None:

@@ -16,6 +16,7 @@ from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.network.joints import WRIST
 
 
 class RenderedHand(NamedTuple):
@@ -130,7 +131,9 @@ def _stored(
         raise DatasetError(f"{colour}, {depth} and {mask} are not of one size: is the data set whole?")
     (rgba, size), (metres, _), (instances, _) = pictures
     if flat:
-        hands: tuple[RenderedHand, ...] = (RenderedHand(1, float(line["hand_length_m"])),)
+        hands: tuple[RenderedHand, ...] = (
+            RenderedHand(1, float(line["hand_length_m"]), _stance(_decoded(instances))),
+        )
     else:
         hands = tuple(_hand(hand, _k(line)) for hand in line.get("hands", ()))
     return StoredView(rgba, metres, instances, unit_m, flat, size, _k(line), hands, colour.stem)
@@ -146,6 +149,18 @@ def _read_folder(folder: Path, line: dict[str, Any], unit_m: float) -> StoredVie
     stem = Path(line["image"]).stem
     paths = (folder / line["image"], folder / "depth" / f"{stem}.png", folder / "mask" / f"{stem}.png")
     return _stored(*paths, line, unit_m, flat=False)
+
+
+def _stance(label: np.ndarray) -> np.ndarray:
+    """The joints of a hand of which only the label is known (1 hand, 3 and 4 the arm): the wrist, where hand meets arm, and the
+    knuckles, taken to be in the hand's middle. That is enough to tell which way is up; no depths, so they teach nothing."""
+    joints = np.full((21, 3), np.nan, np.float32)
+    hand, arm = label == 1, np.isin(label, (3, 4))
+    seam = np.argwhere(hand & (cv2.dilate(arm.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
+    if len(seam):
+        joints[:, :2] = np.argwhere(hand).mean(0)[::-1]
+        joints[WRIST, :2] = seam.mean(0)[::-1]
+    return joints
 
 
 def _hand(hand: dict[str, Any], k: tuple[float, float, float, float]) -> RenderedHand:
