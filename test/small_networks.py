@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,9 @@ class FakeDepthNet(nn.Module):
     """Sees a flat hand facing the crop's camera in the middle of every crop: a disc, its relief and scale as told.
 
     With ``by_colour`` the hand is every bright pixel (> 0.5) instead, and there is none in a dark crop.
-    ``strengths``: the mask's logit on the hand, one for each crop of a call (default 8).
+    ``strengths``: the mask's logit on the hand, one for each crop of a call (default 8). ``stance`` tells of crops where
+    the knuckles are from the wrist, (B, 2) right and down, the crop being 2 wide; without it there are no joints.
+    ``crops`` is all that it was shown, one tensor a call.
     """
 
     def __init__(
@@ -44,9 +47,12 @@ class FakeDepthNet(nn.Module):
         spreads: tuple[float, float, float] = (-4.0, -4.0, -3.0),
         presence: float = 4.0,
         by_colour: bool = False,
+        stance: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.config = NetworkConfig(crop_size=size)
+        self.config = NetworkConfig(crop_size=size, joints=stance is not None)
+        self.stance = stance
+        self.crops: list[Tensor] = []
         self.log_scale, self.radius, self.log_length = log_scale, radius, log_length
         self.relief_spread, self.scale_spread, self.length_spread = spreads
         self.presence, self.by_colour = presence, by_colour
@@ -54,6 +60,7 @@ class FakeDepthNet(nn.Module):
 
     def forward(self, rgb: Tensor) -> Prediction:
         count, size = len(rgb), self.config.crop_size
+        self.crops.append(rgb.clone())
         steps = torch.arange(size, dtype=torch.float32, device=rgb.device) - (size - 1) / 2
         disc = (steps[:, None] ** 2 + steps[None] ** 2) <= (self.radius * size) ** 2
         seen = disc.expand(count, 1, size, size)
@@ -66,7 +73,31 @@ class FakeDepthNet(nn.Module):
         presence = torch.where(there, self.presence, -self.presence)
         row = torch.tensor([self.log_scale, self.scale_spread, self.log_length, self.length_spread])
         scalars = torch.cat((row.to(rgb.device).expand(count, 4), presence[:, None]), 1)
-        return Prediction((), StageOutput(mask, relief, spread), scalars)
+        joints = torch.zeros(count, 21, 3, device=rgb.device)
+        if self.stance is not None:
+            joints[:, 1:, :2] = self.stance(rgb)[:, None]
+        return Prediction(
+            (), StageOutput(mask, relief, spread), scalars, (joints,) if self.config.joints else ()
+        )
+
+
+def turned(angle: float, length: float = 0.5) -> Callable[[Tensor], Tensor]:
+    """A ``stance`` of hands that are all turned clockwise by ``angle`` from upright, whatever is to be seen."""
+    way = torch.tensor((length * math.sin(angle), -length * math.cos(angle)))
+    return lambda rgb: way.expand(len(rgb), 2)
+
+
+def by_marks(rgb: Tensor) -> Tensor:
+    """A ``stance`` that is seen: from the middle of what is blue (the wrist) to that of what is red (the knuckles), zero where
+    either isn't there."""
+    steps = (torch.arange(rgb.shape[-1]) + 0.5) * (2 / rgb.shape[-1]) - 1
+    middles = []
+    for here, there in ((0, 2), (2, 0)):
+        share = (rgb[:, here] - rgb[:, there] - 0.1).clamp_min(0)
+        sums = share.sum((1, 2))
+        x, y = (share.sum(1) * steps).sum(1), (share.sum(2) * steps).sum(1)
+        middles.append(torch.stack((x, y), 1) / torch.where(sums > 1, sums, torch.nan)[:, None])
+    return torch.nan_to_num(middles[0] - middles[1])
 
 
 class FakeFinderNet(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -69,6 +70,89 @@ def test_the_turn_is_the_smallest_and_roll_turns_the_picture_counter_clockwise()
     assert rolled.f == pytest.approx(straight.f)
     right = straight.to_frame(camera, np.array([100.0, 63.5]))
     np.testing.assert_allclose(rolled.to_crop(camera, right), [63.5, 127 - 100.0], atol=1e-6)
+
+
+def hand_in_space(camera: Camera, at: tuple[float, float], angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """An oblong flat hand that faces the camera, its middle on pixel ``at``, turned clockwise by ``angle`` from upright as a
+    camera sees it that looks at it by the smallest turn.
+
+    Frame pixels of its outline (n, 2) and of wrist and middle fingertip (2, 2); it is 0.8 by 0.4 wide where its distance is 4.
+    """
+    ray = camera.unproject(np.array(at))
+    ray /= np.linalg.norm(ray)
+    axis = np.cross((0, 0, 1), ray)
+    turn = cv2.Rodrigues(axis / np.linalg.norm(axis) * np.arccos(ray[2]))[0]
+    up = np.array([np.sin(angle), -np.cos(angle), 0])
+    right = np.array([np.cos(angle), np.sin(angle), 0])
+    t = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    local = 0.4 * np.cos(t)[:, None] * up + 0.2 * np.sin(t)[:, None] * right + (0, 0, 4)
+    ends = np.array((-0.4 * up, 0.4 * up)) + (0, 0, 4)
+    return camera.project(local @ turn.T), camera.project(ends @ turn.T)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6, np.pi / 2, -2.6])
+@pytest.mark.parametrize("at", [(450.0, 150.0), (120.0, 380.0)])
+@pytest.mark.parametrize("name", CAMERAS)
+def test_a_hand_that_is_turned_stands_upright_in_a_crop_with_its_roll(
+    name: str, at: tuple[float, float], angle: float
+) -> None:
+    """And fills it with its margin, however it is turned and whatever the lens."""
+    camera = CAMERAS[name]
+    outline, ends = hand_in_space(camera, at, angle)
+    crop = CropCamera.around(camera, outline, 128, margin=1.5, roll=angle)
+    rotation = rotation_of(crop)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    wrist, tip = crop.to_crop(camera, ends)
+    np.testing.assert_allclose(wrist, (63.5, 63.5 + 128 / 3), atol=0.3)
+    np.testing.assert_allclose(tip, (63.5, 63.5 - 128 / 3), atol=0.3)
+    assert np.ptp(crop.to_crop(camera, outline), axis=0) == pytest.approx((128 / 3, 128 / 1.5), abs=0.5)
+    assert crop.f == pytest.approx(128 / (1.5 * 2 * 0.1), rel=3e-3)
+
+
+def test_the_outline_fills_the_crop_where_its_box_is_larger() -> None:
+    """A hand that lies across the frame: its box there is square, its outline is not. Upright it is twice as large."""
+    camera = CAMERAS["pinhole"]
+    outline, _ = hand_in_space(camera, (322.1, 238.0), np.pi / 4)
+    low, high = outline.min(0), outline.max(0)
+    boxed = CropCamera.looking_at(camera, (*low, *(high - low)), 128, roll=np.pi / 4)
+    around = CropCamera.around(camera, outline, 128, roll=np.pi / 4)
+    seen = [np.ptp(crop.to_crop(camera, outline)[:, 1]) for crop in (boxed, around)]
+    assert seen[1] == pytest.approx(128 / 1.35, rel=0.01) and seen[0] > seen[1]
+
+
+@given(
+    x=st.floats(100, 540),
+    y=st.floats(100, 380),
+    name=st.sampled_from(sorted(CAMERAS)),
+    roll=st.floats(-3.2, 3.2),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_outline_is_in_the_middle_of_its_crop_and_fills_it(
+    x: float, y: float, name: str, roll: float, seed: int
+) -> None:
+    """Lopsided ones too, whose mean is not their middle."""
+    camera = CAMERAS[name]
+    outline = (x, y) + np.random.default_rng(seed).exponential(15, (9, 2)) * (1, -1)
+    crop = CropCamera.around(camera, outline, 128, roll=roll)
+    seen = crop.to_crop(camera, outline)
+    np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, (63.5, 63.5), atol=3)
+    assert np.ptp(seen, axis=0).max() == pytest.approx(128 / 1.35, rel=0.04)
+
+
+def test_points_that_the_lens_has_no_rays_for_do_not_count_and_too_few_others_are_refused() -> None:
+    camera = CAMERAS["equidistant"]
+    outline, _ = hand_in_space(camera, (450.0, 150.0), 0.4)
+    nowhere = np.full((5, 2), 5000.0)
+    assert np.isnan(camera.unproject(nowhere)).all(0)[:2].all()
+    whole = CropCamera.around(camera, outline, 64, roll=0.4)
+    with_more = CropCamera.around(camera, np.concatenate((nowhere, outline)), 64, roll=0.4)
+    np.testing.assert_allclose(rotation_of(with_more), rotation_of(whole), atol=1e-12)
+    assert with_more.f == pytest.approx(whole.f)
+    for few in (outline[:2], np.concatenate((outline[:2], nowhere)), outline[:0], np.full((4, 2), np.nan)):
+        with pytest.raises(CameraError, match="three pixels"):
+            CropCamera.around(camera, few, 64)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +226,17 @@ def test_shrinking_does_not_alias() -> None:
     assert (seen - 127.5).abs().max() < 20
 
 
+@pytest.mark.parametrize("roll", [None, 0.0, 2.3])
 @pytest.mark.parametrize("name", CAMERAS)
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_place_gives_a_planes_own_depth(name: str, size: int) -> None:
+def test_place_gives_a_planes_own_depth(name: str, size: int, roll: float | None) -> None:
     """Depth on the frame's pixels is the plane's; 0.1 mm is bilinear interpolation's share."""
     camera = CAMERAS[name]
     crop = CropCamera.looking_at(camera, ROI, size)
+    if roll is not None:
+        x, y, width, height = ROI
+        box = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+        crop = CropCamera.around(camera, np.array(box), size, roll=roll)
     depth = plane_depth(crop.rays().numpy().astype(np.float64), rotation_of(crop) @ NORMAL)
     placed = crop.place(camera, torch.from_numpy(depth).float(), torch.ones(size, size))
     rays = camera.rays().numpy().astype(np.float64)[placed.slice_y, placed.slice_x]

@@ -7,12 +7,15 @@ import dataclasses
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from small_networks import TINY, FakeDepthNet, FakeFinderNet, shake
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_networks import TINY, FakeDepthNet, FakeFinderNet, by_marks, shake, turned
 
-from hand_depth_ros.boxes import keep_largest, largest_part
+from hand_depth_ros.boxes import corners, keep_largest, largest_part, outline
 from hand_depth_ros.camera import Camera, CropCamera
 from hand_depth_ros.device import resolve_device
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
@@ -28,7 +31,7 @@ LENGTH, LOG_SCALE, SIDE = 0.18, -0.35, 64
 
 def rigged(finder: FakeFinderNet | None = None, **options: Any) -> HandDepthEstimator:
     """An estimator around stand-ins; options of FakeDepthNet, ``calibration`` and settings."""
-    names = {"log_scale", "radius", "log_length", "spreads", "presence", "by_colour"}
+    names = {"log_scale", "radius", "log_length", "spreads", "presence", "by_colour", "stance"}
     network = FakeDepthNet(
         SIDE, **{"log_scale": LOG_SCALE} | {k: options.pop(k) for k in names & set(options)}
     )
@@ -381,11 +384,225 @@ def test_parts_far_smaller_than_the_hand_are_not_hand() -> None:
     assert largest_part(mask == 3)[0] == (10, 10, 30, 20)
 
 
+def test_a_hands_outline_is_the_corners_of_its_hull() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:30, 10:40] = 3
+    mask[20:30, 25:40] = 0  # an L lying down: a corner less of its box, and the hull leaves out the notch
+    found = outline(mask == 3, (10.0, 10.0, 30.0, 20.0))
+    assert found.dtype == float
+    assert {tuple(corner) for corner in found.tolist()} == {(10, 10), (39, 10), (39, 19), (24, 29), (10, 29)}
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_every_pixel_of_a_mask_lies_in_its_outline_whose_corners_are_pixels_of_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((50, 70), np.uint8)
+    for _ in range(3):  # in one piece or more
+        x, y, w, h = rng.integers((0, 0, 1, 1), (55, 35, 15, 15))
+        mask[y : y + h, x : x + w] = 1
+    rows, columns = np.nonzero(mask)
+    box = (float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1))
+    hull = outline(mask == 1, box)
+    assert all(mask[int(y), int(x)] for x, y in hull)
+    polygon = hull.astype(np.float32)[:, None]
+    assert all(
+        cv2.pointPolygonTest(polygon, (float(x), float(y)), True) > -1e-3
+        for x, y in zip(columns, rows, strict=True)
+    )
+
+
+def test_the_largest_part_is_outlined_without_the_others() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:30, 10:40] = 1
+    mask[20:45, 50:60] = 1  # within reach of the box but smaller
+    box, hull = largest_part(mask == 1)
+    assert box == (10, 10, 30, 20)
+    assert {tuple(corner) for corner in hull.tolist()} == {(10, 10), (39, 10), (39, 29), (10, 29)}
+
+
+def test_a_box_has_its_four_corners() -> None:
+    assert {tuple(c) for c in corners((3.0, 4.0, 10.0, 20.0)).tolist()} == {
+        (3, 4),
+        (13, 4),
+        (3, 24),
+        (13, 24),
+    }
+
+
 def test_a_speck_is_no_hand() -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[3:8, 3:8] = 1
     assert largest_part(mask == 1) is None and keep_largest(mask, 1) is None and not mask.any()
     assert keep_largest(mask, 1) is None
+
+
+def with_hand(
+    middle: tuple[float, float], angle: float, marks: bool = True, camera: Camera = PINHOLE
+) -> np.ndarray:
+    """A bright oblong of 120 by 60 px, clockwise by ``angle`` from upright; with ``marks`` blue at the wrist and red above."""
+    picture = black(camera)
+    right, up = np.array((math.cos(angle), math.sin(angle))), np.array((math.sin(angle), -math.cos(angle)))
+    t = np.linspace(0, 2 * math.pi, 90)
+    outline = middle + 60 * np.cos(t)[:, None] * up + 30 * np.sin(t)[:, None] * right
+    cv2.fillPoly(picture, [np.round(outline).astype(np.int32)], (255, 255, 255))
+    for along, colour in ((-40, (150, 150, 255)), (25, (255, 150, 150))) if marks else ():
+        x, y = (round(float(v)) for v in middle + along * up)
+        cv2.circle(picture, (x, y), 12, colour, -1)
+    return picture
+
+
+def looks(estimator: HandDepthEstimator) -> list[torch.Tensor]:
+    """The crops that the stand-in network was shown since the last time, one tensor a call."""
+    network: Any = estimator._network
+    crops: list[torch.Tensor] = network.network.crops
+    taken, crops[:] = list(crops), []
+    return taken
+
+
+def leaning(crop: torch.Tensor) -> float:
+    """By how many degrees the marked hand in a crop (3, S, S) is turned clockwise from upright."""
+    right, down = by_marks(crop[None])[0].tolist()
+    assert math.hypot(right, down) > 0.3
+    return math.degrees(math.atan2(right, -down))
+
+
+def extents(crop: torch.Tensor) -> tuple[float, float, float, float]:
+    """Of what is bright in a crop: middle x, y, width, height."""
+    rows, columns = (np.flatnonzero((crop.mean(0) > 0.5).any(axis).numpy()) for axis in (1, 0))
+    x0, x1, y0, y1 = columns[0], columns[-1], rows[0], rows[-1]
+    return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0 + 1, y1 - y0 + 1
+
+
+def off(degrees: float) -> float:
+    return abs(math.remainder(degrees, 360))
+
+
+TURNS = [0.0, 0.8, math.pi / 2, 3.0, -2.2]
+
+
+@pytest.mark.parametrize("angle", TURNS)
+def test_a_new_hand_is_looked_at_again_upright_and_filling_the_crop(angle: float) -> None:
+    estimator = rigged(by_colour=True, stance=by_marks)
+    frame = estimator.estimate(with_hand((250, 210), angle), PINHOLE)
+    (first,), (second,) = looks(estimator)
+    assert off(leaning(first) - math.degrees(angle)) < 4  # as it is in the frame
+    assert off(leaning(second)) < 3
+    assert extents(second) == pytest.approx((31.5, 31.5, SIDE / 1.35 / 2, SIDE / 1.35), abs=2)
+    (hand,) = frame.hands
+    bright = with_hand((250, 210), angle)[..., 0] > 0
+    assert (frame.mask == hand.id).sum() == pytest.approx(bright.sum(), rel=0.06)
+    assert ((frame.mask > 0) & bright).sum() > 0.94 * bright.sum()
+
+
+def test_a_hand_that_turns_is_followed_upright_a_frames_turn_behind() -> None:
+    finder = FakeFinderNet()
+    estimator = rigged(finder, by_colour=True, stance=by_marks, finder_interval=1000)
+    step = math.radians(15)
+    for i in range(28):  # a whole turn and more
+        frame = estimator.estimate(with_hand((200 + 6 * i, 230), step * i), PINHOLE)
+        *_, (crop,) = looks(estimator)
+        assert [hand.id for hand in frame.hands] == [1]
+        assert off(leaning(crop) - (15 if i else 0)) < 4
+    assert finder.frames_seen == 1
+
+
+def test_where_no_way_is_up_a_hand_is_looked_at_as_before() -> None:
+    """The marks go, as palm and fingers do that point at the camera; the oblong stays upright in the crop."""
+    estimator = rigged(by_colour=True, stance=by_marks, finder_interval=1000)
+    estimator.estimate(with_hand((250, 210), 0.9), PINHOLE)
+    looks(estimator)
+    for _ in range(5):
+        estimator.estimate(with_hand((250, 210), 0.9, marks=False), PINHOLE)
+        ((crop,),) = looks(estimator)
+        _, _, width, height = extents(crop)
+        assert width / height == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(("length", "believed"), [(0.1, False), (0.2, True)])
+def test_only_a_palm_that_is_long_enough_tells_which_way_is_up(length: float, believed: bool) -> None:
+    """A tenth of a hand that fills the crop but for its margin, 0.148 of a crop that is 2 wide."""
+    estimator = rigged(stance=turned(math.pi / 2, length))
+    estimator.estimate(with_hand((320, 240), 0.0), PINHOLE, rois=[(260.0, 180.0, 120.0, 120.0)])
+    (first,), (second,) = looks(estimator)
+    assert off(leaning(first)) < 3
+    assert off(leaning(second) - (-90 if believed else 0)) < 3
+
+
+def test_a_hand_that_was_lost_is_looked_at_anew_from_the_finders_box() -> None:
+    estimator = rigged(by_colour=True, stance=by_marks, finder_interval=1000, max_hands=1)
+    for _ in range(3):
+        estimator.estimate(with_hand((150, 150), 2.0), PINHOLE)
+    for _ in range(2):
+        frame = estimator.estimate(with_hand((330, 260), -1.0), PINHOLE)
+    (first,), (second,) = looks(estimator)[-2:]
+    assert off(leaning(first) - math.degrees(-1.0)) < 4 and off(leaning(second)) < 3
+    assert frame.hands[0].id == 1  # it was near enough to be the same
+
+
+def test_boxes_from_outside_are_looked_at_twice_all_of_them_at_once_where_up_is_known() -> None:
+    picture = np.maximum(with_hand((150, 200), 1.2), with_hand((450, 260), -0.7))
+    rois = [(90.0, 140.0, 120.0, 120.0), (390.0, 200.0, 120.0, 120.0)]
+    estimator = rigged(stance=by_marks, by_colour=True)
+    frame = estimator.estimate(picture, PINHOLE, rois=rois)
+    first, second = looks(estimator)
+    assert [off(leaning(a) - math.degrees(b)) < 4 for a, b in zip(first, (1.2, -0.7), strict=True)] == [
+        True
+    ] * 2
+    assert all(off(leaning(crop)) < 3 for crop in second) and len(second) == 2
+    assert [hand.id for hand in frame.hands] == [1, 2]
+    assert equal(frame, estimator.estimate(picture, PINHOLE, rois=rois))  # nothing is remembered
+    looks(estimator)
+    estimator.estimate(picture, PINHOLE, rois=[])
+    assert looks(estimator) == []
+    once = rigged(by_colour=True)  # a network without joints
+    once.estimate(picture, PINHOLE, rois=rois)
+    assert len(looks(once)) == 1
+
+
+def test_a_box_from_outside_gives_way_to_the_mask_in_it_only_where_they_are_about_the_same() -> None:
+    def second(hand: tuple[float, float], roi: tuple[float, ...]) -> tuple[float, float, float, float]:
+        estimator = rigged(stance=by_marks, by_colour=True)
+        estimator.estimate(with_spots(hand, radius=40), PINHOLE, rois=[roi])  # type: ignore[list-item]
+        return extents(looks(estimator)[1][0])
+
+    near, far = (
+        second((300, 240), (240.0, 190.0, 110.0, 110.0)),
+        second((350, 270), (180.0, 150.0, 200.0, 200.0)),
+    )
+    assert near == pytest.approx((31.5, 31.5, SIDE / 1.35, SIDE / 1.35), abs=2)
+    k = SIDE / (1.35 * 200)  # crop pixels in one of the frame
+    assert far == pytest.approx((31.5 + 70 * k, 31.5 + 20 * k, 80 * k, 80 * k), abs=1.5)
+
+
+@pytest.mark.parametrize("angle", TURNS)
+def test_metric_depth_in_a_turned_crop_is_the_plane_that_the_network_said(angle: float) -> None:
+    """A box on the optical axis, turned: it takes up cos + sin as much and so, for the same log scale, is that much nearer."""
+    camera, half = Camera(640, 480, 600.0, 600.0, 319.5, 239.5), 70.0
+    estimator = rigged(
+        stance=turned(angle), radius=0.2, max_range_m=5.0
+    )  # a mask too small for the box to give way
+    roi = (camera.cx - half, camera.cy - half, 2 * half, 2 * half)
+    frame = estimator.estimate(black(camera), camera, rois=[roi], hand_length_m=LENGTH)
+    seen = frame.mask == 1
+    extent = 2 * half / camera.fx * (abs(math.cos(angle)) + abs(math.sin(angle)))
+    assert seen.sum() == pytest.approx(math.pi * (0.2 * 1.35 * extent * camera.fx) ** 2, rel=0.05)
+    np.testing.assert_allclose(frame.depth[seen], LENGTH / (1.35 * extent) * math.exp(-LOG_SCALE), rtol=1e-4)
+
+
+@pytest.mark.parametrize("camera", [PINHOLE, FISHEYE], ids=["pinhole", "fisheye"])
+@pytest.mark.parametrize("angle", TURNS)
+def test_a_plane_stays_one_however_the_crop_is_turned(camera: Camera, angle: float) -> None:
+    estimator = rigged(stance=turned(angle), max_range_m=5.0)
+    frame = estimator.estimate(black(camera), camera, rois=[CORNER], hand_length_m=LENGTH)
+    seen = frame.mask == 1
+    rows, columns = np.nonzero(seen)
+    points = camera.unproject(np.column_stack((columns, rows))) * frame.depth[seen][:, None].astype(float)
+    normal = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][2]
+    distance = abs(points.mean(0) @ normal)
+    assert len(points) > 2000 and np.abs((points - points.mean(0)) @ normal).max() < 2e-4 * distance
+    axis = camera.unproject(np.array((CORNER[0] + CORNER[2] / 2, CORNER[1] + CORNER[3] / 2)))
+    assert abs(axis @ normal) / np.linalg.norm(axis) > math.cos(math.radians(2))  # it faces the box's ray
 
 
 def untrained(device: str = "cpu") -> HandDepthEstimator:

@@ -162,6 +162,35 @@ def test_a_box_that_has_gone_astray_goes_to_the_hand_that_the_finder_sees() -> N
     assert track.roi == box(180, 100) and track.id == 1
 
 
+def test_an_outline_is_looked_for_where_its_box_is() -> None:
+    tracker = Tracker(1)
+    (track,) = tracker.look(found(box(100, 100)))
+    assert track.predicted_outline() is None and track.roll == 0
+    for x in (100, 110, 120):
+        tracker.update(track, box(x, 100 - x), 0.9, 0.0)
+    x, y, w, h = track.roi
+    track.outline = np.array([(x, y), (x + w, y), (x + w, y + h)])
+    px, py, pw, ph = track.predicted()
+    assert px > x and py < y  # it moves on
+    np.testing.assert_allclose(track.predicted_outline(), [(px, py), (px + pw, py), (px + pw, py + ph)])
+    np.testing.assert_array_equal(track.outline[0], (x, y))
+
+
+def test_a_hand_that_is_followed_keeps_its_roll_and_one_that_has_gone_astray_starts_anew() -> None:
+    tracker = Tracker(1)
+    (track,) = tracker.look(found(box(100, 100)))
+    track.roll, track.outline = 1.2, np.zeros((4, 2))
+    for x in (100, 110):
+        tracker.update(track, box(x, 100), 0.9, 0.0)
+        assert tracker.look(found(box(x, 100))) == []
+        assert track.roll == 1.2 and track.outline is not None
+    tracker.update(track, None, 0.9, 0.0)
+    assert track.roll == 1.2
+    assert tracker.look(found(box(200, 100))) == [track]
+    assert track.roi == track.predicted() == box(200, 100)  # nothing is known of where it goes
+    assert track.roll == 0 and track.outline is None and track.predicted_outline() is None
+
+
 def test_the_finder_is_due_in_every_frame_while_nothing_is_followed() -> None:
     tracker = Tracker(2)
     assert all(tracker.wants_finder(100) for _ in range(5))

@@ -138,6 +138,30 @@ def test_without_intermediate_supervision_only_the_end_counts() -> None:
     assert float(total_loss(best._replace(stages=(wrong,)), truth, True)[0]) > loss(best, truth) + 0.1
 
 
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_photographs_sizes_count_as_much_as_the_config_says() -> None:
+    """Of two photographs and two rendered hands; how much a size counts is how much the loss grows when it is far off."""
+    pytest.importorskip("lightning", reason="training needs the extra 'train'")
+    from hand_depth_ros.training.depth import DepthTraining
+
+    def loss(module: DepthTraining, photographs: float, rendered: float) -> float:
+        torch.manual_seed(0)
+        rgb = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+        truth = {**batch(4), "rgb": rgb, "real": torch.tensor([1.0, 1.0, 0.0, 0.0])}
+        truth["scalars"][:, 0] = torch.tensor([photographs, photographs, rendered, rendered])
+        with torch.no_grad():
+            return float(module.eval().training_step(truth, 0))
+
+    counts = {}
+    for weight in (0.0, 0.5, 1.0):
+        config = TrainConfig(network=dataclasses.asdict(TINY), real_weight=0.8, real_size_weight=weight)
+        torch.manual_seed(0)
+        module = DepthTraining(config, Sources([], [], []), {})
+        start = loss(module, 10.0, 10.0)
+        counts[weight] = (loss(module, 11.0, 10.0) - start) / (loss(module, 10.0, 11.0) - start)
+    assert counts == pytest.approx({0.0: 0.0, 0.5: 0.8 * 0.5, 1.0: 0.8}, abs=1e-3)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_finders_targets_are_read_back_as_the_boxes_they_came_from(seed: int) -> None:
     pytest.importorskip("lightning", reason="training needs the extra 'train'")
@@ -516,11 +540,14 @@ def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reas
 def test_paths_of_a_config_file_are_relative_to_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "train.yaml"
     path.parent.mkdir()
-    path.write_text("{rendered: [../set], landmarks: [real/landmarks.jsonl], backgrounds: ../walls}")
+    path.write_text(
+        "{rendered: [../set], landmarks: [real/landmarks.jsonl], backgrounds: ../walls, trunk_from: ../a.tflite}"
+    )
     config = TrainConfig.read(path)
     assert config.rendered == (str(tmp_path / "set"),)
     assert config.landmarks == (str(tmp_path / "deep" / "real" / "landmarks.jsonl"),)
     assert config.backgrounds == str(tmp_path / "walls") and config.start_from is None
+    assert config.trunk_from == str(tmp_path / "a.tflite")
 
 
 def test_augmentation_keeps_pictures_pictures() -> None:

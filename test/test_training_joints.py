@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import plane_view, write_landmarks, write_views
+from drawn import PIXELS_PER_METRE, open_hand, plane_view, write_landmarks, write_views
 from small_networks import TINY
 
 from hand_depth_ros.network import HandDepthNet
-from hand_depth_ros.network.joints import JointHead
+from hand_depth_ros.network.joints import JointHead, towards_knuckles
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.crops import CropDataset, Sources
 from hand_depth_ros.training.joints import joint_loss
@@ -72,6 +72,23 @@ def test_joints_of_a_rendered_set_are_projected_into_its_pictures(tmp_path: Path
         x, y, z = view.hands[0].joints[10]
         assert z == pytest.approx(0.5)
         assert (x, y) == pytest.approx((scale * (240 * 0.2 + 47.5), scale * (47.5 - 240 * 0.04)), abs=1e-3)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, np.pi / 2, -2.5])
+def test_a_hand_points_from_its_wrist_to_its_knuckles(angle: float) -> None:
+    flat, _ = open_hand()
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )  # clockwise in a picture
+    joints = np.column_stack((flat @ turn.T, np.linspace(-1, 1, 21)))
+    for right, down in (
+        towards_knuckles(joints),
+        towards_knuckles(torch.from_numpy(joints).expand(2, 3, 21, 3))[1, 2].tolist(),
+    ):
+        assert np.hypot(right, down) == pytest.approx(0.086 * PIXELS_PER_METRE, rel=0.02)
+        np.testing.assert_allclose(
+            (right, down) / np.hypot(right, down), (np.sin(angle), -np.cos(angle)), atol=0.02
+        )
 
 
 def test_the_head_reads_a_joint_where_its_map_is_high() -> None:
