@@ -121,6 +121,19 @@ def test_the_outline_fills_the_crop_where_its_box_is_larger() -> None:
     assert seen[1] == pytest.approx(128 / 1.35, rel=0.01) and seen[0] > seen[1]
 
 
+@pytest.mark.parametrize("name", CAMERAS)
+def test_a_finer_crop_shows_the_same_in_more_pixels(name: str) -> None:
+    camera = CAMERAS[name]
+    crop = CropCamera.looking_at(camera, ROI, 64, roll=0.7)
+    finer = crop.finer(112)
+    assert finer.size == 112 and crop.finer(64) == crop
+    edges = np.array(
+        [(x, y) for x in (0.0, 0.3, 1.0) for y in (0.0, 1.0)]
+    )  # of the pictures, whose pixels are squares
+    seen = [c.to_frame(camera, edges * c.size - 0.5) for c in (crop, finer)]
+    np.testing.assert_allclose(seen[1], seen[0], atol=1e-6)
+
+
 @given(
     x=st.floats(100, 540),
     y=st.floats(100, 380),

@@ -636,6 +636,15 @@ def test_an_untrained_estimator_runs_the_whole_way_and_leaves_the_random_numbers
     estimator.close()
 
 
+def test_a_network_with_a_trunk_runs_the_whole_way() -> None:
+    network = dataclasses.replace(TINY, crop_size=128, joints=True, trunk=True)
+    estimator = HandDepthEstimator.untrained(network=network, max_range_m=100.0, min_range_m=0.0)
+    rgb = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
+    frame, again = (estimator.estimate(rgb, PINHOLE, rois=[CENTRE, CORNER]) for _ in range(2))
+    assert equal(frame, again)
+    assert np.isfinite(frame.depth).any() and np.array_equal(np.isnan(frame.depth), frame.mask == 0)
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta", "", "mps"])
 def test_a_device_that_is_not_there_is_an_error_that_says_so(device: str) -> None:
     with pytest.raises(DeviceError, match="auto"):

@@ -12,8 +12,8 @@ from small_networks import TINY, TINY_FINDER, shake
 
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig
 from hand_depth_ros.network.fold import flat, fold_batch_norms
-from hand_depth_ros.network.joints import towards_knuckles
 from hand_depth_ros.network.hourglass import SCALARS
+from hand_depth_ros.network.joints import towards_knuckles
 
 SWITCHES = [
     {"stacks": stacks, "mask_stacks": masks, "feed_mask": feed, "predict_mask": predict}
@@ -176,16 +176,24 @@ def test_a_finder_config_that_cannot_be_is_refused(values: dict[str, object]) ->
         FinderConfig.from_dict(values)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_the_traced_network_gives_the_same_bits(batch: int) -> None:
-    network = HandDepthNet(dataclasses.replace(TINY, growth=4, bottom=2, plane=True, joints=True))
-    shake(network, torch.rand(4, 3, 32, 32))
+@pytest.mark.parametrize(("batch", "trunk"), [(1, False), (3, False), (2, True)])
+def test_the_traced_network_gives_the_same_bits(batch: int, trunk: bool) -> None:
+    side = 128 if trunk else TINY.crop_size
+    config = dataclasses.replace(
+        TINY, crop_size=side, growth=4, bottom=2, plane=True, joints=True, trunk=trunk
+    )
+    network = HandDepthNet(config)
+    for name, value in network.named_parameters():
+        if "guide" in name or "told" in name:  # new, these say nothing
+            torch.nn.init.normal_(value, 0, 0.1)
+    pictures = torch.rand(batch, 3, config.picture_size, config.picture_size)
+    shake(network, pictures, batches=1 if trunk else 4)
     network = fold_batch_norms(network.eval())
     traced = flat(network, torch.device("cpu"))
-    crops = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    pictures = pictures.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(3):  # the first runs are optimised, the later ones are what comes of it
-            maps, scalars, stance = traced(crops)
-        expected = network(crops)
+            maps, scalars, stance = traced(pictures)
+        expected = network(pictures)
     assert torch.equal(maps, torch.cat(expected.final, 1)) and torch.equal(scalars, expected.scalars)
     assert torch.equal(stance, towards_knuckles(expected.joints[-1]))

@@ -21,13 +21,15 @@ from hand_depth_ros.network.hourglass import Prediction
 from hand_depth_ros.training import augment, crops, frames
 from hand_depth_ros.training.cli import _module
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import CropDataset, Sources, real_sample
+from hand_depth_ros.training.crops import CropDataset, Shape, Sources, real_sample, rendered_sample
+from hand_depth_ros.training.joints import joint_loss
 from hand_depth_ros.training.losses import total_loss
 from hand_depth_ros.training.pseudo import hand_length, label_hand
 from hand_depth_ros.training.real import RealImage, load_real_images
-from hand_depth_ros.training.rendered import load_views
+from hand_depth_ros.training.rendered import RenderedHand, RenderedView, load_views
 
 SIDE = 64
+SHAPE = Shape(SIDE, SIDE)
 
 
 def batch(count: int = 2, side: int = 32) -> dict[str, torch.Tensor]:
@@ -252,6 +254,11 @@ def only_rendered(*views: Any) -> Sources:
     return Sources(list(views), [], [], real_share=0.0, negative_share=0.0)
 
 
+def nothing_in_front(image: np.ndarray, *_: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Instead of ``augment.occlude``."""
+    return image, np.zeros(image.shape[:2], np.uint8)
+
+
 def touches_border(mask: np.ndarray) -> bool:
     return bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
@@ -259,10 +266,10 @@ def touches_border(mask: np.ndarray) -> bool:
 def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """The crop's camera is turned and zoomed at random, but distances in space stay. Its focal length follows from how
     far away the points are on average; then their spread and the plane's distance must be the real ones."""
-    monkeypatch.setattr(augment, "occlude", lambda image, *_: image)
+    monkeypatch.setattr(augment, "occlude", nothing_in_front)
     view, points, distance = plane_view()
     far, spread = np.linalg.norm(points, axis=1).mean(), points.std(0)
-    data = CropDataset(only_rendered(view), SIDE, 40, seed=1)
+    data = CropDataset(only_rendered(view), SHAPE, 40, seed=1)
     checked = 0
     for sample in (data[i] for i in range(40)):
         seen = (sample["mask"] == 1) & np.isfinite(sample["relief"])
@@ -296,10 +303,10 @@ def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch:
 def test_a_photographs_crop_is_as_large_as_its_labels_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augment, "occlude", lambda image, *_: image)
+    monkeypatch.setattr(augment, "occlude", nothing_in_front)
     images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
     label = images[0].labels[0]
-    data = CropDataset(Sources([], images, [], real_share=1.0, negative_share=0.0), 96, 20, seed=0)
+    data = CropDataset(Sources([], images, [], real_share=1.0, negative_share=0.0), Shape(96, 96), 20, seed=0)
     checked = 0
     for sample in (data[i] for i in range(20)):
         hand = sample["mask"] == 1
@@ -316,8 +323,9 @@ def test_a_photographs_crop_is_as_large_as_its_labels_say(
 def test_a_photographs_hand_in_front_of_something_else_is_the_same_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("occlude", "camera", "tone"):
+    for name in ("camera", "tone"):
         monkeypatch.setattr(augment, name, lambda image, *_: image)
+    monkeypatch.setattr(augment, "occlude", nothing_in_front)
     images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
     blue = np.full((96, 96, 3), (0, 0, 255), np.uint8)
     monkeypatch.setattr(augment, "background_crop", lambda *_: blue)
@@ -325,7 +333,7 @@ def test_a_photographs_hand_in_front_of_something_else_is_the_same_hand(
     for share in (0.0, 1.0):
         monkeypatch.setattr(crops, "_ELSEWHERE", share)
         sources = Sources([], images, [], real_share=1.0, negative_share=0.0)
-        samples[share] = real_sample(images[0], sources, 96, np.random.default_rng(2))
+        samples[share] = real_sample(images[0], sources, Shape(96, 96), np.random.default_rng(2))
     at_home, elsewhere = samples[0.0], samples[1.0]
     assert at_home is not None and elsewhere is not None
     picture, mask = elsewhere["rgb"].transpose(1, 2, 0), elsewhere["mask"]
@@ -341,8 +349,9 @@ def test_a_photographs_hand_in_front_of_something_else_is_the_same_hand(
 def test_what_a_finder_takes_for_a_hand_is_shown_to_the_network_as_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("occlude", "camera", "tone"):
+    for name in ("camera", "tone"):
         monkeypatch.setattr(augment, name, lambda image, *_: image)
+    monkeypatch.setattr(augment, "occlude", nothing_in_front)
     monkeypatch.setattr(crops, "_MISTAKES", 1.0)
     torch.manual_seed(0)
     save_weights(FinderNet(TINY_FINDER), tmp_path / "finder.safetensors", {})
@@ -353,7 +362,7 @@ def test_what_a_finder_takes_for_a_hand_is_shown_to_the_network_as_none(
     assert not len(crops.find_mistakes(rooms, tmp_path / "finder.safetensors", threshold=0.99))
     sources = Sources([], [], rooms, mistakes=np.array([[1.0, 20.0, 30.0, 50.0, 30.0]]))
     for seed in range(5):
-        sample = crops.negative_sample(sources, 64, np.random.default_rng(seed))
+        sample = crops.negative_sample(sources, SHAPE, np.random.default_rng(seed))
         orange = (sample["rgb"].transpose(1, 2, 0) == (250, 120, 60)).all(2)
         rows, columns = np.nonzero(orange)
         assert 0.12 < orange.mean() < 0.6  # a box of 50 x 30 with its margin
@@ -363,7 +372,7 @@ def test_what_a_finder_takes_for_a_hand_is_shown_to_the_network_as_none(
 
 def test_samples_have_the_form_that_the_loss_takes() -> None:
     data = CropDataset(
-        dataclasses.replace(only_rendered(plane_view()[0]), negative_share=0.5), SIDE, 12, seed=0
+        dataclasses.replace(only_rendered(plane_view()[0]), negative_share=0.5), SHAPE, 12, seed=0
     )
     samples = [data[i] for i in range(len(data))]
     assert {float(s["scalars"][2]) for s in samples} == {0.0, 1.0}
@@ -378,7 +387,7 @@ def test_samples_have_the_form_that_the_loss_takes() -> None:
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone() -> None:
     def sample(seed: int, epoch: int, index: int, *before: int) -> np.ndarray:
-        data = CropDataset(only_rendered(plane_view()[0]), SIDE, 8, seed)
+        data = CropDataset(only_rendered(plane_view()[0]), SHAPE, 8, seed)
         data.epoch = epoch
         for other in before:
             data[other]
@@ -474,6 +483,134 @@ def pixels_in_files(folder: Path, name: str, scale: float) -> tuple[np.ndarray, 
     return rgba, metres, mask
 
 
+def pointing_view(angle: float) -> RenderedView:
+    """A wedge of a slanted plane as the hand, turned clockwise by ``angle`` from upright, narrow at the fingers; its joints lie
+    on it."""
+    side, f, principal = 200, 400.0, 70.0
+    y, x = np.mgrid[:side, :side].astype(float)
+    rays = np.stack(((x - principal) / f, (y - principal) / f, np.ones_like(x)), -1)
+    depth = 0.42 / (rays @ (np.array([0.35, -0.2, 0.9]) / np.linalg.norm([0.35, -0.2, 0.9])))
+    up, right = np.array((np.sin(angle), -np.cos(angle))), np.array((np.cos(angle), np.sin(angle)))
+    middle = np.array((110.0, 100.0))
+    along, across = (((x - middle[0]) * way[0] + (y - middle[1]) * way[1]) for way in (up, right))
+    mask = (np.abs(along) <= 55) & (np.abs(across) <= 22 - 0.2 * along)
+    rgba = np.zeros((side, side, 4), np.uint8)
+    rgba[mask] = (*SKIN, 255)
+    far = np.full(21, 5.0)  # the knuckles, and what is not set below
+    far[[0, 4, 8, 12, 16, 20]] = -45, 45, 45, 45, 45, 45
+    sideways = np.zeros(21)
+    sideways[[5, 9, 13, 17]] = -12, -4, 4, 12
+    u, v = np.round(middle[:, None] + far * up[:, None] + sideways * right[:, None]).astype(int)
+    joints = np.column_stack((u, v, depth[v, u])).astype(np.float32)
+    hand = RenderedHand(1, 0.18, joints)
+    k = (f, f, principal, principal)
+    depth = np.where(mask, depth, 0).astype(np.float32)
+    return RenderedView(rgba, depth, mask.astype(np.uint8), k, (hand,), "wedge")
+
+
+@pytest.fixture
+def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crops as a perfect finder would give them, upright, and nothing that cameras and rooms do to them."""
+    monkeypatch.setattr(crops, "_ANY_ROLL", 0.0)
+    monkeypatch.setattr(crops, "_ABOUT_UPRIGHT", 0.0)
+    monkeypatch.setattr(
+        crops, "_jitter", lambda low, high, _: ((low + high) / 2, float((high - low).max()) * crops.MARGIN)
+    )
+    for name in ("tone", "camera"):
+        monkeypatch.setattr(augment, name, lambda image, *_: image)
+    monkeypatch.setattr(augment, "occlude", nothing_in_front)
+
+
+def leaning(sample: dict[str, Any]) -> float:
+    """By how many degrees a sample's hand is turned clockwise from upright, from its wrist to its middle knuckle."""
+    right, down = sample["joints"][[9, 13], :2].mean(0) - sample["joints"][0, :2]
+    return float(np.degrees(np.arctan2(right, -down)))
+
+
+@pytest.mark.parametrize("picture", [SIDE, SIDE * 7 // 4])
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, -np.pi / 2, 2.8])
+def test_a_rendered_hand_comes_out_upright_with_all_that_is_known_of_it(
+    no_noise: None, angle: float, picture: int
+) -> None:
+    view = pointing_view(angle)
+    blue = np.full((90, 90, 3), (0, 0, 255), np.uint8)
+    for seed in range(4):
+        sources = dataclasses.replace(only_rendered(view), backgrounds=[blue])
+        sample = rendered_sample(
+            view, view.hands[0], sources, Shape(SIDE, picture), np.random.default_rng(seed)
+        )
+        assert sample is not None
+        assert abs(leaning(sample)) < 3
+        rows, columns = np.nonzero(sample["mask"])
+        assert np.ptp(rows) + 1 == pytest.approx(SIDE / 1.35, abs=4)  # not every pixel is looked at
+        assert (
+            abs(rows.min() + rows.max() - SIDE + 1) < 4 and abs(columns.min() + columns.max() - SIDE + 1) < 4
+        )
+        wrist_end, tips = (sample["mask"][row].sum() for row in (rows.max() - 3, rows.min() + 3))
+        assert wrist_end > 1.8 * tips  # it isn't upside down
+        u, v = np.round((sample["joints"][:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T
+        assert (sample["mask"][v, u] == 1).all()
+        np.testing.assert_allclose(sample["joints"][:, 2], sample["relief"][v, u], atol=0.02)
+        shown = cv2.resize(sample["mask"], (picture, picture), interpolation=cv2.INTER_NEAREST)
+        within, near = cv2.erode(shown, np.ones((5, 5))) > 0, cv2.dilate(shown, np.ones((5, 5))) > 0
+        red = sample["rgb"][0].astype(int) - sample["rgb"][2]
+        assert red.shape == (picture, picture) and (red[within] > 0).all() and (red[~near] <= 0).all()
+
+
+def test_some_hands_are_turned_anyhow_and_the_others_stand_give_or_take() -> None:
+    view = pointing_view(np.pi / 2)
+    data = CropDataset(only_rendered(view), SHAPE, 120, seed=0)
+    lean = np.abs([leaning(data[i]) for i in range(len(data))])
+    assert 0.6 < (lean < 35).mean() < 0.95 and (lean > 90).mean() > 0.05
+    assert 5 < np.median(lean) < 20
+
+
+def test_a_photographed_hand_comes_out_upright(no_noise: None) -> None:
+    flat, world = open_hand(0.3)
+    upright, _ = draw_hand(flat)
+    for turns in range(4):  # quarters, counter-clockwise
+        picture, px, there = upright, flat, world
+        for _ in range(turns):
+            px = np.column_stack((px[:, 1], picture.shape[1] - 1 - px[:, 0]))
+            there = np.column_stack((there[:, 1], -there[:, 0], there[:, 2]))
+            picture = np.ascontiguousarray(np.rot90(picture))
+        label = label_hand(picture, px, there)
+        assert label is not None and label.weight > 0.15
+        jpeg = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+        sources = Sources([], [], [], real_share=1.0, negative_share=0.0)
+        image = RealImage(jpeg, (label,), px[None])
+        sample = real_sample(image, sources, SHAPE, np.random.default_rng(turns))
+        assert sample is not None
+        assert abs(leaning(sample)) < 8  # the mean of its knuckles isn't quite above its wrist
+        u, v = np.round((sample["joints"][:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T
+        assert (sample["mask"][v, u] != 0).mean() > 0.8
+        rows, _ = np.nonzero(sample["mask"] == 1)
+        assert np.ptp(rows) + 1 == pytest.approx(SIDE / 1.35, abs=3)
+
+
+def test_a_hand_of_which_only_the_label_is_known_stands_on_its_arm(tmp_path: Path, no_noise: None) -> None:
+    folder = write_flat_views(tmp_path / "set")
+    label = np.zeros((96, 96), np.uint8)
+    label[38:58, 5:40], label[30:66, 40:80] = 3, 1  # it points to the right
+    cv2.imwrite(str(folder / "0.label.png"), label)
+    with_arm, without = load_views(folder)
+    joints = with_arm.hands[0].joints
+    assert tuple(joints[0, :2]) == pytest.approx((40, 47.5))
+    np.testing.assert_allclose(joints[1:, :2], np.tile((59.5, 47.5), (20, 1)))
+    assert np.isnan(without.hands[0].joints).all()
+    sources = only_rendered(with_arm)
+    sample = rendered_sample(with_arm.decode(), with_arm.hands[0], sources, SHAPE, np.random.default_rng(0))
+    assert sample is not None
+    assert abs(leaning(sample)) < 3
+    u, v = np.round((sample["joints"][0, :2] + 1) * SIDE / 2 - 0.5).astype(int)
+    rows, _ = np.nonzero(sample["mask"])
+    assert sample["mask"][v - 2, u] == 1 and v == pytest.approx(
+        rows.max(), abs=2
+    )  # the wrist is its lower edge
+    guess = torch.zeros(1, 21, 3)
+    assert float(joint_loss(guess, torch.from_numpy(sample["joints"])[None], torch.ones(1))) == 0
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.6])
 @pytest.mark.parametrize("flat", [False, True])
 def test_views_are_kept_encoded_and_lose_nothing(tmp_path: Path, flat: bool, scale: float) -> None:
@@ -491,7 +628,7 @@ def test_views_are_kept_encoded_and_lose_nothing(tmp_path: Path, flat: bool, sca
             assert found.dtype == true.dtype and np.array_equal(found, true)
         decoded.append(pixels._replace(rgba=rgba, depth_m=depth_m, mask=mask))
     for make in (
-        lambda views: CropDataset(Sources(views, [], [], 0.0, 0.0), 48, 8, seed=1),
+        lambda views: CropDataset(Sources(views, [], [], 0.0, 0.0), Shape(48, 48), 8, seed=1),
         lambda views: frames.FrameDataset(Sources(views, [], [], 0.0, 0.0), (96, 80), 8, seed=1),
     ):
         before, now = make(decoded), make(stored)

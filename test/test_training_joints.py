@@ -16,7 +16,7 @@ from small_networks import TINY
 from hand_depth_ros.network import HandDepthNet
 from hand_depth_ros.network.joints import JointHead, towards_knuckles
 from hand_depth_ros.training import augment
-from hand_depth_ros.training.crops import CropDataset, Sources
+from hand_depth_ros.training.crops import CropDataset, Shape, Sources
 from hand_depth_ros.training.joints import joint_loss
 from hand_depth_ros.training.losses import total_loss
 from hand_depth_ros.training.real import load_real_images
@@ -27,7 +27,10 @@ SIDE = 96
 
 @pytest.fixture(autouse=True)
 def _nothing_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "occlude", lambda image, *_: image)
+    def nothing(image: np.ndarray, *_: Any) -> tuple[np.ndarray, np.ndarray]:
+        return image, np.zeros(image.shape[:2], np.uint8)
+
+    monkeypatch.setattr(augment, "occlude", nothing)
 
 
 def at_joints(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,7 +48,9 @@ def test_joints_on_a_rendered_plane_have_its_relief() -> None:
     pixels = np.round(79.5 + 35 * np.linspace(0.1, 1, 21) * (np.cos(turn), np.sin(turn))).astype(int)
     joints = np.column_stack((pixels[0], pixels[1], view.depth_m[pixels[1], pixels[0]])).astype(np.float32)
     view = view._replace(hands=(view.hands[0]._replace(joints=joints),))
-    data = CropDataset(Sources([view], [], [], real_share=0.0, negative_share=0.0), SIDE, 30, seed=1)
+    data = CropDataset(
+        Sources([view], [], [], real_share=0.0, negative_share=0.0), Shape(SIDE, SIDE), 30, seed=1
+    )
     for sample in (data[i] for i in range(30)):
         mask, relief, z = at_joints(sample)
         assert len(z) > 8 and (mask == 1).all()
@@ -54,7 +59,9 @@ def test_joints_on_a_rendered_plane_have_its_relief() -> None:
 
 def test_joints_of_a_photograph_lie_behind_the_hands_surface(tmp_path: Path) -> None:
     images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
-    data = CropDataset(Sources([], images, [], real_share=1.0, negative_share=0.0), SIDE, 30, seed=0)
+    data = CropDataset(
+        Sources([], images, [], real_share=1.0, negative_share=0.0), Shape(SIDE, SIDE), 30, seed=0
+    )
     for sample in (data[i] for i in range(30)):
         mask, relief, z = at_joints(sample)
         assert (mask != 0).mean() > 0.8  # the wrist and the tips lie on the mask's edge

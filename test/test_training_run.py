@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
+pytest.importorskip("tflite", reason="training needs the extra 'train'")
 
 from drawn import write_landmarks, write_views
 from small_networks import TINY, TINY_FINDER
+from tflite_file import landmark_layers, write_tflite
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights
+from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
+from hand_depth_ros.network.trunk import Trunk
 from hand_depth_ros.training.base import Average, NetworkTraining
 from hand_depth_ros.training.cli import train
+from hand_depth_ros.training.pretrained import fill_trunk
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -59,6 +65,21 @@ def test_a_run_leaves_weights_that_load_and_say_where_they_are_from(data: Path, 
     assert network.config == TINY and info["samples"] == 4
     assert {"rendered/iou", "rendered/shape", "rendered/scale"} <= set(info["validation"])
     assert str(data) not in json.dumps(info)  # no paths of the machine that trained
+
+
+def test_a_run_gives_a_trained_network_a_trunk_that_stays_as_it_is(data: Path, tmp_path: Path) -> None:
+    trunk = Trunk()
+    write_tflite(data / "landmarks.tflite", landmark_layers(trunk), np.float16)
+    fill_trunk(trunk, data / "landmarks.tflite")
+    bare = dataclasses.replace(TINY, crop_size=128, joints=True)
+    save_weights(HandDepthNet(bare), data / "bare.safetensors")
+    options = {"start_from": "bare.safetensors", "trunk_from": "landmarks.tflite", "trunk_rate": 0.0}
+    run(plan(data, "trunk", dataclasses.replace(bare, trunk=True), samples=4, **options), tmp_path)
+    network, info = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
+    assert network.config.trunk and str(data) not in json.dumps(info)
+    found = network.trunk.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in trunk.state_dict().items())
+    assert network.guide.weight.abs().max() > 0  # what it says of the hand has begun to count
 
 
 def test_a_finder_is_trained_by_the_same_command(data: Path, tmp_path: Path) -> None:

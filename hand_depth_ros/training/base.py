@@ -50,10 +50,18 @@ def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
     trunk = getattr(network, "trunk", None)
     if config.start_from:
         kind: Any = type(network)
-        known = load_weights(Path(config.start_from), kind)[0].state_dict()
+        start, _ = load_weights(Path(config.start_from), kind)
+        known = start.state_dict()
         new = {name: value for name, value in network.state_dict().items() if name not in known}
         with_trunk = trunk is not None and not any(name.startswith("trunk.") for name in known)
-        network.load_state_dict({**known, **(_of_the_trunk(network, new) if with_trunk else {})})
+        try:
+            network.load_state_dict({**known, **(_of_the_trunk(network, new) if with_trunk else {})})
+        except RuntimeError as error:
+            mine, its = dataclasses.asdict(network.config), dataclasses.asdict(start.config)
+            other = ", ".join(f"{name}: {its[name]}" for name in its if its[name] != mine[name])
+            raise DatasetError(
+                f"start_from: the network in {config.start_from} is another one than this config's ({other})"
+            ) from error
         if not with_trunk:
             return
     if trunk is not None:

@@ -1,0 +1,469 @@
+"""The trunk: its values are those of a TensorFlow Lite file, and a network that gets one goes on from what it knew without."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="training needs the extra 'train'")
+pytest.importorskip("tflite", reason="training needs the extra 'train'")
+
+import lightning
+from drawn import open_hand
+from small_networks import shake
+from tflite_file import Layer, landmark_layers, random_layer, write_tflite
+from torch.nn import functional as F
+
+from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.network import HandDepthNet, NetworkConfig, load_weights, save_weights
+from hand_depth_ros.network.hourglass import Hourglass, Prediction, _coarser
+from hand_depth_ros.network.trunk import CHANNELS, WHOLE, InvertedResidual, Trunk, _Block
+from hand_depth_ros.training.base import begin
+from hand_depth_ros.training.config import TrainConfig
+from hand_depth_ros.training.crops import Sources
+from hand_depth_ros.training.depth import DepthTraining
+from hand_depth_ros.training.pretrained import fill_trunk, read_layers
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+BARE = NetworkConfig(
+    crop_size=128, stacks=2, mask_stacks=1, features=8, levels=2, detail=4, joints=True, plane=True
+)
+WITH_TRUNK = dataclasses.replace(BARE, trunk=True)
+SIDE, PICTURE = BARE.crop_size, 224
+SMALL = ((6, 3, 3, 2), False), ((1, 5, 3, 6), True), ((4, 1, 1, 6), False), ((5, 4), False)
+"""Shapes of a convolution, one of each channel, a pointwise one, a fully connected layer."""
+
+
+@pytest.fixture(scope="module")
+def layers() -> list[Layer]:
+    return landmark_layers(Trunk())
+
+
+@pytest.fixture(scope="module")
+def model(layers: list[Layer], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as the landmark model is: half precision."""
+    return write_tflite(tmp_path_factory.mktemp("model") / "trunk.tflite", layers, np.float16)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a network without a trunk that has learned something."""
+    torch.manual_seed(3)
+    network = HandDepthNet(BARE)
+    shake(network, torch.rand(2, 3, SIDE, SIDE), batches=2)
+    path = tmp_path_factory.mktemp("bare") / "depth.safetensors"
+    save_weights(network, path)
+    return path
+
+
+def begun(bare: Path | None, model: Path | None, network: NetworkConfig = WITH_TRUNK) -> HandDepthNet:
+    net = HandDepthNet(network)
+    names = {"start_from": bare, "trunk_from": model}
+    begin(net, TrainConfig(**{name: str(path) for name, path in names.items() if path}))  # type: ignore[arg-type]
+    return net.eval()
+
+
+def trusting(network: HandDepthNet, much: float) -> HandDepthNet:
+    """With the trunk's landmarks taken for the joints (1), left alone (0) or something in between."""
+    with torch.no_grad():
+        for layer in network.trust:
+            layer.bias.fill_(math.log(much / (1 - much)) if 0 < much < 1 else 100 * (2 * much - 1))
+    return network
+
+
+def said(network: HandDepthNet, pictures: torch.Tensor) -> list[torch.Tensor]:
+    with torch.no_grad():
+        out: Prediction = network(pictures)
+    stages = [m for stage in out.stages for m in stage if m is not None]
+    return [*out.final, out.scalars, *out.joints, *stages]
+
+
+def trunk_holds(network: HandDepthNet, layers: list[Layer]) -> bool:
+    """Value by value, at places drawn at random from each layer that is the trunk's: two are not."""
+    rng = np.random.default_rng(1)
+    theirs = [*layers[:-3], layers[-1]]
+    for layer, (weight, bias, depthwise) in zip(network.trunk.layers(), theirs, strict=True):
+        for _ in range(20):
+            place = tuple(int(rng.integers(n)) for n in weight.shape)
+            value = layer.weight[place] if len(place) == 2 else None
+            if value is None:
+                o, y, x, i = place
+                value = layer.weight[i, 0, y, x] if depthwise else layer.weight[o, i, y, x]
+            if value.item() != weight[place]:
+                return False
+        if layer.bias is None or not np.array_equal(layer.bias.detach().numpy(), bias):
+            return False
+    return True
+
+
+def convolved(picture: np.ndarray, layer: Layer, stride: int = 1, same: bool = False) -> np.ndarray:
+    """What TensorFlow Lite defines, one output pixel of (h, w, channels) after the other; padding "valid" or ``same``."""
+    weight, bias, depthwise = layer
+    sizes = []
+    for axis in (0, 1):
+        side, kernel = picture.shape[axis], weight.shape[1 + axis]
+        sizes.append(-(-side // stride) if same else (side - kernel) // stride + 1)
+        missing = max((sizes[axis] - 1) * stride + kernel - side, 0)
+        before = [(missing // 2, missing - missing // 2) if a == axis else (0, 0) for a in range(3)]
+        picture = np.pad(picture, before)
+    rows = []
+    for y, x in np.ndindex(*sizes):
+        window = picture[y * stride :, x * stride :][: weight.shape[1], : weight.shape[2]]
+        rows.append((window * weight[0]).sum((0, 1)) if depthwise else (window * weight).sum((1, 2, 3)))
+    out = np.reshape(rows, (*sizes, -1))
+    return out if bias is None else out + bias
+
+
+@pytest.mark.parametrize("stored_as", [np.float32, np.float16])
+def test_layers_that_are_read_do_in_pytorch_what_they_do_in_their_file(
+    tmp_path: Path, stored_as: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    written = [random_layer(rng, shape, depthwise) for shape, depthwise in SMALL]
+    read = read_layers(write_tflite(tmp_path / "small.tflite", written, stored_as))
+    assert len(read) == len(written)  # and nothing of the additions between them
+    picture = rng.normal(size=(9, 8, 2))
+    ours = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    full, (weight, bias) = written[-1], read[-1]
+    numbers = rng.normal(size=4)
+    assert full.bias is not None
+    np.testing.assert_allclose(
+        F.linear(torch.from_numpy(numbers), *(torch.from_numpy(x).double() for x in (weight, bias))).numpy(),
+        [sum(full.weight[o, i] * numbers[i] for i in range(4)) + full.bias[o] for o in range(5)],
+    )
+    for layer, (weight, bias) in zip(written[:-1], read[:-1], strict=True):
+        assert weight.dtype == bias.dtype == np.float32
+        picture = convolved(picture, layer)
+        groups = ours.shape[1] if layer.depthwise else 1
+        ours = F.conv2d(
+            ours, torch.from_numpy(weight).double(), torch.from_numpy(bias).double(), groups=groups
+        )
+        np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), picture, atol=1e-9)
+
+
+def test_a_convolution_without_bias_has_one_of_zero(tmp_path: Path) -> None:
+    layer = random_layer(np.random.default_rng(0), (6, 3, 3, 2))._replace(bias=None)
+    ((_, bias),) = read_layers(write_tflite(tmp_path / "small.tflite", [layer]))
+    np.testing.assert_array_equal(bias, np.zeros(6))
+
+
+def test_a_file_that_was_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = write_tflite(tmp_path / "a", [random_layer(rng, s, d) for s, d in SMALL], np.float16).read_bytes()
+    cut = tmp_path / "cut.tflite"
+    for size in [*range(16), *range(16, len(whole), 7), len(whole) - 1]:
+        cut.write_bytes(whole[:size])
+        with pytest.raises(DatasetError, match=r"cut\.tflite is not a"):
+            read_layers(cut)
+
+
+def test_a_damaged_file_never_ends_in_anything_but_a_clear_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = write_tflite(tmp_path / "a", [random_layer(rng, s, d) for s, d in SMALL], np.float16).read_bytes()
+    refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        for at in rng.integers(8, len(whole), 8):
+            content[at] = int(rng.integers(256))
+        (tmp_path / "b").write_bytes(content)
+        try:
+            read_layers(tmp_path / "b")
+        except DatasetError:
+            refused += 1
+    assert refused > 100  # where the damage is not just in values
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "docs/training.md"), (b"", "not a TensorFlow Lite"), (b"PK\3\4" * 9, "not a TensorFlow Lite")],
+    ids=["missing", "empty", "zip"],
+)
+def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "trunk.tflite"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"trunk\.tflite.*{reason}"):
+        fill_trunk(Trunk(), path)
+    with pytest.raises(DatasetError, match="no trunk at"):
+        fill_trunk(Trunk(), tmp_path)  # a folder
+
+
+def test_weights_that_are_quantized_are_refused(tmp_path: Path) -> None:
+    layer = random_layer(np.random.default_rng(0), (6, 3, 3, 2))
+    with pytest.raises(DatasetError, match="not quantized"):
+        read_layers(write_tflite(tmp_path / "small.tflite", [layer], np.int8))
+
+
+@pytest.mark.parametrize("change", ["shorter", "longer", "wider", "another bias", "none"])
+def test_a_model_with_other_layers_is_refused_and_changes_nothing(
+    tmp_path: Path, layers: list[Layer], change: str
+) -> None:
+    rng = np.random.default_rng(0)
+    others = {
+        "shorter": layers[:-1],
+        "longer": [*layers, random_layer(rng, (63, 1152))],
+        "wider": [*layers[:-1], random_layer(rng, (64, 1152))],
+        "another bias": [layers[0]._replace(bias=np.ones(3, np.float32)), *layers[1:]],
+        "none": [],
+    }[change]
+    trunk = Trunk()
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    with pytest.raises(DatasetError, match=r"other layers.*hand_landmark_full\.tflite"):
+        fill_trunk(trunk, write_tflite(tmp_path / "other.tflite", others, np.float16))
+    assert all(torch.equal(before[name], value) for name, value in trunk.state_dict().items())
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(("stride", "outputs"), [(1, 4), (2, 4), (1, 6), (2, 6)])
+def test_a_block_of_the_trunk_does_what_its_layers_do_in_tensorflow(
+    kernel: int, stride: int, outputs: int
+) -> None:
+    rng = np.random.default_rng(0)
+    shapes = ((8, 1, 1, 4), False), ((1, kernel, kernel, 8), True), ((outputs, 1, 1, 8), False)
+    wide, deep, narrow = (random_layer(rng, shape, depthwise) for shape, depthwise in shapes)
+    block = InvertedResidual(4, _Block(8, kernel, stride, outputs)).double()
+    layers = [module for module in block.modules() if isinstance(module, torch.nn.Conv2d)]
+    with torch.no_grad():
+        for mine, layer in zip(layers, (wide, deep, narrow), strict=True):
+            for place in np.ndindex(*layer.weight.shape):
+                o, y, x, i = place
+                mine.weight[(i, 0, y, x) if layer.depthwise else (o, i, y, x)] = float(layer.weight[place])
+            mine.bias.copy_(torch.from_numpy(layer.bias))
+    picture = 4 * rng.normal(size=(8, 8, 4))
+    expected = np.clip(convolved(picture, wide), 0, 6)
+    assert (expected == 6).any()
+    expected = np.clip(convolved(expected, deep, stride, same=True), 0, 6)
+    expected = convolved(expected, narrow) + (picture if (stride, outputs) == (1, 4) else 0)
+    with torch.no_grad():
+        found = block(torch.from_numpy(picture).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_the_trunk_gives_features_at_a_quarter_to_a_thirty_second_and_landmarks(side: int) -> None:
+    with torch.no_grad():
+        features, whole, landmarks = Trunk()(torch.rand(2, 3, side, side))
+    assert [f.shape for f in features] == [
+        (2, channels, side // step, side // step)
+        for channels, step in zip(CHANNELS, (4, 8, 16, 32), strict=True)
+    ]
+    assert whole.shape == (2, WHOLE) and landmarks.shape == (2, 21, 3)
+
+
+def told_landmarks(trunk: Trunk, places: np.ndarray, world: np.ndarray) -> None:
+    """Make the trunk say these whatever it sees: px (21, 2) of a picture of 224 pixels, metres (21, 3)."""
+    with torch.no_grad():
+        for layer, values in ((trunk.places, np.pad(places, ((0, 0), (0, 1)))), (trunk.world, world)):
+            layer.weight.zero_()
+            layer.bias.copy_(torch.from_numpy(values).flatten())
+
+
+@pytest.mark.parametrize("size", [1.0, 0.7])
+def test_the_trunks_landmarks_are_shares_of_the_picture_and_hand_lengths(size: float) -> None:
+    trunk = Trunk()
+    flat, world = open_hand(tilt=0.4)
+    told_landmarks(trunk, flat, size * world + (0.3, 0, 1.0))
+    with torch.no_grad():
+        landmarks = trunk(torch.rand(1, 3, 32, 32))[2][0].double().numpy()
+    np.testing.assert_allclose(landmarks[:, :2], flat / 224, atol=1e-5)
+    bones = [(0, 9), (9, 10), (10, 11), (11, 12)]  # from the wrist to the middle finger's tip
+    length = sum(math.dist(world[a], world[b]) for a, b in bones)
+    for a, b in [(0, 20), (4, 17), *bones]:
+        assert landmarks[b, 2] - landmarks[a, 2] == pytest.approx(
+            (world[b, 2] - world[a, 2]) / length, abs=1e-5
+        )
+    assert np.median(landmarks[:, 2]) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_hourglasses_see_the_trunks_features_where_they_are_in_the_picture() -> None:
+    """Of maps that say where each of their pixels is, 0 at the left edge, 1 at the right: at every stride, within a tenth of a
+    pixel, at the border within half of one."""
+    for stride in (1, 4, 8, 16, 32):
+        side, inner = PICTURE // stride, SIDE // stride
+        ramp = ((torch.arange(side) + 0.5) / side).expand(1, 1, side, side)
+        expected = ((torch.arange(inner) + 0.5) / inner).expand(inner, inner)
+        for picture, crop in ((ramp, expected), (ramp.mT, expected.T)):
+            off = (_coarser(picture)[0, 0] - crop).abs() * inner
+            assert off.max() < 0.5 and off[1:-1, 1:-1].max() < 0.1
+
+
+def test_a_network_that_gets_a_trunk_is_the_function_that_it_was_until_it_is_trained(
+    bare: Path, model: Path, layers: list[Layer]
+) -> None:
+    """But for the landmarks' share in the joints, which it begins with: a twentieth."""
+    torch.manual_seed(0)
+    pictures = torch.rand(2, 3, PICTURE, PICTURE)
+    network = begun(bare, model)
+    assert trunk_holds(network, layers)
+    own, known = (trusting(begun(bare, model), much) for much in (0.0, 1.0))
+    crops = _coarser(pictures)
+    before, _ = load_weights(bare, HandDepthNet)
+    for a, b in zip(said(before, crops), said(own, pictures), strict=True):
+        assert torch.equal(a, b) and a.std() > 1e-5
+    with torch.no_grad():
+        first, alone, landmarks = (net(pictures).joints[0] for net in (network, own, known))
+    share = (first - alone) / (landmarks - alone)
+    assert share.min() > 0.03 and share.max() < 0.06
+
+
+def test_joints_that_are_the_trunks_lie_in_the_crop_where_it_sees_them(bare: Path, model: Path) -> None:
+    network = trusting(begun(bare, model), 1.0)
+    _, world = open_hand()
+    places = np.full((21, 2), 112.0)
+    places[3], places[4], places[5] = (224, 112), (0, 224), (112, 56)
+    told_landmarks(network.trunk, places, world)
+    with torch.no_grad():
+        joints = network(torch.rand(1, 3, PICTURE, PICTURE)).joints
+    assert len(joints) == BARE.stacks
+    expected = np.zeros((21, 2))
+    expected[3], expected[4], expected[5] = (1, 0), (-1, 1), (0, -0.5)
+    for of_stack in joints:
+        np.testing.assert_allclose(of_stack[0, :, :2].numpy(), expected, atol=1e-4)
+
+
+def silent_layers(network: HandDepthNet) -> dict[str, torch.nn.Module]:
+    """Through which the trunk speaks."""
+    found = {f"{name}.guide": m.guide for name, m in network.named_modules() if isinstance(m, Hourglass)}
+    trust = {f"trust.{i}": layer for i, layer in enumerate(network.trust)}
+    return {"guide": network.guide, "told": network.told, **trust, **found}
+
+
+def test_each_of_the_trunks_ways_into_the_network_can_be_learned(bare: Path, model: Path) -> None:
+    """Though it adds nothing at first, what comes out depends on it."""
+    torch.manual_seed(0)
+    network = begun(bare, model)
+    network.trunk.requires_grad_(False)
+    out = network(torch.rand(1, 3, PICTURE, PICTURE))
+    (out.final.relief.square().mean() + out.scalars.square().mean()).backward()
+    ways = silent_layers(network)
+    assert len(ways) == 2 + BARE.stacks * (1 + BARE.levels)
+    for name, layer in ways.items():
+        assert layer.weight.grad is not None and layer.weight.grad.abs().max() > 0, name
+
+
+def test_a_new_network_with_a_trunk_has_the_files_values(model: Path, layers: list[Layer]) -> None:
+    assert trunk_holds(begun(None, model), layers)
+
+
+def test_a_network_that_has_its_trunk_already_needs_no_file(
+    bare: Path, model: Path, tmp_path: Path, layers: list[Layer]
+) -> None:
+    torch.manual_seed(1)
+    trained = begun(bare, model)
+    with torch.no_grad():
+        trained.guide.weight.normal_(0, 0.1)
+        trained.trunk.layers()[0].bias += 1
+    save_weights(trained, tmp_path / "trained.safetensors", {"samples": 7})
+    loaded, info = load_weights(tmp_path / "trained.safetensors", HandDepthNet)
+    assert loaded.config == WITH_TRUNK and info == {"samples": 7}
+    again = begun(tmp_path / "trained.safetensors", None)
+    pictures = torch.rand(2, 3, PICTURE, PICTURE)
+    for a, b, c in zip(*(said(network, pictures) for network in (trained, loaded, again)), strict=True):
+        assert torch.equal(a, b) and torch.equal(a, c)
+    assert not trunk_holds(again, layers)  # trained on, it is not the file's any more
+
+
+def test_a_trunk_of_which_nothing_is_said_is_an_error_that_says_what_to_give(bare: Path) -> None:
+    for start in (None, bare):
+        with pytest.raises(DatasetError, match="trunk_from"):
+            begun(start, None)
+
+
+@pytest.mark.parametrize("change", [{"trunk": False}, {"features": 16}, {"stacks": 3}])
+def test_weights_of_another_network_to_start_from_are_named_with_what_is_other(
+    bare: Path, model: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    save_weights(begun(bare, model), tmp_path / "trained.safetensors")
+    wanted = dataclasses.replace(WITH_TRUNK, **change)
+    ((name, _),) = change.items()
+    was = getattr(WITH_TRUNK, name)
+    with pytest.raises(DatasetError, match=rf"start_from.*trained\.safetensors.*\({name}: {was}\)"):
+        begun(tmp_path / "trained.safetensors", model, wanted)
+
+
+def training(bare: Path, model: Path, **options: Any) -> DepthTraining:
+    network = dataclasses.asdict(WITH_TRUNK)
+    config = TrainConfig(network=network, start_from=str(bare), trunk_from=str(model), **options)
+    module = DepthTraining(config, Sources([], [], []), {})
+    module.trainer = lightning.Trainer(max_steps=100, accelerator="cpu", logger=False, barebones=True)
+    return module
+
+
+def batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(5)
+    return {
+        "rgb": torch.randint(0, 256, (2, 3, PICTURE, PICTURE), dtype=torch.uint8),
+        "mask": (torch.rand(2, SIDE, SIDE) > 0.5).to(torch.uint8),
+        "relief": 0.1 * torch.randn(2, SIDE, SIDE),
+        "joints": torch.rand(2, 21, 3) - 0.5,
+        "scalars": torch.tensor([[-0.3, 0.0, 1.0]]).repeat(2, 1),
+        "weight": torch.ones(2),
+        "real": torch.zeros(2),
+    }
+
+
+def step(module: DepthTraining) -> torch.optim.Optimizer:
+    """One step of the training at the first learning rate of its schedule, as Lightning does it."""
+    made = module.configure_optimizers()
+    optimizer: torch.optim.Optimizer = made["optimizer"]
+    module.train()
+    module.training_step(batch(), 0).backward()
+    optimizer.step()
+    module.on_train_batch_end()
+    return optimizer
+
+
+def test_a_frozen_trunk_gets_no_gradient_is_not_in_the_optimizer_and_stays(
+    bare: Path, model: Path, layers: list[Layer]
+) -> None:
+    module = training(bare, model, trunk_rate=0.0)
+    network = module.network
+    ways = {name: layer.weight.clone() for name, layer in silent_layers(network).items()}
+    optimizer = step(module)
+    trunk = {id(p) for p in network.trunk.parameters()}
+    optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert all(p.grad is None for p in network.trunk.parameters())
+    assert not trunk & optimized
+    assert optimized == {id(p) for p in network.parameters()} - trunk
+    assert trunk_holds(network, layers) and trunk_holds(module.average.network, layers)  # type: ignore[arg-type]
+    assert all(not torch.equal(ways[name], layer.weight) for name, layer in silent_layers(network).items())
+
+
+def test_a_trunk_that_is_trained_learns_at_its_share_of_the_rate(bare: Path, model: Path) -> None:
+    module = training(bare, model, trunk_rate=0.25, learning_rate=1e-3)
+    network = module.network
+    trunk = {id(p) for p in network.trunk.parameters()}
+    optimizer = step(module)
+    rates: dict[bool, set[float]] = {True: set(), False: set()}
+    count = 0
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            rates[id(p) in trunk].add(group["lr"])
+            count += 1
+    assert count == len(list(network.parameters()))
+    ((slow,), (fast,)) = rates[True], rates[False]
+    assert slow == pytest.approx(0.25 * fast)
+    assert network.trunk.layers()[0].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"levels": 4}, r"levels \(4\)"),
+        ({"crop_size": 96}, r"crop_size \(96\) a multiple of 128"),
+        ({"joints": False}, r"joints \(False\)"),
+        ({"trunk": 1}, "trunk must be true or false"),
+        ({"trunk": "hand_landmark_full.tflite"}, "trunk must be true or false"),
+    ],
+)
+def test_a_network_that_a_trunk_does_not_fit_is_refused_by_name(values: dict[str, Any], reason: str) -> None:
+    without = {name: value for name, value in values.items() if name != "trunk"}
+    NetworkConfig.from_dict(without)  # without a trunk there is nothing wrong with it
+    with pytest.raises(ValueError, match=reason):
+        NetworkConfig.from_dict({"trunk": True, "joints": True, **values})
