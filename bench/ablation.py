@@ -46,7 +46,7 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
-    BASE: Row("2 stacks, mask first and fed forward (what ships)", {"stacks": 2, "mask_stacks": 1}),
+    BASE: Row("ours: 2 stacks, mask first and fed forward", {"stacks": 2, "mask_stacks": 1}),
     "one_stack": Row("1 stack, mask and depth jointly", {"stacks": 1, "mask_stacks": 0}),
     "four_stacks": Row("4 stacks, mask in the first 2, fed forward", {"stacks": 4, "mask_stacks": 2}),
     "depth_only": Row("depth only: no mask in the hourglasses", {"predict_mask": False, "mask_stacks": 0}),
@@ -55,7 +55,10 @@ ROWS: dict[str, Row] = {
     "last_loss": Row("without intermediate supervision", {"intermediate": False}),
     "resized_box": Row("resized box instead of the virtual crop camera", config={"crop": "box"}),
     "metres": Row("metric depth instead of depth in hand lengths", config={"unit": "metres"}),
-    "no_joints": Row("without the joints", {"joints": False}),
+    "no_joints": Row(
+        "without the joints (and so not upright, without a trunk)", {"joints": False, "trunk": False}
+    ),
+    "no_trunk": Row("without the trunk", {"trunk": False}),
     "synthetic_only": Row("synthetic only: without photographs", config={"landmarks": [], "real_share": 0.0}),
 }
 
@@ -262,7 +265,7 @@ def verdict(numbers: dict[str, dict[str, Any]]) -> str:
                 if key in ("found", "iou")
                 else min(found, key=found.__getitem__)
             )
-            ours = f", what ships {shown(found.get(BASE))}" if best != BASE and BASE in found else ""
+            ours = f", ours {shown(found.get(BASE))}" if best != BASE and BASE in found else ""
             lines.append(f"- {title}, {HEADS[key]}: {ROWS[best].text} ({shown(found[best])}{ours})")
     return "\n".join(lines)
 
@@ -273,7 +276,11 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
     images = ", ".join(
         f"{title} {report['images']}" for title, report in next(iter(numbers.values())).items()
     )
-    missing = [row.text for name, row in ROWS.items() if name not in numbers]
+    missing = [
+        row.text
+        for name, row in ROWS.items()
+        if name not in numbers and config_of(row, arguments.config, arguments.samples) != plan
+    ]
     text = f"""# Ablation
 
 Written by `python bench/ablation.py {arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA`. Every row is
@@ -320,7 +327,10 @@ def main() -> None:
     )
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     arguments = parser.parse_args()
+    ours = config_of(ROWS[BASE], arguments.config, arguments.samples)
     for name in (name for name in ROWS if name in arguments.rows):
+        if name != BASE and config_of(ROWS[name], arguments.config, arguments.samples) == ours:
+            continue  # what the row takes away, this config doesn't have
         print(f"{name}: {ROWS[name].text}", flush=True)
         measure(name, train(name, arguments), arguments)
         done = {row: arguments.out / row / "numbers.json" for row in ROWS}

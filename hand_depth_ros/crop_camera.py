@@ -110,6 +110,10 @@ class CropCamera:
         extent = float((high - low).max())
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
+    def finer(self, size: int) -> CropCamera:
+        """The same camera with pixels of another size: ``size`` of them side by side see what its own do."""
+        return self if size == self.size else CropCamera(self.rotation, self.f * size / self.size, size)
+
     @property
     def centre(self) -> float:
         """The principal point, px, both ways."""

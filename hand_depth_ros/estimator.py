@@ -18,7 +18,7 @@ import torch
 
 from hand_depth_ros.boxes import corners, inside, keep_largest, largest_part, outline, to_frame
 from hand_depth_ros.camera import Camera, CropCamera
-from hand_depth_ros.device import resolve_device
+from hand_depth_ros.device import resolve_device, working_type
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.finder import HandFinder, overlaps
 from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
@@ -64,9 +64,9 @@ class HandDepthEstimator:
     ) -> None:
         self.device = device
         self._settings = EstimatorSettings(**settings)
-        self.crop_size = network.config.crop_size
+        self.crop_size, self._picture_size = network.config.crop_size, network.config.picture_size
         folded = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = flat(folded, device)
+        self._network = flat(folded, device, working_type(device))
         self._knows_up = network.config.joints
         self._finder = HandFinder(fold_batch_norms(finder.eval()), device)
         self._tracker = Tracker(self._settings.max_hands)
@@ -248,7 +248,8 @@ class HandDepthEstimator:
         into the probability of a hand; the mean probability of the pixels that are called hand; right and down from the
         wrist to the knuckles, the crop being 2 wide.
         """
-        batch = torch.stack([crop.sample(camera, image) for crop in crops]) / 255
+        pictures = [crop.finer(self._picture_size).sample(camera, image) for crop in crops]
+        batch = torch.stack(pictures) / 255
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             maps, scalars, stance = self._network(batch.contiguous(memory_format=torch.channels_last))
         maps, scalars = maps.float(), scalars.float()

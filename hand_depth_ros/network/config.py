@@ -72,6 +72,12 @@ class NetworkConfig(_Config):
     intermediate: bool = True
     detail: int = 16
 
+    @property
+    def picture_size(self) -> int:
+        """Side of the pictures that the network takes, pixels: the crops', or with a trunk, which wants hands of the size that
+        it knows, 7/4 of that. Maps are of the crop's size."""
+        return self.crop_size * 7 // 4 if self.trunk else self.crop_size
+
     def __post_init__(self) -> None:
         _check_range(
             self,
@@ -92,10 +98,10 @@ class NetworkConfig(_Config):
         for name in ("features", "growth"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")
-        if self.trunk and (self.levels > 3 or self.crop_size % 32):
+        if self.trunk and (self.levels > 3 or self.crop_size != 128 or not self.joints):
             raise ValueError(
-                f"a trunk has features down to 1/32: levels ({self.levels}) must be 3 or less, "
-                f"and crop_size ({self.crop_size}) a multiple of 32"
+                "a trunk knows joints, has features down to 1/32 and takes pictures of one size: "
+                f"joints ({self.joints}) must be true, levels ({self.levels}) 3 or less, crop_size ({self.crop_size}) 128"
             )
         if self.crop_size % (4 * 2**self.levels):
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of {4 * 2**self.levels}")

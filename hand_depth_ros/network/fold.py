@@ -52,10 +52,12 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 @cache
-def _traced(config: NetworkConfig) -> Callable[..., Maps]:
+def _traced(config: NetworkConfig, dtype: torch.dtype) -> Callable[..., Maps]:
     """The folded network of ``config`` as one TorchScript function of the crops and its weights. TorchScript never frees
     what it has traced: one function a configuration for the life of the process, and no weights in it."""
-    whole = _Flat(fold_batch_norms(HandDepthNet(config).eval())).requires_grad_(False)
+    whole = _Flat(_with_weights_in(fold_batch_norms(HandDepthNet(config).eval()), dtype)).requires_grad_(
+        False
+    )
     tensors = _tensors(whole)
 
     def run(crops: Tensor, *weights: Tensor) -> Maps:
@@ -65,7 +67,7 @@ def _traced(config: NetworkConfig) -> Callable[..., Maps]:
             setattr(whole.get_submodule(owner), leaf, weight)
         return whole(crops)  # type: ignore[no-any-return]
 
-    crops = torch.zeros(1, 3, config.crop_size, config.crop_size)
+    crops = torch.zeros(1, 3, config.picture_size, config.picture_size, dtype=dtype)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
@@ -74,11 +76,22 @@ def _traced(config: NetworkConfig) -> Callable[..., Maps]:
         return torch.jit.trace(run, example, check_trace=False)  # type: ignore[no-any-return]
 
 
-def flat(network: nn.Module, device: torch.device) -> Callable[[Tensor], Maps]:
+def _with_weights_in(network: M, dtype: torch.dtype) -> M:
+    """The network itself, its parameters converted. Buffers stay as they are: places in a crop need more digits."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return network
+
+
+def flat(
+    network: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Callable[[Tensor], Maps]:
     """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps, scalars and stance. On the CPU a
     :class:`HandDepthNet` is traced: a fifth of the time of a small network is Python's."""
-    whole = _Flat(network).eval()
-    if device.type != "cpu" or not isinstance(network, HandDepthNet):
+    if not isinstance(network, HandDepthNet):
+        return _Flat(network).eval()
+    whole = _Flat(_with_weights_in(network, dtype)).eval()
+    if device.type != "cpu":
         return whole
-    function, weights = _traced(network.config), tuple(_tensors(whole.requires_grad_(False)).values())
-    return lambda crops: function(crops, *weights)
+    function, weights = _traced(network.config, dtype), tuple(_tensors(whole.requires_grad_(False)).values())
+    return lambda crops: function(crops.to(dtype), *weights)

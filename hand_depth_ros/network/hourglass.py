@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hand_depth_ros.network.config import NetworkConfig
-from hand_depth_ros.network.joints import JointHead
-from hand_depth_ros.network.trunk import CHANNELS, Trunk
+from hand_depth_ros.network.joints import JOINTS, JointHead
+from hand_depth_ros.network.trunk import CHANNELS, WHOLE, Trunk
 
 L = TypeVar("L", bound=nn.Module)
 SCALARS = ("log_scale", "log_scale_spread", "log_length", "log_length_spread", "presence")
@@ -28,6 +28,8 @@ MEAN_HAND_LENGTH_M = 0.19
 _RELIEF_UNIT = 0.25
 _SCALAR_UNIT = 0.25
 _SPREAD_AT_START = -3.0
+_DOUBT = -3.0
+"""Logit of the share that the trunk's landmarks have in the joints before anything is learned."""
 
 
 class StageOutput(NamedTuple):
@@ -71,6 +73,12 @@ def _silent(layer: L) -> L:
     """A layer that adds nothing until it has learned to: a network without it can be trained on with it."""
     for value in layer.parameters():
         nn.init.zeros_(value)
+    return layer
+
+
+def _doubting(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, _DOUBT)
     return layer
 
 
@@ -124,7 +132,7 @@ class Hourglass(nn.Module):
 
 
 class HandDepthNet(nn.Module):
-    """Crops (B, 3, S, S) float RGB in 0..1 to a :class:`Prediction`."""
+    """Pictures (B, 3, P, P) float RGB in 0..1, P the config's ``picture_size``, to a :class:`Prediction` of what they show."""
 
     steps: Tensor
 
@@ -155,27 +163,27 @@ class HandDepthNet(nn.Module):
         )
         if config.trunk:
             self.trunk = Trunk()
-            self.guide = _silent(nn.Conv2d(CHANNELS[0], f, 1))
-            self.whole = _conv(CHANNELS[-1], 4 * f, 1)
-            self.told = _silent(nn.Linear(4 * f, 2 * f))
+            self.guide = _silent(nn.Conv2d(CHANNELS[0] + 1, f, 1))
+            self.told = _silent(nn.Linear(WHOLE, 2 * f))
+            self.trust = nn.ModuleList(_doubting(nn.Linear(WHOLE, 3 * JOINTS)) for _ in range(config.stacks))
         steps = torch.linspace(-1.0, 1.0, config.crop_size)
         self.register_buffer("steps", steps, persistent=False)
 
     def forward(self, rgb: Tensor) -> Prediction:
-        if (
-            rgb.ndim != 4
-            or rgb.shape[1] != 3
-            or rgb.shape[2:] != (self.config.crop_size, self.config.crop_size)
-        ):
-            size = self.config.crop_size
+        size = self.config.picture_size
+        if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2:] != (size, size):
             raise ValueError(f"crops must be (B, 3, {size}, {size}), not {tuple(rgb.shape)}")
-        centred = (rgb - 0.45) * 4.0
-        detail = self.detail(centred)
+        crop = _coarser(rgb) if self.config.trunk else rgb
+        detail = self.detail((crop - 0.45) * 4.0)
         x = self.stem(detail)
         guides: Sequence[Tensor] = ()
+        whole = known = None
         if self.config.trunk:
-            first, *guides = self.trunk(rgb)
-            x = x + self.guide(first)
+            taps, whole, known = self.trunk(rgb)
+            known = torch.cat((2 * known[..., :2] - 1, known[..., 2:]), -1)
+            first, *guides = (_coarser(tap) for tap in taps)
+            shape = self.joints[0].relief(known) / _RELIEF_UNIT  # type: ignore[operator]
+            x = x + self.guide(torch.cat((first, shape.to(first.dtype)), 1))
         stages, joints, coarse = [], [], None
         for i, hourglass in enumerate(self.hourglasses):
             y = self.after[i](hourglass(x, guides))
@@ -184,13 +192,13 @@ class HandDepthNet(nn.Module):
             if self.config.joints:
                 head = self.joints[i]
                 assert isinstance(head, JointHead)
-                joints.append(head(y))
+                joints.append(head(y) if whole is None else self._trusting(i, head(y), known, whole))
                 coarse = head.relief(joints[i])
             if i + 1 < self.config.stacks:
-                x = x + self.back[i](y) + self.feed[i](self._fed(i, raw, coarse))
+                x = x + self.back[i](y) + self.feed[i](self._fed(i, raw, coarse).to(x.dtype))
         fine = torch.cat((detail, F.relu(self.rise(y))), 1)
         raw = self.last(self.sharpen(fine)).float()
-        numbers = self._numbers(y, guides)
+        numbers = self._numbers(y, whole)
         if self.config.plane:
             right, down = numbers[:, -2, None, None], numbers[:, -1, None, None]
             plane = right * self.steps + down * self.steps[:, None]
@@ -222,13 +230,26 @@ class HandDepthNet(nn.Module):
             depth = torch.cat((coarse / _RELIEF_UNIT, depth[:, 1:]), 1)
         return torch.cat((mask, depth), 1)
 
-    def _numbers(self, y: Tensor, guides: Sequence[Tensor]) -> Tensor:
+    def _trusting(self, stack: int, own: Tensor, known: Tensor | None, whole: Tensor) -> Tensor:
+        """The joints, as far between the stack's ``own`` and the trunk's ``known`` ones as it has learned to trust these."""
+        assert known is not None
+        share = torch.sigmoid(self.trust[stack](whole).float()).view_as(own)
+        return own + share * (known - own)
+
+    def _numbers(self, y: Tensor, whole: Tensor | None) -> Tensor:
         pooled = self.pool(y)
         both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
         hidden = self.scalars[0](both)
-        if guides:
-            hidden = hidden + self.told(self.whole(guides[-1]).mean((2, 3)))
+        if whole is not None:
+            hidden = hidden + self.told(whole)
         return self.scalars[2](self.scalars[1](hidden)).float()  # type: ignore[no-any-return]
+
+
+def _coarser(features: Tensor) -> Tensor:
+    """A trunk's picture or features, resized to those of the crop at the same stride: 4/7 of the size."""
+    side = features.shape[-1] * 4 // 7
+    resized = F.interpolate(features.float(), size=(side, side), mode="bilinear", antialias=True)
+    return resized.to(features.dtype)
 
 
 def _deeper(raw: Tensor, relief: Tensor) -> Tensor:

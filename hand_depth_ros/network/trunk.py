@@ -1,6 +1,6 @@
 """The trunk: a network that has seen many real hands, whose features guide the hourglasses.
 
-The convolutions of MediaPipe's hand landmark model (Google, Apache-2.0), an EfficientNet-Lite (Tan and Le 2019; Liu 2020):
+The layers of MediaPipe's hand landmark model (Google, Apache-2.0), an EfficientNet-Lite (Tan and Le 2019; Liu 2020):
 inverted residual blocks with ReLU6 and without batch norms, those having been folded. Its layers are written down here; their
 values come with the weights file, or for a training of one's own from ``hand_depth_ros.training.pretrained``. Plain PyTorch.
 """
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from hand_depth_ros.network.joints import JOINTS
 
 
 class _Block(NamedTuple):
@@ -42,12 +45,22 @@ _BLOCKS = (
 )
 _TAPS = (2, 4, 10, 14)
 """After these blocks the features are handed out: the last ones before each halving."""
+WHOLE = 1152
+_PLACES_SIDE = 224
+"""Pixels; the landmarks' places are in those of the picture that the model was made for."""
+_MIDDLE_FINGER = (0, 9, 10, 11, 12)
 CHANNELS = tuple(_BLOCKS[i].outputs for i in _TAPS)
 """Of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution with TensorFlow's "same" padding, which at a stride is one pixel wider to the right and below. Deep
+    features know from the padding where they are in the picture: with another one they are others."""
+    if stride == 1:
+        return [nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, groups=groups)]
+    before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+    pad = nn.ZeroPad2d((before, after, before, after))
+    return [pad, nn.Conv2d(inputs, outputs, kernel, stride, groups=groups)]
 
 
 class InvertedResidual(nn.Module):
@@ -58,11 +71,11 @@ class InvertedResidual(nn.Module):
         inner, kernel, stride, outputs = block
         layers: list[nn.Module] = []
         if inner != inputs:
-            layers += [_conv(inputs, inner, 1), nn.ReLU6(inplace=True)]
+            layers += [*_conv(inputs, inner, 1), nn.ReLU6(inplace=True)]
         layers += [
-            _conv(inner, inner, kernel, stride, inner),
+            *_conv(inner, inner, kernel, stride, inner),
             nn.ReLU6(inplace=True),
-            _conv(inner, outputs, 1),
+            *_conv(inner, outputs, 1),
         ]
         self.body = nn.Sequential(*layers)
         self.residual = stride == 1 and inputs == outputs
@@ -73,25 +86,44 @@ class InvertedResidual(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Crops (B, 3, S, S) float RGB in 0..1, S a multiple of 32, to features at 1/4, 1/8, 1/16, 1/32 with ``CHANNELS``."""
+    """Pictures (B, 3, S, S) float RGB in 0..1, S a multiple of 32, of a hand that stands upright and spans about half of them.
+
+    Gives the features at 1/4, 1/8, 1/16, 1/32 with ``CHANNELS``, those of the whole picture (B, ``WHOLE``), and the
+    landmarks that it was made for (B, 21, 3): x, y in 0..1 of the picture, z along the optical axis in hand lengths, away from
+    the camera, 0 at the median joint.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(3, _STEM, 3, 2), nn.ReLU6(inplace=True))
+        self.stem = nn.Sequential(*_conv(3, _STEM, 3, 2), nn.ReLU6(inplace=True))
         channels, blocks = _STEM, []
         for block in _BLOCKS:
             blocks.append(InvertedResidual(channels, block))
             channels = block.outputs
         self.blocks = nn.ModuleList(blocks)
+        self.last = nn.Sequential(
+            *_conv(channels, WHOLE, 1),
+            nn.ReLU6(inplace=True),
+            *_conv(WHOLE, WHOLE, 3, 1, WHOLE),
+            nn.ReLU6(inplace=True),
+        )
+        self.places = nn.Linear(WHOLE, 3 * JOINTS)
+        self.world = nn.Linear(WHOLE, 3 * JOINTS)
 
-    def forward(self, rgb: Tensor) -> list[Tensor]:
+    def forward(self, rgb: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         x, taps = self.stem(rgb), []
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i in _TAPS:
                 taps.append(x)
-        return taps
+        whole = self.last(x).mean((2, 3))
+        places = self.places(whole).float().view(-1, JOINTS, 3)[..., :2] / _PLACES_SIDE
+        world = self.world(whole).float().view(-1, JOINTS, 3)
+        bones = world[:, _MIDDLE_FINGER[1:]] - world[:, _MIDDLE_FINGER[:-1]]
+        length = bones.square().sum(-1).sqrt().sum(1).clamp_min(1e-3)
+        z = (world[..., 2] - world[..., 2].median(1, keepdim=True).values) / length[:, None]
+        return taps, whole, torch.cat((places, z[..., None]), -1)
 
-    def convolutions(self) -> list[nn.Conv2d]:
-        """All of them, in the order in which data passes."""
-        return [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+    def layers(self) -> list[nn.Conv2d | nn.Linear]:
+        """Those with values, in the order in which data passes; the places come before the world."""
+        return [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]

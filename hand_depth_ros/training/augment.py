@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 Rng = np.random.Generator
+_USUAL_SIDE = 128  # blurs are in pixels of a picture of this size; a finer one of the same is blurred as much
 
 
 def tone(image: np.ndarray, rng: Rng, strength: float = 1.0) -> np.ndarray:
@@ -22,10 +23,11 @@ def tone(image: np.ndarray, rng: Rng, strength: float = 1.0) -> np.ndarray:
 def camera(image: np.ndarray, rng: Rng) -> np.ndarray:
     """Defocus or motion blur, low resolution, sensor noise, JPEG, grey, each now and then."""
     side = image.shape[0]
+    fine = max(1.0, side / _USUAL_SIDE)
     if rng.random() < 0.35:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.6)))
+        image = cv2.GaussianBlur(image, (0, 0), fine * float(rng.uniform(0.4, 1.6)))
     if rng.random() < 0.12:
-        length = int(rng.integers(3, 9))
+        length = round(fine * int(rng.integers(3, 9)))
         kernel = np.zeros((length, length), np.float32)
         cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1.0)
         image = cv2.filter2D(image, -1, kernel / kernel.sum())
@@ -34,7 +36,7 @@ def camera(image: np.ndarray, rng: Rng) -> np.ndarray:
         image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (side, side))
     if rng.random() < 0.4:
         sigma = float(rng.uniform(1, 10))
-        noise = cv2.resize(rng.normal(0, sigma, (side, side, 3)).astype(np.float32), (side, side))
+        noise = rng.standard_normal((side, side, 3), np.float32) * np.float32(sigma)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
@@ -58,24 +60,19 @@ def plain_background(size: tuple[int, int], rng: Rng) -> np.ndarray:
     return np.clip(cv2.resize(corners.astype(np.float32), (w, h)), 0, 255).astype(np.uint8)
 
 
-def occlude(
-    image: np.ndarray, known: list[np.ndarray], backgrounds: list[np.ndarray], rng: Rng
-) -> np.ndarray:
-    """Lay a polygon of some other picture over the crop; the labels in ``known`` become "not hand" (0) there, in place."""
+def occlude(image: np.ndarray, backgrounds: list[np.ndarray], rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """Lay a polygon of some other picture over the middle part of this one; gives the picture and where (uint8, 1) that is."""
     side = image.shape[0]
-    centre = rng.uniform(0, side, 2)
+    centre = rng.uniform(0.15 * side, 0.85 * side, 2)
     angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
-    reach = side * rng.uniform(0.05, 0.28)
+    reach = side * rng.uniform(0.04, 0.24)
     points = centre + reach * rng.uniform(0.5, 1.3, (len(angles), 1)) * np.column_stack(
         (np.cos(angles), np.sin(angles))
     )
     area = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(area, [points.astype(np.int32)], 1)
     texture = background_crop(backgrounds, (side, side), rng)
-    out = np.where(area[..., None] > 0, texture, image)
-    for label in known:
-        label[area > 0] = 0
-    return out
+    return np.where(area[..., None] > 0, texture, image), area
 
 
 def background_crop(backgrounds: list[np.ndarray], size: tuple[int, int], rng: Rng) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Training samples for the depth network: virtual-camera crops of rendered and of real hands, and of nothing.
 
-Every sample is a dict of numpy arrays: ``rgb`` uint8 (3, S, S), ``mask`` uint8 (S, S) (1 hand, 0 not, 255 unknown), ``relief``
-float32 (S, S) hand lengths (NaN unknown), ``scalars`` float32 (3,): log(s / S), log(L / 0.19 m), presence (NaN unknown),
-``joints`` float32 (21, 3): x, y in the crop, -1 and 1 at its edges, z as the relief (NaN unknown), ``weight`` float32: how much
-its labels count, ``real`` float32: 1 for photographs.
+Every sample is a dict of numpy arrays: ``rgb`` uint8 (3, P, P), P being NetworkConfig.picture_size, ``mask`` uint8 (S, S)
+(1 hand, 0 not, 255 unknown), ``relief`` float32 (S, S) hand lengths (NaN unknown), ``scalars`` float32 (3,): log(s / S),
+log(L / 0.19 m), presence (NaN unknown), ``joints`` float32 (21, 3): x, y in the crop, -1 and 1 at its edges, z as the relief
+(NaN unknown), ``weight`` float32: how much its labels count, ``real`` float32: 1 for photographs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import HandFinder
-from hand_depth_ros.network import FinderNet, load_weights
+from hand_depth_ros.network import FinderNet, NetworkConfig, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network.joints import SHORTEST_PALM, towards_knuckles
 from hand_depth_ros.training import augment
@@ -37,8 +37,21 @@ _ANY_ROLL, _ABOUT_UPRIGHT = (
     0.2,
 )  # so many hands are turned anyhow, as at a first look; the others stand, give or take
 _MISTAKES = 0.4  # of the crops without a hand
+_SHRINKS = 0.7  # a picture that gets this much smaller is averaged
 _NO_JOINTS = np.full((21, 3), np.nan, np.float32)
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
+
+
+class Shape(NamedTuple):
+    """Of a sample: side of its labels and of its picture, which show the same, pixels."""
+
+    side: int
+    picture: int
+
+    @classmethod
+    def of(cls, config: NetworkConfig) -> Shape:
+        """What the network with this config takes and gives."""
+        return cls(config.crop_size, config.picture_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +128,20 @@ def _similarity(roll: float, centre: np.ndarray, zoom: float, side: int) -> np.n
 def _warp(
     image: np.ndarray, h: np.ndarray, side: int, smooth: bool, border: int = cv2.BORDER_CONSTANT
 ) -> np.ndarray:
+    """The crop that ``h`` (3, 3) maps the image to. ``smooth``: interpolated, and averaged where it shrinks."""
     if not smooth:
         return cv2.warpPerspective(image, h, (side, side), flags=cv2.INTER_NEAREST, borderMode=border)
+    if np.linalg.det(h[:2, :2] / h[2, 2]) > _SHRINKS**2:
+        return cv2.warpPerspective(image, h, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
     twice = np.array([[2.0, 0, 0.5], [0, 2.0, 0.5], [0, 0, 1]]) @ h
     big = cv2.warpPerspective(image, twice, (2 * side, 2 * side), flags=cv2.INTER_LINEAR, borderMode=border)
     return cv2.resize(big, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _finer(h: np.ndarray, shape: Shape) -> np.ndarray:
+    """(3, 3) to the picture's pixels, from one to those of the crop."""
+    k = shape.picture / shape.side
+    return np.array([[k, 0, (k - 1) / 2], [0, k, (k - 1) / 2], [0, 0, 1]]) @ h
 
 
 def _placed(joints: np.ndarray, h: np.ndarray, side: int) -> np.ndarray:
@@ -145,9 +167,10 @@ def _jitter(low: np.ndarray, high: np.ndarray, rng: Rng) -> tuple[np.ndarray, fl
 
 
 def rendered_sample(
-    view: RenderedView, hand: RenderedHand, sources: Sources, side: int, rng: Rng
+    view: RenderedView, hand: RenderedHand, sources: Sources, shape: Shape, rng: Rng
 ) -> dict[str, Any] | None:
     """A virtual-camera crop of one rendered hand over a new background; None when too little of the hand is in view."""
+    side = shape.side
     fx, fy, cx, cy = view.k
     hand_mask = (view.mask == hand.instance).astype(np.uint8)
     points = _pick(hand_mask, rng)
@@ -186,8 +209,9 @@ def rendered_sample(
     premultiplied[..., :3] = cv2.multiply(
         view.rgba[..., :3], cv2.merge([view.rgba[..., 3]] * 3), scale=1 / 255
     )
-    rgba = _warp(premultiplied, h, side, smooth=True)
-    background = augment.tone(augment.background_crop(sources.backgrounds, (side, side), rng), rng)
+    size = shape.picture
+    rgba = _warp(premultiplied, _finer(h, shape), size, smooth=True)
+    background = augment.tone(augment.background_crop(sources.backgrounds, (size, size), rng), rng)
     if rng.random() < 0.3:
         background = cv2.GaussianBlur(background, (0, 0), float(rng.uniform(0.5, 4)))
     alpha = rgba[..., 3:].astype(np.float32) / 255
@@ -195,11 +219,12 @@ def rendered_sample(
     rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
     log_scale = np.log(f * hand.length_m / z_ref / side)
     scalars = np.array([log_scale, np.log(hand.length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
-    return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, rng)
+    return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, shape, rng)
 
 
-def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict[str, Any] | None:
+def real_sample(image: RealImage, sources: Sources, shape: Shape, rng: Rng) -> dict[str, Any] | None:
     """A crop of one hand of a photograph with its pseudo labels; None when it has no usable hand."""
+    side, size = shape.side, shape.picture
     labels = [label for label in image.labels if label.weight > 0.15]
     if not labels:
         return None
@@ -218,7 +243,7 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     border = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)[
         int(rng.choice(3, p=(0.5, 0.35, 0.15)))
     ]
-    rgb = _warp(picture, h, side, smooth=True, border=border)
+    rgb = _warp(picture, _finer(h, shape), size, smooth=True, border=border)
     known = _warp(np.ones_like(label.mask), window, side, smooth=False)
     mask = _warp(label.mask, window, side, smooth=False)
     elsewhere = 0 if len(image.labels) <= 1 else UNKNOWN
@@ -227,10 +252,11 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
         outside = _warp(np.ones(picture.shape[:2], np.uint8), h, side, smooth=False) == 0
         mask[outside] = UNKNOWN
     if label.weight > _CUT_WELL and rng.random() < _ELSEWHERE:
-        keep = _warp((label.mask != 0).astype(np.float32), window, side, smooth=True)[..., None]
-        background = augment.tone(augment.background_crop(sources.backgrounds, (side, side), rng), rng)
+        there = (label.mask != 0).astype(np.float32)
+        keep = _warp(there, _finer(window, shape), size, smooth=True)[..., None]
+        background = augment.tone(augment.background_crop(sources.backgrounds, (size, size), rng), rng)
         rgb = (augment.tone(rgb, rng) * keep + background * (1 - keep)).astype(np.uint8)
-        mask = np.where(keep[..., 0] < 0.5, 0, mask).astype(np.uint8)
+        mask = np.where(cv2.resize(keep[..., 0], (side, side)) < 0.5, 0, mask).astype(np.uint8)
     else:
         rgb = augment.tone(rgb, rng, 0.8)
     relief = _warp(label.relief, window, side, smooth=False)
@@ -242,37 +268,38 @@ def real_sample(image: RealImage, sources: Sources, side: int, rng: Rng) -> dict
     joints = _placed(label.joints, h, side)
     joints[:, 2] = label.joints[:, 2] - reference
     scalars = np.array([label.log_length_px + np.log(k / side), np.nan, 1.0], np.float32)
-    return _finish(rgb, mask, relief, joints, scalars, label.weight, 1.0, sources, rng)
+    return _finish(rgb, mask, relief, joints, scalars, label.weight, 1.0, sources, shape, rng)
 
 
-def negative_sample(sources: Sources, side: int, rng: Rng) -> dict[str, Any]:
+def negative_sample(sources: Sources, shape: Shape, rng: Rng) -> dict[str, Any]:
     """A crop without a hand: a background, what a finder took for a hand there, or a part of a photograph (face, arm,
     shirt) away from every known hand."""
-    rgb = augment.background_crop(sources.backgrounds, (side, side), rng)
+    side, size = shape.side, shape.picture
+    rgb = augment.background_crop(sources.backgrounds, (size, size), rng)
     dice = rng.random()
     if len(sources.mistakes) and dice < _MISTAKES:
         number, *box = sources.mistakes[int(rng.integers(len(sources.mistakes)))]
         low, reach = np.array(box[:2]), np.array(box[2:])
         centre, extent = _jitter(low, low + reach, rng)
         h = _similarity(rng.normal(0, 0.35), centre, side / extent, side)
-        rgb = _warp(sources.backgrounds[int(number)], h, side, smooth=True)
+        rgb = _warp(sources.backgrounds[int(number)], _finer(h, shape), size, smooth=True)
     elif sources.real and dice < 0.75:
         image = sources.real[int(rng.integers(len(sources.real)))]
         picture = image.decode()
-        size = int(rng.uniform(0.2, 0.7) * min(picture.shape[:2]))
+        part = int(rng.uniform(0.2, 0.7) * min(picture.shape[:2]))
         x, y = (
-            int(rng.integers(0, picture.shape[1] - size + 1)),
-            int(rng.integers(0, picture.shape[0] - size + 1)),
+            int(rng.integers(0, picture.shape[1] - part + 1)),
+            int(rng.integers(0, picture.shape[0] - part + 1)),
         )
         points = image.landmarks.reshape(-1, 2)
-        low, high = np.array([x, y]) - 0.15 * size, np.array([x, y]) + 1.15 * size
+        low, high = np.array([x, y]) - 0.15 * part, np.array([x, y]) + 1.15 * part
         if len(points) and not ((points > low) & (points < high)).all(1).any():
-            rgb = cv2.resize(picture[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_AREA)
+            rgb = cv2.resize(picture[y : y + part, x : x + part], (size, size), interpolation=cv2.INTER_AREA)
     scalars = np.array([np.nan, np.nan, 0.0], np.float32)
     nothing = np.zeros((side, side), np.uint8)
     relief = np.full((side, side), np.nan, np.float32)
     return _finish(
-        augment.tone(rgb, rng), nothing, relief, _NO_JOINTS.copy(), scalars, 1.0, 0.0, sources, rng
+        augment.tone(rgb, rng), nothing, relief, _NO_JOINTS.copy(), scalars, 1.0, 0.0, sources, shape, rng
     )
 
 
@@ -285,11 +312,13 @@ def _finish(
     weight: float,
     real: float,
     sources: Sources,
+    shape: Shape,
     rng: Rng,
 ) -> dict[str, Any]:
     mask = mask.copy()
     if rng.random() < 0.12:
-        rgb = augment.occlude(rgb, [mask], sources.backgrounds, rng)
+        rgb, area = augment.occlude(rgb, sources.backgrounds, rng)
+        mask[cv2.resize(area, mask.shape, interpolation=cv2.INTER_NEAREST) > 0] = 0
         relief = np.where(mask == 1, relief, np.nan).astype(np.float32)
     rgb = augment.camera(rgb, rng)
     if rng.random() < 0.5:
@@ -309,8 +338,8 @@ def _finish(
 class CropDataset(Dataset[dict[str, Any]]):
     """``length`` samples an epoch; sample i of epoch e depends on (seed, e, i) only, so a resumed run repeats nothing else."""
 
-    def __init__(self, sources: Sources, side: int, length: int, seed: int) -> None:
-        self.sources, self.side, self.length, self.seed = sources, side, length, seed
+    def __init__(self, sources: Sources, shape: Shape, length: int, seed: int) -> None:
+        self.sources, self.shape, self.length, self.seed = sources, shape, length, seed
         self.epoch = 0
         self._hands = [(view, hand) for view in sources.views for hand in view.hands]
         self._real = [image for image in sources.real if any(label.weight > 0.15 for label in image.labels)]
@@ -323,14 +352,14 @@ class CropDataset(Dataset[dict[str, Any]]):
         for _ in range(_TRIES):
             dice, sample = rng.random(), None
             if dice < self.sources.negative_share:
-                sample = negative_sample(self.sources, self.side, rng)
+                sample = negative_sample(self.sources, self.shape, rng)
             elif self._real and dice < self.sources.negative_share + self.sources.real_share:
                 sample = real_sample(
-                    self._real[int(rng.integers(len(self._real)))], self.sources, self.side, rng
+                    self._real[int(rng.integers(len(self._real)))], self.sources, self.shape, rng
                 )
             elif self._hands:
                 view, hand = self._hands[int(rng.integers(len(self._hands)))]
-                sample = rendered_sample(view.decode(), hand, self.sources, self.side, rng)
+                sample = rendered_sample(view.decode(), hand, self.sources, self.shape, rng)
             if sample is not None:
                 return sample
         raise DatasetError(

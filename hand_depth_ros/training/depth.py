@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from hand_depth_ros.network import HandDepthNet, NetworkConfig
 from hand_depth_ros.training.base import NetworkTraining
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import CropDataset, Sources
+from hand_depth_ros.training.crops import CropDataset, Shape, Sources
 from hand_depth_ros.training.losses import UNKNOWN, total_loss
 
 
@@ -25,7 +25,7 @@ class DepthTraining(NetworkTraining):
         super().__init__(HandDepthNet(NetworkConfig.from_dict(config.network)), config, sources, validation)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
-        data = CropDataset(sources, self.network.config.crop_size, length, seed)
+        data = CropDataset(sources, Shape.of(self.network.config), length, seed)
         data.epoch = epoch
         return data
 
