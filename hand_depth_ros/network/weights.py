@@ -28,9 +28,12 @@ N = TypeVar("N", HandDepthNet, FinderNet)
 
 
 def save_weights(network: HandDepthNet | FinderNet, path: Path, info: dict[str, Any] | None = None) -> None:
-    """Write the network's parameters as float16-safe float32 tensors, its config and ``info`` (JSON-able) to ``path``."""
+    """Write the network's parameters as float32 tensors, or as float16 ones where that loses nothing (a trunk that stayed as
+    it was), its config and ``info`` (JSON-able) to ``path``."""
     tensors = {
-        k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if "num_batches" not in k
+        k: _short(v.detach().cpu().contiguous())
+        for k, v in network.state_dict().items()
+        if "num_batches" not in k
     }
     metadata = {
         "format": FORMAT,
@@ -41,6 +44,11 @@ def save_weights(network: HandDepthNet | FinderNet, path: Path, info: dict[str, 
     temporary = path.with_name(path.name + ".partial")
     save_file(tensors, temporary, metadata=metadata)
     temporary.replace(path)
+
+
+def _short(values: torch.Tensor) -> torch.Tensor:
+    half = values.half()
+    return half if torch.equal(half.to(values.dtype), values) else values
 
 
 def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
