@@ -279,7 +279,8 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
     missing = [
         row.text
         for name, row in ROWS.items()
-        if name not in numbers and config_of(row, arguments.config, arguments.samples) != plan
+        if name not in numbers
+        and (name == BASE or config_of(row, arguments.config, arguments.samples) != plan)
     ]
     text = f"""# Ablation
 

@@ -23,7 +23,7 @@ from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimator import HandDepthEstimator
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Sources, rendered_sample
+from hand_depth_ros.training.crops import Shape, Sources, rendered_sample
 from hand_depth_ros.training.rendered import RenderedHand, as_resized_boxes, in_metres
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
@@ -46,7 +46,9 @@ def test_in_metres_the_same_picture_has_the_same_target_whoever_it_is() -> None:
     def target(length: float, metres: bool) -> tuple[np.ndarray, np.ndarray]:
         view, _, _ = plane_view(length=length)
         (view,) = in_metres([view]) if metres else (view,)
-        sample = rendered_sample(view, view.hands[0], Sources([], [], []), 64, np.random.default_rng(5))
+        sample = rendered_sample(
+            view, view.hands[0], Sources([], [], []), Shape(64, 64), np.random.default_rng(5)
+        )
         assert sample is not None
         return sample["scalars"], np.nanstd(sample["relief"])
 
@@ -165,6 +167,6 @@ def test_the_command_trains_measures_writes_and_goes_on(
     assert weights.stat().st_mtime_ns == made  # not trained again
     rows = [line for line in text.splitlines() if line.startswith(("| metric", "| mask and"))]
     assert len(rows) == 2 and all(len(row.split("|")) == len(rows[0].split("|")) for row in rows)
-    assert "Not done yet: 2 stacks" in text
+    assert "Not done yet: ours: 2 stacks" in text
     with pytest.raises(SystemExit, match="another config or budget"):
         run("metres", samples=6)

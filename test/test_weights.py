@@ -192,6 +192,20 @@ def folder_with(tmp_path: Path, network: HandDepthNet, info: dict) -> Path:
     return tmp_path
 
 
+def test_what_float16_holds_exactly_takes_half_the_room_and_nothing_is_lost(
+    whole: Path, network: HandDepthNet
+) -> None:
+    with torch.no_grad():
+        network.detail[0].weight.copy_(network.detail[0].weight.half().float())
+    save_weights(network, whole)
+    stored, (back, _) = load_file(whole), load_weights(whole, HandDepthNet)
+    assert (
+        stored["detail.0.weight"].dtype == torch.float16 and stored["heads.0.weight"].dtype == torch.float32
+    )
+    values = network.state_dict()
+    assert all(torch.equal(values[name], back.state_dict()[name]) for name in stored)
+
+
 def test_an_estimator_is_made_from_a_folder(tmp_path: Path, network: HandDepthNet) -> None:
     folder = folder_with(tmp_path, network, INFO)
     estimator = HandDepthEstimator.from_pretrained(folder, device="cpu", max_hands=3)

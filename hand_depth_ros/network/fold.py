@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.hourglass import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
+from hand_depth_ros.network.packed import pack
 
 M = TypeVar("M", bound=nn.Module)
 Maps = tuple[Tensor, Tensor, Tensor]
@@ -55,9 +56,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def _traced(config: NetworkConfig, dtype: torch.dtype) -> Callable[..., Maps]:
     """The folded network of ``config`` as one TorchScript function of the crops and its weights. TorchScript never frees
     what it has traced: one function a configuration for the life of the process, and no weights in it."""
-    whole = _Flat(_with_weights_in(fold_batch_norms(HandDepthNet(config).eval()), dtype)).requires_grad_(
-        False
-    )
+    whole = _Flat(_for_the_cpu(fold_batch_norms(HandDepthNet(config).eval()), dtype))
     tensors = _tensors(whole)
 
     def run(crops: Tensor, *weights: Tensor) -> Maps:
@@ -67,12 +66,11 @@ def _traced(config: NetworkConfig, dtype: torch.dtype) -> Callable[..., Maps]:
             setattr(whole.get_submodule(owner), leaf, weight)
         return whole(crops)  # type: ignore[no-any-return]
 
-    crops = torch.zeros(1, 3, config.picture_size, config.picture_size, dtype=dtype)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # the check of the crop's size is Python, and done with after the trace
-        example = (crops.contiguous(memory_format=torch.channels_last), *tensors.values())
+        example = (_example(config, dtype), *tensors.values())
         return torch.jit.trace(run, example, check_trace=False)  # type: ignore[no-any-return]
 
 
@@ -80,7 +78,17 @@ def _with_weights_in(network: M, dtype: torch.dtype) -> M:
     """The network itself, its parameters converted. Buffers stay as they are: places in a crop need more digits."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
-    return network
+    return network.requires_grad_(False)
+
+
+def _example(config: NetworkConfig, dtype: torch.dtype) -> Tensor:
+    crops = torch.zeros(1, 3, config.picture_size, config.picture_size, dtype=dtype)
+    return crops.contiguous(memory_format=torch.channels_last)
+
+
+def _for_the_cpu(network: HandDepthNet, dtype: torch.dtype) -> HandDepthNet:
+    network = _with_weights_in(network.to(memory_format=torch.channels_last), dtype)  # type: ignore[call-overload]
+    return pack(network, _example(network.config, dtype))
 
 
 def flat(
@@ -90,8 +98,8 @@ def flat(
     :class:`HandDepthNet` is traced: a fifth of the time of a small network is Python's."""
     if not isinstance(network, HandDepthNet):
         return _Flat(network).eval()
-    whole = _Flat(_with_weights_in(network, dtype)).eval()
     if device.type != "cpu":
-        return whole
-    function, weights = _traced(network.config, dtype), tuple(_tensors(whole.requires_grad_(False)).values())
+        return _Flat(_with_weights_in(network, dtype)).eval()
+    function = _traced(network.config, dtype)
+    weights = tuple(_tensors(_Flat(_for_the_cpu(network, dtype))).values())
     return lambda crops: function(crops.to(dtype), *weights)
