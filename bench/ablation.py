@@ -63,6 +63,21 @@ ROWS: dict[str, Row] = {
 }
 
 
+_TRUNK = "All rows have its trunk, but for the one that says so."
+_NO_TRUNK = (
+    "No row has the trunk that the shipped network has: these are the paper's question and this project's, asked of the "
+    "hourglasses alone, on crops small enough to ask them all."
+)
+
+
+LONG = 200_000
+_SHORT = """
+This budget is small (the shipped network has seen 1.2 million crops): the rows show what is learned first, not where a
+training ends, and most of them are hardly better than a constant depth. What ships stays the paper's variant, mask first and
+fed forward: to choose another one, rows that were trained to the end would have to say so.
+"""
+
+
 class ResizedBox:
     """The estimator as it would be with resized boxes: each hand's box is taken to lie around the optical axis."""
 
@@ -248,6 +263,21 @@ def shown(number: float | None) -> str:
     return "" if number is None else f"{number:.1f}"
 
 
+def scale(numbers: dict[str, dict[str, Any]]) -> str:
+    """What the shape columns are to be held against."""
+    first = next(iter(numbers.values()))
+    constant = [
+        f"{report['constant_depth_mm']:.1f} mm on {title}"
+        for title, report in first.items()
+        if report["constant_depth_mm"] is not None
+    ]
+    return (
+        f"For scale: by the shape measure each hand at one constant depth scores {', '.join(constant)}."
+        if constant
+        else ""
+    )
+
+
 def verdict(numbers: dict[str, dict[str, Any]]) -> str:
     """Which row is best in each column that all rows have."""
     lines = []
@@ -282,16 +312,21 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
         if name not in numbers
         and (name == BASE or config_of(row, arguments.config, arguments.samples) != plan)
     ]
+    limit = f" --limit {arguments.limit}" if arguments.limit else ""
+    command = f"{arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA{limit}"
     text = f"""# Ablation
 
-Written by `python bench/ablation.py {arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA`. Every row is
+Written by `python bench/ablation.py {command}`. Every row is
 trained from scratch with the same budget of {arguments.samples:,} crops (batch {plan["batch"]}), differs from the first only in
 what its name says, and has the same seed. The first row's network: `{plan["network"]}`.
+{_TRUNK if plan["network"].get("trunk") else _NO_TRUNK}
 Boxes of the hands are given: only the depth network is measured. Means of absolute errors over the hands
 whose mask is found; images: {images}. One run a row: differences of a few per cent are noise.
 
 {table(numbers)}
 
+{scale(numbers)}
+{_SHORT if arguments.samples < LONG else ""}
 Best in each column:
 
 {verdict(numbers)}
