@@ -29,6 +29,7 @@ from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, H
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
 from hand_depth_ros.frame import HandDepthFrame, Roi
+from hand_depth_ros.network import NetworkConfig
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.training.config import TrainConfig
 
@@ -138,6 +139,13 @@ def config_of(row: Row, base: Path, samples: int) -> dict[str, Any]:
     plan["network"] = {**plan["network"], **ROWS[BASE].network, **row.network}
     plan.update(row.config)
     return {key: list(value) if isinstance(value, tuple) else value for key, value in plan.items()}
+
+
+def differs(name: str, arguments: argparse.Namespace) -> bool:
+    """Whether a row is another one than BASE with this config."""
+    plan, base = (config_of(ROWS[row], arguments.config, arguments.samples) for row in (name, BASE))
+    mine, theirs = (NetworkConfig.from_dict(each.pop("network")) for each in (plan, base))
+    return name == BASE or plan != base or mine != theirs
 
 
 def train(name: str, arguments: argparse.Namespace) -> Path:
@@ -306,12 +314,7 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
     images = ", ".join(
         f"{title} {report['images']}" for title, report in next(iter(numbers.values())).items()
     )
-    missing = [
-        row.text
-        for name, row in ROWS.items()
-        if name not in numbers
-        and (name == BASE or config_of(row, arguments.config, arguments.samples) != plan)
-    ]
+    missing = [row.text for name, row in ROWS.items() if name not in numbers and differs(name, arguments)]
     limit = f" --limit {arguments.limit}" if arguments.limit else ""
     command = f"{arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA{limit}"
     text = f"""# Ablation
@@ -363,9 +366,8 @@ def main() -> None:
     )
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     arguments = parser.parse_args()
-    ours = config_of(ROWS[BASE], arguments.config, arguments.samples)
     for name in (name for name in ROWS if name in arguments.rows):
-        if name != BASE and config_of(ROWS[name], arguments.config, arguments.samples) == ours:
+        if not differs(name, arguments):
             continue  # what the row takes away, this config doesn't have
         print(f"{name}: {ROWS[name].text}", flush=True)
         measure(name, train(name, arguments), arguments)

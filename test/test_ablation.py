@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -170,3 +171,11 @@ def test_the_command_trains_measures_writes_and_goes_on(
     assert "Not done yet: ours: 2 stacks" in text
     with pytest.raises(SystemExit, match="another config or budget"):
         run("metres", samples=6)
+
+
+def test_a_row_that_takes_away_what_the_config_does_not_have_is_left_out(data: Path) -> None:
+    arguments = argparse.Namespace(config=data / "plan.yaml", samples=4)
+    assert not ablation.differs("no_trunk", arguments)
+    assert all(
+        ablation.differs(name, arguments) for name in (ablation.BASE, "jointly", "metres", "synthetic_only")
+    )
