@@ -83,8 +83,7 @@ class CropCamera:
         rotation = _smallest_rotation(_unit(axis))
         low, high = _extent(rays @ rotation.T)
         extent = float((high - low).max())
-        cos, sin = math.cos(roll), math.sin(roll)
-        rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
+        rotation = _rolled(rotation, roll)
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
     @classmethod
@@ -103,8 +102,7 @@ class CropCamera:
             raise CameraError("an outline of fewer than three pixels that this lens has rays for")
         rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
         rotation = _smallest_rotation(_unit(rays.mean(axis=0)))
-        cos, sin = math.cos(roll), math.sin(roll)
-        rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
+        rotation = _rolled(rotation, roll)
         low, high = _extent(rays @ rotation.T)
         rotation = _smallest_rotation(_unit(np.append((low + high) / 2, 1.0))) @ rotation
         extent = float((high - low).max())
@@ -354,6 +352,12 @@ def _occupied(hand: torch.Tensor) -> Roi:
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
+
+
+def _rolled(rotation: np.ndarray, roll: float) -> np.ndarray:
+    """``rotation``, then ``roll`` radians about the optical axis: what is seen turns counter-clockwise."""
+    cos, sin = math.cos(roll), math.sin(roll)
+    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
 
 
 def _extent(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

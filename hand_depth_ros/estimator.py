@@ -223,7 +223,7 @@ class HandDepthEstimator:
 
     def _first_look(self, tracks: list[Track], image: torch.Tensor, camera: Camera, given: bool) -> None:
         """Look at hands of which only a box is known: where in it they are, and which way is up. A box that was ``given`` is
-        only believed to be wrong where the mask agrees with it."""
+        kept, and the mask says where in it the hand is only if its own box is much the same."""
         crops = [CropCamera.looking_at(camera, track.roi, self.crop_size) for track in tracks]
         maps, scalars = self._predict(crops, image, camera)
         masks = (torch.sigmoid(maps[:, 0]) > self._settings.mask_threshold).cpu().numpy()

@@ -86,7 +86,7 @@ class InvertedResidual(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Pictures (B, 3, S, S) float RGB in 0..1, S a multiple of 32, of a hand that stands upright and spans about half of them.
+    """Pictures (B, 3, S, S) float RGB in 0..1, S a multiple of 32, of a hand that stands upright and spans most of them.
 
     Gives the features at 1/4, 1/8, 1/16, 1/32 with ``CHANNELS``, those of the whole picture (B, ``WHOLE``), and the
     landmarks that it was made for (B, 21, 3): x, y in 0..1 of the picture, z along the optical axis in hand lengths, away from
