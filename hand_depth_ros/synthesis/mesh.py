@@ -30,9 +30,11 @@ class Surface:
 
     def only(self, keep: np.ndarray) -> Surface:
         """The triangles where keep (T,) is true, and the vertices that they use."""
-        used, inverse = np.unique(self.triangles[keep], return_inverse=True)
+        triangles = self.triangles[keep]
+        used = np.zeros(len(self.vertices), bool)
+        used[triangles] = True
         return Surface(
-            self.vertices[used], inverse.reshape(-1, 3), self.uv[keep], self.material[keep], self.label[keep],
+            self.vertices[used], (np.cumsum(used) - 1)[triangles], self.uv[keep], self.material[keep], self.label[keep],
             self.tint[used], self.along[used],
         )  # fmt: skip
 

@@ -14,9 +14,7 @@ from .people import rng_of
 from .render import Light
 
 GENERATOR = 3  # of what views show; goes up whenever view k changes, so that no set is a mixture
-VIEWS_PER_PERSON = (
-    8  # neighbours share person and environment map: changing these is what costs the renderer time
-)
+VIEWS_PER_PERSON = 8  # neighbours share person, clothes and environment map
 
 
 @dataclass(frozen=True)
