@@ -23,7 +23,7 @@ from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.finder import HandFinder, overlaps
 from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
-from hand_depth_ros.network.fold import flat, fold_batch_norms
+from hand_depth_ros.network.fold import flat, fold_batch_norms, folded_finder
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network.joints import SHORTEST_PALM
 from hand_depth_ros.network.weights import calibration_factors
@@ -66,9 +66,10 @@ class HandDepthEstimator:
         self._settings = EstimatorSettings(**settings)
         self.crop_size, self._picture_size = network.config.crop_size, network.config.picture_size
         folded = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = flat(folded, device, working_type(device))
+        dtype = working_type(device)
+        self._network = flat(folded, device, dtype)
         self._knows_up = network.config.joints
-        self._finder = HandFinder(fold_batch_norms(finder.eval()), device)
+        self._finder = HandFinder(folded_finder(finder.eval(), device, dtype), device, dtype)
         self._tracker = Tracker(self._settings.max_hands)
         self._camera: Camera | None = None
         self._calibration = {"relief": 1.0, "scale": 1.0, "length": 1.0, **calibration}

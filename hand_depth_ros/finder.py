@@ -55,11 +55,13 @@ def decode_boxes(centre: Tensor, box: Tensor, threshold: float, most: int) -> tu
 
 
 class HandFinder:
-    """Finds hands in RGB frames of any size with a :class:`FinderNet`."""
+    """Finds hands in RGB frames of any size with a :class:`FinderNet` whose weights are of type ``dtype``."""
 
-    def __init__(self, network: FinderNet, device: torch.device) -> None:
+    def __init__(
+        self, network: FinderNet, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self._network = network.to(device).eval()
-        self._device = device
+        self._device, self._dtype = device, dtype
 
     @torch.inference_mode()
     def find(self, rgb: np.ndarray | Tensor, threshold: float = 0.35, most: int = 4) -> list[Detection]:
@@ -76,7 +78,7 @@ class HandFinder:
             picture = F.interpolate(rgb[None].float(), (h, w), mode="area" if k < 1 else "bilinear")
         canvas = torch.zeros((1, 3, config.input_height, config.input_width), device=self._device)
         canvas[:, :, top : top + h, left : left + w] = picture / 255
-        prediction = self._network(canvas)
+        prediction = self._network(canvas.to(self._dtype, memory_format=torch.channels_last))
         boxes, scores = decode_boxes(prediction.centre[0], prediction.box[0], threshold, most)
         boxes = (boxes - (left, top, 0, 0)) / (w / width, h / height, w / width, h / height)
         return [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import TINY_FINDER, FakeFinderNet
 
+from hand_depth_ros import demo
+from hand_depth_ros.estimator import FINDER_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.finder import HandFinder, decode_boxes, overlaps
-from hand_depth_ros.network import FinderConfig, FinderNet
+from hand_depth_ros.network import FinderConfig, FinderNet, load_weights
+from hand_depth_ros.network.fold import folded_finder
 
 CPU = torch.device("cpu")
 CELL = 8  # input pixels a cell of the heat map is wide
@@ -138,6 +144,25 @@ def test_both_kinds_of_picture_give_the_same_hands() -> None:
     b = finder.find(torch.from_numpy(rgb).permute(2, 0, 1), threshold=0.0, most=1)
     np.testing.assert_allclose(a[0].roi, b[0].roi, atol=2.0)
     assert a[0].score == pytest.approx(b[0].score, abs=0.01)
+
+
+def test_in_bfloat16_the_shipped_finder_finds_the_same_hands() -> None:
+    finders = []
+    for dtype in (torch.float32, torch.bfloat16):
+        network, _ = load_weights(SHIPPED_WEIGHTS / FINDER_FILE, FinderNet)
+        finders.append(HandFinder(folded_finder(network.eval(), CPU, dtype), CPU, dtype))
+    pictures = sorted((Path(demo.__file__).parent / "clip" / "rgb").glob("*.jpg"))[::10]
+    count = 0
+    for path in pictures:
+        rgb = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+        exact, quick = (finder.find(rgb, threshold=0.4) for finder in finders)
+        near = finders[1].find(rgb, threshold=0.3)
+        for box, score in exact:
+            same = overlaps(np.array(box), np.array([found.roi for found in near]))[0]
+            assert same.max() > 0.9 and near[same.argmax()].score == pytest.approx(score, abs=0.06)
+        assert len(quick) <= len(finders[0].find(rgb, threshold=0.3))
+        count += len(exact)
+    assert len(pictures) >= 3 and count >= 3
 
 
 def test_a_picture_without_a_hand_has_none() -> None:

@@ -452,6 +452,43 @@ def test_a_trunk_that_is_trained_learns_at_its_share_of_the_rate(bare: Path, mod
     assert network.trunk.layers()[0].weight.grad.abs().max() > 0
 
 
+def test_of_a_trunk_whose_first_blocks_are_frozen_the_others_learn(bare: Path, model: Path) -> None:
+    module = training(bare, model, trunk_rate=0.25, trunk_frozen=12, learning_rate=1e-3)
+    trunk = module.network.trunk
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    optimizer = step(module)
+    learning = {name for name, p in trunk.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in learning} == {"blocks", "last", "places", "world"}
+    assert {int(name.split(".")[1]) for name in learning if name.startswith("blocks.")} == {12, 13, 14}
+    assert all((p.grad is not None) == (name in learning) for name, p in trunk.named_parameters())
+    moved = {name for name, value in trunk.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved <= learning and any(name.startswith("blocks.12") for name in moved)
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert count == sum(p.requires_grad for p in module.network.parameters())
+
+
+@pytest.mark.parametrize("frozen", [-1, 16])
+def test_blocks_that_the_trunk_does_not_have_cannot_be_frozen(tmp_path: Path, frozen: int) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text(f"trunk_frozen: {frozen}\n")
+    with pytest.raises(DatasetError, match=rf"trunk_frozen is {frozen}: the trunk has 15 blocks"):
+        TrainConfig.read(config)
+
+
+def test_convolutions_of_one_channel_each_learn_in_float32_on_the_cpu() -> None:
+    torch.manual_seed(0)
+    trunk = Trunk()
+    block, x = trunk.blocks[1], torch.rand(1, 16, 8, 8)
+    kinds = []
+    depthwise = next(m for m in block.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1)
+    depthwise.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        block(x)
+        block.requires_grad_(False)
+        block(x)
+    assert kinds == [torch.float32, torch.bfloat16]
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [

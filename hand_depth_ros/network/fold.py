@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hand_depth_ros.network.config import NetworkConfig
+from hand_depth_ros.network.finder_net import FinderNet
 from hand_depth_ros.network.hourglass import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
 from hand_depth_ros.network.packed import pack
@@ -89,6 +90,16 @@ def _example(config: NetworkConfig, dtype: torch.dtype) -> Tensor:
 def _for_the_cpu(network: HandDepthNet, dtype: torch.dtype) -> HandDepthNet:
     network = _with_weights_in(network.to(memory_format=torch.channels_last), dtype)  # type: ignore[call-overload]
     return pack(network, _example(network.config, dtype))
+
+
+def folded_finder(network: FinderNet, device: torch.device, dtype: torch.dtype = torch.float32) -> FinderNet:
+    """``network`` (eval mode) made ready in place for frames of ``dtype`` on the device, channels innermost in memory."""
+    folded = fold_batch_norms(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu" and dtype != torch.float32 and isinstance(network, FinderNet):
+        config = network.config
+        frame = torch.zeros(1, 3, config.input_height, config.input_width, dtype=dtype)
+        pack(folded, frame.contiguous(memory_format=torch.channels_last))
+    return folded.requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def flat(

@@ -43,6 +43,7 @@ _BLOCKS = (
     _Block(1152, 5, 1, 192),
     _Block(1152, 5, 1, 192),
 )
+BLOCKS = len(_BLOCKS)
 _TAPS = (2, 4, 10, 14)
 """After these blocks the features are handed out: the last ones before each halving."""
 WHOLE = 1152
@@ -53,14 +54,26 @@ CHANNELS = tuple(_BLOCKS[i].outputs for i in _TAPS)
 """Of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 
+class _Depthwise(nn.Conv2d):
+    """A convolution of each channel by itself; where it learns on a CPU, in float32: oneDNN's gradients of it are ten times as
+    slow in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """A convolution with TensorFlow's "same" padding, which at a stride is one pixel wider to the right and below. Deep
     features know from the padding where they are in the picture: with another one they are others."""
+    kind = nn.Conv2d if groups == 1 else _Depthwise
     if stride == 1:
-        return [nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, groups=groups)]
+        return [kind(inputs, outputs, kernel, 1, kernel // 2, groups=groups)]
     before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
     pad = nn.ZeroPad2d((before, after, before, after))
-    return [pad, nn.Conv2d(inputs, outputs, kernel, stride, groups=groups)]
+    return [pad, kind(inputs, outputs, kernel, stride, groups=groups)]
 
 
 class InvertedResidual(nn.Module):
@@ -123,6 +136,12 @@ class Trunk(nn.Module):
         length = bones.square().sum(-1).sqrt().sum(1).clamp_min(1e-3)
         z = (world[..., 2] - world[..., 2].median(1, keepdim=True).values) / length[:, None]
         return taps, whole, torch.cat((places, z[..., None]), -1)
+
+    def freeze(self, blocks: int) -> None:
+        """The first so many of the ``BLOCKS``, with the stem, learn nothing from here on; with all of them nothing here does."""
+        self.requires_grad_(blocks < BLOCKS)
+        for part in (self.stem, *self.blocks[:blocks]) if blocks else ():
+            part.requires_grad_(False)
 
     def layers(self) -> list[nn.Conv2d | nn.Linear]:
         """Those with values, in the order in which data passes; the places come before the world."""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
+from hand_depth_ros.network.trunk import BLOCKS, Trunk
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.crops import Sources
 from hand_depth_ros.training.pretrained import fill_trunk
@@ -95,8 +96,8 @@ class NetworkTraining(lightning.LightningModule):
         self.config, self.sources, self.validation = config, sources, validation
         begin(network, config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.trunk_rate == 0 and isinstance(trunk := getattr(network, "trunk", None), nn.Module):
-            trunk.requires_grad_(False)
+        if isinstance(trunk := getattr(network, "trunk", None), Trunk):
+            trunk.freeze(config.trunk_frozen if config.trunk_rate else BLOCKS)
         self.average = Average(self.network, config.average_decay)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
@@ -123,10 +124,10 @@ class NetworkTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         rate, decay = self.config.learning_rate, self.config.weight_decay
         trunk = getattr(self.network, "trunk", None)
-        known = list(trunk.parameters()) if trunk is not None else []
-        mine = {id(p) for p in known}
+        known = [p for p in trunk.parameters() if p.requires_grad] if trunk is not None else []
+        mine = {id(p) for p in trunk.parameters()} if trunk is not None else set()
         new = [p for p in self.network.parameters() if id(p) not in mine]
-        kinds = [(new, rate)] + ([(known, rate * self.config.trunk_rate)] if self.config.trunk_rate else [])
+        kinds = [(new, rate), (known, rate * self.config.trunk_rate)]
         groups = [
             {"params": [p for p in part if (p.ndim > 1) == wide], "weight_decay": decay * wide, "lr": speed}
             for part, speed in kinds

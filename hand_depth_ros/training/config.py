@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.network.trunk import BLOCKS as TRUNK_BLOCKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,9 @@ class TrainConfig:
     mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
     start_from       weights file to start from, or null
     trunk_from       MediaPipe's hand_landmark_full.tflite, for a network with a trunk that start_from doesn't have; or null
-    trunk_rate       learning rate of the trunk, as a share of the others'; 0: it stays as it is, which is twice as fast
+    trunk_rate       learning rate of the trunk, as a share of the others'; 0: it stays as it is
+    trunk_frozen     so many of its 15 blocks, from the first, stay as they are. Training the last three (12) costs next to
+                     nothing, training all of them (0) doubles the time
     real_size_weight weight of the photographs' apparent sizes, which a landmark model is less sure of than of shapes
     crop             "camera" (the virtual crop camera), or for the ablation "box" (the box cut out and resized)
     unit             of depth: "hand_lengths", or for the ablation "metres"
@@ -53,6 +56,7 @@ class TrainConfig:
     start_from: str | None = None
     trunk_from: str | None = None
     trunk_rate: float = 0.25
+    trunk_frozen: int = 0
     real_size_weight: float = 1.0
     crop: str = "camera"
     unit: str = "hand_lengths"
@@ -91,4 +95,8 @@ class TrainConfig:
                 raise DatasetError(
                     f"{path}: {name} must be {' or '.join(choices)}, not {getattr(config, name)!r}"
                 )
+        if not 0 <= config.trunk_frozen <= TRUNK_BLOCKS:
+            raise DatasetError(
+                f"{path}: trunk_frozen is {config.trunk_frozen}: the trunk has {TRUNK_BLOCKS} blocks"
+            )
         return config
