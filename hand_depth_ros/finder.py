@@ -57,9 +57,7 @@ def decode_boxes(centre: Tensor, box: Tensor, threshold: float, most: int) -> tu
 class HandFinder:
     """Finds hands in RGB frames of any size with a :class:`FinderNet` whose weights are of type ``dtype``."""
 
-    def __init__(
-        self, network: FinderNet, device: torch.device, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, network: FinderNet, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self._network = network.to(device).eval()
         self._device, self._dtype = device, dtype
 

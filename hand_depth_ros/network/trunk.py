@@ -138,7 +138,7 @@ class Trunk(nn.Module):
         return taps, whole, torch.cat((places, z[..., None]), -1)
 
     def freeze(self, blocks: int) -> None:
-        """The first so many of the ``BLOCKS``, with the stem, learn nothing from here on; with all of them nothing here does."""
+        """The first so many of the ``BLOCKS``, with the stem, learn nothing from here on; with all of them nothing does."""
         self.requires_grad_(blocks < BLOCKS)
         for part in (self.stem, *self.blocks[:blocks]) if blocks else ():
             part.requires_grad_(False)

@@ -120,7 +120,7 @@ class FrameDataset(Dataset[dict[str, Any]]):
     def _scene(self, view: RenderedView, fill: np.ndarray, rng: Rng) -> tuple[np.ndarray, list[np.ndarray]]:
         w, h = self.size
         vh, vw = view.mask.shape
-        k = min(w / vw, h / vh) * float(np.exp(rng.uniform(np.log(0.8), np.log(1.8))))
+        k = min(w / vw, h / vh) * float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
         anchor = np.array([vw, vh]) / 2
         if len(view.hands) and (where := _box(view.mask == view.hands[0].instance)) is not None:
             anchor = anchor + (where[:2] - anchor) * rng.uniform(0, 1)
