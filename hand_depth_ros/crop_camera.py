@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Roi = tuple[float, float, float, float]
 """x, y, width, height in frame pixels."""
 
+MARGIN = 1.35
+"""Side of a crop over the larger side of the hand in it, at use and in training."""
 _LARGEST_POOL = 8
 
 
@@ -56,7 +58,7 @@ class CropCamera:
 
     @classmethod
     def looking_at(
-        cls, camera: Camera, roi: Roi, size: int, margin: float = 1.35, roll: float = 0.0
+        cls, camera: Camera, roi: Roi, size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
         """The crop camera for a hand whose tight box in the frame is ``roi``; the box may leave the frame.
 
@@ -88,7 +90,7 @@ class CropCamera:
 
     @classmethod
     def around(
-        cls, camera: Camera, pixels: np.ndarray, size: int, margin: float = 1.35, roll: float = 0.0
+        cls, camera: Camera, pixels: np.ndarray, size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
         """The crop camera for a hand whose outline (or part of it) in the frame is ``pixels`` (n, 2).
 

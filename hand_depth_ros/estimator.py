@@ -18,6 +18,7 @@ import torch
 
 from hand_depth_ros.boxes import corners, inside, keep_largest, largest_part, outline, to_frame
 from hand_depth_ros.camera import Camera, CropCamera
+from hand_depth_ros.crop_camera import MARGIN
 from hand_depth_ros.device import resolve_device, working_type
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.finder import HandFinder, overlaps
@@ -37,7 +38,7 @@ DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.01
 _MOST_ROIS = 255
-_HAND_IN_CROP = 2 / 1.35
+_HAND_IN_CROP = 2 / MARGIN
 _SAME_BOX = 0.4
 """A box that was given and that of the mask in it, intersection over union: from here on the mask says where the hand is."""
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from hand_depth_ros.crop_camera import MARGIN
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import HandFinder
 from hand_depth_ros.network import FinderNet, NetworkConfig, load_weights
@@ -28,7 +29,6 @@ from hand_depth_ros.training.real import RealImage
 from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
 
 Rng = np.random.Generator
-MARGIN = 1.35
 UNKNOWN = 255
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
