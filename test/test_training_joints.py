@@ -130,20 +130,6 @@ def test_only_joints_that_are_known_and_in_the_crop_count() -> None:
         assert float(joint_loss(other, truth, torch.tensor([0.0, 1.0]))) == 0
 
 
-def test_the_depths_of_joints_can_weigh_less_than_their_places() -> None:
-    truth = torch.rand(2, 21, 3, generator=torch.Generator().manual_seed(2)) - 0.5
-    deeper, aside = truth.clone(), truth.clone()
-    deeper[..., 2] += 0.1
-    aside[..., 0] += 0.1
-    weight, less = torch.ones(2), torch.tensor([0.25, 0.25])
-    assert float(joint_loss(deeper, truth, weight, less)) == pytest.approx(
-        0.25 * float(joint_loss(deeper, truth, weight)), rel=1e-4
-    )
-    assert float(joint_loss(aside, truth, weight, less)) == pytest.approx(
-        float(joint_loss(aside, truth, weight)), rel=1e-4
-    )
-
-
 def test_joints_are_laid_out_over_the_crop_where_they_are() -> None:
     head = JointHead(1, 16)
     joints = torch.zeros(1, 21, 3)

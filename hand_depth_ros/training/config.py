@@ -32,7 +32,6 @@ class TrainConfig:
     trunk_frozen     so many of its 15 blocks, from the first, stay as they are. Training the last three (12) costs next to
                      nothing, training all of them (0) doubles the time
     real_size_weight weight of the photographs' apparent sizes, which a landmark model is less sure of than of shapes
-    real_depth_weight   of their reliefs and their joints' depths, which are no better than the landmark model's
     crop             "camera" (the virtual crop camera), or for the ablation "box" (the box cut out and resized)
     unit             of depth: "hand_lengths", or for the ablation "metres"
     """
@@ -59,7 +58,6 @@ class TrainConfig:
     trunk_rate: float = 0.25
     trunk_frozen: int = 0
     real_size_weight: float = 1.0
-    real_depth_weight: float = 1.0
     crop: str = "camera"
     unit: str = "hand_lengths"
     seed: int = 0

@@ -47,8 +47,7 @@ class DepthTraining(NetworkTraining):
         weight = torch.where(real, weight * self.config.real_weight, weight)
         size_weight = torch.where(real, weight * self.config.real_size_weight, weight)
         prediction = self.network(self.pictures(batch))
-        depth_weight = torch.where(real, weight * self.config.real_depth_weight, weight)
-        labels = {**batch, "weight": weight, "size_weight": size_weight, "depth_weight": depth_weight}
+        labels = {**batch, "weight": weight, "size_weight": size_weight}
         loss, parts = total_loss(prediction, labels, self.network.config.intermediate)
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, prog_bar=True)
         return loss

@@ -76,8 +76,7 @@ def total_loss(
     mask = batch["mask"][:, None].float()
     mask = torch.where(mask == UNKNOWN, torch.full_like(mask, torch.nan), mask)
     relief, weight = batch["relief"][:, None], batch["weight"]
-    depth_weight = batch.get("depth_weight", weight)
-    has_depth = depth_weight * torch.isfinite(relief).flatten(1).any(1)
+    has_depth = weight * torch.isfinite(relief).flatten(1).any(1)
     final = prediction.final
     assert final.mask is not None
     parts = {
@@ -97,7 +96,7 @@ def total_loss(
             )
     if prediction.joints:
         supervised = prediction.joints if intermediate else prediction.joints[-1:]
-        losses = [joint_loss(joints, batch["joints"], weight, depth_weight) for joints in supervised]
+        losses = [joint_loss(joints, batch["joints"], weight) for joints in supervised]
         parts["joints"] = losses[-1]
         total = total + torch.stack(losses).mean()
     return total, {name: value.detach() for name, value in parts.items()}
