@@ -27,6 +27,10 @@ _LEAST_SUPPORT = 0.1
 _SURE_PRESENCE = 0.8
 _BETTER = 0.15
 _LENGTH_MEMORY_FRAMES = 60.0
+_SAME_PLACE = 0.5
+_REFUSED_FRAMES = 10
+"""What the network took for no hand is not looked at again for so long, unless the finder is surer (by ``_BETTER``): a chair that
+looks like a hand would otherwise cost a look in every frame."""
 
 
 @dataclasses.dataclass
@@ -35,7 +39,7 @@ class Track:
 
     ``roll`` turns the hand upright: radians counter-clockwise. ``outline`` (n, 2) is the hull of its last mask, frame pixels,
     None where only the box is known. ``support`` is the running mean of the finder's scores for it, 0 where the finder saw
-    nothing. ``log_length`` is the running mean of ``guesses`` of the network's guesses of log(hand length / m); ``seen`` counts
+    nothing; ``found_in`` the finder's box that began it. ``log_length`` is the running mean of ``guesses`` of the network's guesses of log(hand length / m); ``seen`` counts
     the frames that showed the hand.
     """
 
@@ -51,6 +55,7 @@ class Track:
     support: float = 1.0
     roll: float = 0.0
     outline: np.ndarray | None = None
+    found_in: Roi | None = None
 
     @property
     def doubtful(self) -> bool:
@@ -87,6 +92,20 @@ class Track:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Refusal:
+    """A box of the finder, its score, and the frame in which the network saw no hand in it."""
+
+    roi: Roi
+    score: float
+    frame: int
+
+    def holds(self, detection: Detection, frame: int) -> bool:
+        """Whether the detection is that again, and need not be looked at."""
+        recent = frame - self.frame < _REFUSED_FRAMES and detection.score < self.score + _BETTER
+        return recent and _overlap(self.roi, detection.roi) > _SAME_PLACE
+
+
 class Tracker:
     """The hands that are followed now, at most ``max_hands`` of them."""
 
@@ -94,10 +113,11 @@ class Tracker:
         self.max_hands = max_hands
         self.tracks: list[Track] = []
         self._frames = 0
+        self._refusals: list[_Refusal] = []
 
     def reset(self) -> None:
         """Forget every hand."""
-        self.tracks, self._frames = [], 0
+        self.tracks, self._frames, self._refusals = [], 0, []
 
     def forget_lengths(self) -> int:
         """Measure every hand's length anew, go on following it; returns how many hands there are."""
@@ -119,7 +139,7 @@ class Tracker:
 
         A hand that is followed gains or loses support and goes to the detection's box if its own is astray. One without
         support that isn't sure is dropped. What is left over is a new hand, while there is room for one or if it is
-        clearly better than the least supported track, whose place it takes.
+        clearly better than the least supported track, whose place it takes; but for what was refused a moment ago.
         """
         free, placed = list(detections), []
         for track in sorted(self.tracks, key=lambda t: -t.seen):
@@ -133,6 +153,8 @@ class Tracker:
                 placed.append(track)
         self.tracks = [t for t in self.tracks if t.support >= _LEAST_SUPPORT or t.score >= _SURE_PRESENCE]
         for detection in free:
+            if any(refusal.holds(detection, self._frames) for refusal in self._refusals):
+                continue
             if any(_overlap(track.predicted(), detection.roi) > _SAME_HAND for track in self.tracks):
                 continue
             if len(self.tracks) >= self.max_hands:
@@ -142,7 +164,9 @@ class Tracker:
                 self.tracks.remove(weakest)
                 placed = [track for track in placed if track is not weakest]
             number = next(i for i in range(1, 256) if all(track.id != i for track in self.tracks))
-            track = Track(number, detection.roi, detection.score, support=detection.score)
+            track = Track(
+                number, detection.roi, detection.score, support=detection.score, found_in=detection.roi
+            )
             self.tracks.append(track)
             placed.append(track)
         return placed
@@ -157,9 +181,15 @@ class Tracker:
             track.misses += 1
             if track.fresh or track.misses > _MISSES_ALLOWED:
                 self.tracks.remove(track)
+            if track.fresh:
+                self._refuse(track)
             return False
         track.hit(roi, presence, log_length)
         return True
+
+    def _refuse(self, track: Track) -> None:
+        recent = (r for r in self._refusals if self._frames - r.frame < _REFUSED_FRAMES)
+        self._refusals = [*recent, _Refusal(track.found_in or track.roi, track.support, self._frames)]
 
     def drop_doubles(self) -> list[int]:
         """Two tracks on one hand become one, the older; returns the ids that were dropped."""

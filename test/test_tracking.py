@@ -95,6 +95,35 @@ def test_what_the_network_does_not_confirm_at_first_sight_is_no_hand() -> None:
     assert tracker.tracks == []
 
 
+def looks(tracker: Tracker, detection: Detection, presence: float) -> bool:
+    """One frame in which the finder sees that alone; whether it is looked at, which shows a hand with this ``presence``."""
+    assert tracker.wants_finder(5)
+    placed = tracker.look([detection])
+    for track in placed:
+        tracker.update(track, detection.roi, presence, 0.0)
+    return bool(placed)
+
+
+def test_what_was_no_hand_is_looked_at_again_after_ten_frames() -> None:
+    tracker, chair = Tracker(2), Detection(box(200, 200), 0.4)
+    assert [looks(tracker, chair, 0.02) for _ in range(25)] == [frame % 10 == 0 for frame in range(25)]
+
+
+def test_what_was_no_hand_is_looked_at_at_once_when_it_looks_more_like_one_or_is_elsewhere() -> None:
+    for changed in (Detection(box(200, 200), 0.6), Detection(box(260, 200), 0.4)):
+        tracker = Tracker(2)
+        assert looks(tracker, Detection(box(200, 200), 0.4), 0.02)
+        assert not looks(tracker, Detection(box(203, 201), 0.45), 0.99)
+        assert looks(tracker, changed, 0.99) and len(tracker.tracks) == 1
+
+
+def test_reset_forgets_what_was_no_hand() -> None:
+    tracker, chair = Tracker(2), Detection(box(200, 200), 0.4)
+    assert looks(tracker, chair, 0.02) and not looks(tracker, chair, 0.02)
+    tracker.reset()
+    assert looks(tracker, chair, 0.02)
+
+
 @pytest.mark.parametrize("presence", [math.nan, math.inf, 0.1])
 def test_a_presence_that_is_low_or_no_number_is_a_miss(presence: float) -> None:
     tracker = Tracker(1)
