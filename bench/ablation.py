@@ -65,8 +65,8 @@ ROWS: dict[str, Row] = {
 
 
 _TRUNK = (
-    "All rows have the shipped network's trunk, which nothing changes, but for the one that says so: what they differ in is learned "
-    "on top of it."
+    "All rows have the shipped network's trunk, which nothing changes, but for the one that says so: what they differ in is "
+    "learned on top of it."
 )
 _NO_TRUNK = (
     "No row has the trunk that the shipped network has: these are the paper's question and this project's, asked of the "

@@ -219,17 +219,24 @@ class HandDepthEstimator:
             return
         picture = image if self.device.type == "cuda" else rgb
         found = self._finder.find(picture, self._settings.finder_threshold, 2 * self._settings.max_hands)
-        new = tracker.look(inside(found, camera))
-        if new:
-            self._first_look(new, image, camera, given=False)
+        seen = inside(found, camera)
+        new = tracker.look(seen)
+        while new:
+            presences = self._first_look(new, image, camera, given=False)
+            refused = [tracker.refuse(track, sure) for track, sure in zip(new, presences, strict=True)]
+            new = tracker.look_on(seen) if any(refused) else []
 
-    def _first_look(self, tracks: list[Track], image: torch.Tensor, camera: Camera, given: bool) -> None:
-        """Look at hands of which only a box is known: where in it they are, and which way is up. A box that was ``given`` is
-        kept, and the mask says where in it the hand is only if its own box is much the same."""
+    def _first_look(
+        self, tracks: list[Track], image: torch.Tensor, camera: Camera, given: bool
+    ) -> list[float]:
+        """Look at hands of which only a box is known: where in it they are, which way is up, and (returned) how sure it is that
+        they are hands. A box that was ``given`` is kept, and the mask says where in it the hand is only if its own box is much
+        the same."""
         crops = [CropCamera.looking_at(camera, track.roi, self.crop_size) for track in tracks]
         maps, scalars = self._predict(crops, image, camera)
         masks = (torch.sigmoid(maps[:, 0]) > self._settings.mask_threshold).cpu().numpy()
-        for track, crop, mask, numbers in zip(tracks, crops, masks, scalars.cpu().numpy(), strict=True):
+        rows = scalars.cpu().numpy()
+        for track, crop, mask, numbers in zip(tracks, crops, masks, rows, strict=True):
             part = largest_part(mask)
             if part is not None:
                 roi = to_frame(crop, camera, part[0])
@@ -240,6 +247,7 @@ class HandDepthEstimator:
                 track.outline = corners(track.roi)
             if self._knows_up:
                 track.roll = _turned(track.roll, numbers)
+        return [float(row[4] * row[5]) for row in rows]
 
     def _predict(
         self, crops: list[CropCamera], image: torch.Tensor, camera: Camera

@@ -25,7 +25,7 @@ class EstimatorSettings:
     max_range_m: float = 2.0
     max_sigma_m: float | None = None
     finder_interval: int = 5
-    finder_threshold: float = 0.25
+    finder_threshold: float = 0.15
     mask_threshold: float = 0.5
 
     def __post_init__(self) -> None:

@@ -15,6 +15,8 @@ _DOUBLE = 0.6
 _NEW_EVIDENCE = 1.5
 _FINDERS_SHARE = 0.5
 """A new hand needs this much: the presence's logit and this share of the finder's. Set by how many backgrounds have one."""
+_FIRST_EVIDENCE = -1.0
+"""And this much at the first look, at which it is turned anyhow, for a second one."""
 _KEEP_PRESENCE = 0.35
 _MISSES_ALLOWED = 2
 _LEAD = 0.6
@@ -29,8 +31,8 @@ _BETTER = 0.15
 _LENGTH_MEMORY_FRAMES = 60.0
 _SAME_PLACE = 0.5
 _REFUSED_FRAMES = 10
-"""What the network took for no hand is not looked at again for so long, unless the finder is surer (by ``_BETTER``): a chair that
-looks like a hand would otherwise cost a look in every frame."""
+"""What the network took for no hand is not looked at again for so long, unless the finder is surer (by ``_BETTER``): a chair
+that looks like a hand would otherwise cost a look in every frame."""
 
 
 @dataclasses.dataclass
@@ -39,8 +41,8 @@ class Track:
 
     ``roll`` turns the hand upright: radians counter-clockwise. ``outline`` (n, 2) is the hull of its last mask, frame pixels,
     None where only the box is known. ``support`` is the running mean of the finder's scores for it, 0 where the finder saw
-    nothing; ``found_in`` the finder's box that began it. ``log_length`` is the running mean of ``guesses`` of the network's guesses of log(hand length / m); ``seen`` counts
-    the frames that showed the hand.
+    nothing; ``found_in`` the finder's box that began it. ``log_length`` is the running mean of ``guesses`` of the network's
+    guesses of log(hand length / m); ``seen`` counts the frames that showed the hand.
     """
 
     id: int
@@ -152,7 +154,22 @@ class Tracker:
                 track.look_from(match.roi)
                 placed.append(track)
         self.tracks = [t for t in self.tracks if t.support >= _LEAST_SUPPORT or t.score >= _SURE_PRESENCE]
-        for detection in free:
+        return self._begin(free, placed)
+
+    def refuse(self, track: Track, presence: float) -> bool:
+        """Let a new hand go that the first look hardly shows; whether it was."""
+        if not track.fresh or _evidence(presence, track.support) >= _FIRST_EVIDENCE:
+            return False
+        self.tracks.remove(track)
+        self._remember(track)
+        return True
+
+    def look_on(self, detections: list[Detection]) -> list[Track]:
+        """New hands among the same detections, once others have been let go."""
+        return self._begin(detections, [])
+
+    def _begin(self, detections: list[Detection], placed: list[Track]) -> list[Track]:
+        for detection in detections:
             if any(refusal.holds(detection, self._frames) for refusal in self._refusals):
                 continue
             if any(_overlap(track.predicted(), detection.roi) > _SAME_HAND for track in self.tracks):
@@ -182,12 +199,12 @@ class Tracker:
             if track.fresh or track.misses > _MISSES_ALLOWED:
                 self.tracks.remove(track)
             if track.fresh:
-                self._refuse(track)
+                self._remember(track)
             return False
         track.hit(roi, presence, log_length)
         return True
 
-    def _refuse(self, track: Track) -> None:
+    def _remember(self, track: Track) -> None:
         recent = (r for r in self._refusals if self._frames - r.frame < _REFUSED_FRAMES)
         self._refusals = [*recent, _Refusal(track.found_in or track.roi, track.support, self._frames)]
 

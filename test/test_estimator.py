@@ -21,6 +21,7 @@ from hand_depth_ros.device import resolve_device
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
 from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet
+from hand_depth_ros.network.finder_net import FinderPrediction
 
 CPU = torch.device("cpu")
 PINHOLE = Camera(640, 480, 600.0, 610.0, 322.0, 238.0)
@@ -249,6 +250,26 @@ def test_a_hand_is_found_and_followed_under_one_id_and_gone_when_it_is_gone() ->
         )
     assert finder.frames_seen == 1  # the crop followed the mask
     assert estimator.estimate(black(), PINHOLE).hands == ()
+
+
+class SeesGhosts(FakeFinderNet):
+    """Is surest of two hands in the upper corners, whatever is there."""
+
+    def forward(self, rgb: torch.Tensor) -> FinderPrediction:
+        prediction = super().forward(rgb)
+        for column in (3, prediction.centre.shape[-1] - 4):
+            prediction.centre[0, 0, 6, column] = 6.0
+            prediction.box[0, 2:, 6, column] = math.log(4.0)
+        return prediction
+
+
+@pytest.mark.parametrize("track", [True, False])
+def test_what_the_first_look_shows_to_be_no_hand_takes_no_hands_place(track: bool) -> None:
+    estimator = rigged(SeesGhosts(), by_colour=True, max_hands=2)
+    for _ in range(3):
+        frame = estimator.estimate(with_spots((320, 300)), PINHOLE, track=track)
+        (hand,) = frame.hands
+        assert hand.roi[0] + hand.roi[2] / 2 == pytest.approx(320, abs=3)
 
 
 def test_two_hands_have_two_ids_that_stay() -> None:

@@ -117,6 +117,23 @@ def test_what_was_no_hand_is_looked_at_at_once_when_it_looks_more_like_one_or_is
         assert looks(tracker, changed, 0.99) and len(tracker.tracks) == 1
 
 
+def test_a_first_look_that_hardly_shows_a_hand_makes_room_for_the_next_best() -> None:
+    tracker = Tracker(1)
+    chair, hand = Detection(box(100, 100), 0.8), Detection(box(300, 200), 0.5)
+    assert tracker.wants_finder(5)
+    (track,) = tracker.look([chair, hand])
+    assert tracker.refuse(track, 0.05)
+    (track,) = tracker.look_on([chair, hand])
+    assert track.roi == hand.roi and not tracker.refuse(track, 0.6) and tracker.tracks == [track]
+
+
+def test_a_hand_that_is_followed_is_not_refused_at_a_first_look() -> None:
+    tracker = Tracker(1)
+    step(tracker, [box(100, 100)])
+    (track,) = tracker.tracks
+    assert not tracker.refuse(track, 0.01) and tracker.tracks == [track]
+
+
 def test_reset_forgets_what_was_no_hand() -> None:
     tracker, chair = Tracker(2), Detection(box(200, 200), 0.4)
     assert looks(tracker, chair, 0.02) and not looks(tracker, chair, 0.02)
