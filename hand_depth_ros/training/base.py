@@ -128,7 +128,7 @@ class NetworkTraining(lightning.LightningModule):
         mine = {id(p) for p in trunk.parameters()} if trunk is not None else set()
         new = [p for p in self.network.parameters() if id(p) not in mine]
         kinds = [(new, rate), (known, rate * self.config.trunk_rate)]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in part if (p.ndim > 1) == wide], "weight_decay": decay * wide, "lr": speed}
             for part, speed in kinds
             if part
