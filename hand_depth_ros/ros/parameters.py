@@ -146,7 +146,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "finder_threshold",
-        0.25,
+        0.15,
         "How sure the search must be of a hand before it is looked at closely. Higher: fewer false hands.",
         low=0.01,
         high=1.0,
