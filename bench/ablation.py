@@ -337,7 +337,7 @@ Best in each column:
 
 {verdict(numbers)}
 
-- *4 stacks* cost half as much time again: what ships has two because of the bridge's 30 frames a second on two CPU cores
+- *4 stacks* take longer: what ships has two because of the bridge's 30 frames a second on two CPU cores
   (`bench/latency.py`); the large variant, for a GPU, has four.
 - *depth only*: the hourglasses are not told of the mask; the last head still has one, as depth is published where it is hand.
 - *resized box*: training and measuring take each box to lie around the optical axis. It costs where hands are off the axis:
