@@ -64,14 +64,18 @@ class ColourRelay(Node):
 def main(argv: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 1 if it cannot start."""
     rclpy.init(args=argv if argv is not None else sys.argv)
+    relay = None
     try:
-        rclpy.spin(ColourRelay())
+        relay = ColourRelay()
+        rclpy.spin(relay)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except HandDepthError as error:
         print(f"colour_relay: {error}", file=sys.stderr)
         return 1
     finally:
+        if relay is not None:  # left to the interpreter's end, its destruction can meet a DDS that is gone
+            relay.destroy_node()
         rclpy.try_shutdown()
     return 0
 
