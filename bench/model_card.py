@@ -54,9 +54,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     reports = {}
     for name, path, options, boxes in runs:
         data = open_dataset(path, limit=arguments.limit, **options)
+        pictures = arguments.pictures
         if name == HELD_OUT:
             data = dataclasses.replace(data, lines=data.lines[: max(1, len(data.lines) // 10)])
-        reports[name] = evaluate_dataset(data, estimator, given_boxes=boxes, out=arguments.pictures)
+            pictures = None  # they are among those of the whole set, in a file of the same name
+        reports[name] = evaluate_dataset(data, estimator, given_boxes=boxes, out=pictures)
     return reports
 
 

@@ -512,6 +512,7 @@ def pointing_view(angle: float) -> RenderedView:
 def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Crops as a perfect finder would give them, upright, and nothing that cameras and rooms do to them."""
     monkeypatch.setattr(crops, "_ANY_ROLL", 0.0)
+    monkeypatch.setattr(crops, "_AT_AN_EDGE", 0.0)
     monkeypatch.setattr(crops, "_ABOUT_UPRIGHT", 0.0)
     monkeypatch.setattr(
         crops, "_jitter", lambda low, high, _: ((low + high) / 2, float((high - low).max()) * crops.MARGIN)
@@ -555,6 +556,46 @@ def test_a_rendered_hand_comes_out_upright_with_all_that_is_known_of_it(
         within, near = cv2.erode(shown, np.ones((5, 5))) > 0, cv2.dilate(shown, np.ones((5, 5))) > 0
         red = sample["rgb"][0].astype(int) - sample["rgb"][2]
         assert red.shape == (picture, picture) and (red[within] > 0).all() and (red[~near] <= 0).all()
+
+
+def test_an_edge_of_the_frame_cuts_some_hands_and_beyond_it_there_is_nothing(
+    no_noise: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = pointing_view(0.0)
+    sources = dataclasses.replace(only_rendered(view), backgrounds=[np.full((90, 90, 3), 200, np.uint8)])
+
+    def sample(seed: int, view: RenderedView = view) -> dict[str, Any]:
+        made = rendered_sample(view, view.hands[0], sources, Shape(SIDE, SIDE), np.random.default_rng(seed))
+        assert made is not None
+        return made
+
+    whole = sample(0)
+    assert whole["rgb"].any(0).all()  # the picture goes on around a crop that isn't cut
+    monkeypatch.setattr(crops, "_AT_AN_EDGE", 1.0)
+    lost = []
+    for seed in range(12):
+        cut = sample(seed)
+        black = ~cut["rgb"].any(0)
+        assert black.any() and not cut["mask"][black].any() and not np.isfinite(cut["relief"][black]).any()
+        assert np.nanmedian(cut["relief"]) == pytest.approx(0, abs=0.02)  # of what is left in the frame
+        hand = np.nanmean(np.where(cut["mask"] == 1, cut["rgb"][0].astype(float), np.nan))
+        assert hand == pytest.approx(SKIN[0], abs=2)
+        f = np.exp(cut["scalars"][0] - whole["scalars"][0])  # how much nearer the crop goes to what is left
+        lost.append(1 - cut["mask"].sum() / whole["mask"].sum() / f**2)
+    assert min(lost) > 0.02 and max(lost) < 0.9 and max(lost) > 0.3
+
+
+def test_around_a_rendered_frame_there_is_nothing(no_noise: None) -> None:
+    whole = pointing_view(0.0)
+    fx, fy, cx, cy = whole.k
+    frame = whole._replace(  # cut through the fingers: a crop of the rest shows what is above
+        rgba=whole.rgba[70:], depth_m=whole.depth_m[70:], mask=whole.mask[70:], k=(fx, fy, cx, cy - 70)
+    )
+    sources = dataclasses.replace(only_rendered(frame), backgrounds=[np.full((90, 90, 3), 200, np.uint8)])
+    sample = rendered_sample(frame, frame.hands[0], sources, Shape(SIDE, SIDE), np.random.default_rng(0))
+    assert sample is not None
+    black = ~sample["rgb"].any(0)
+    assert black[:6].all() and not black[12:].any()
 
 
 def test_some_hands_are_turned_anyhow_and_the_others_stand_give_or_take() -> None:

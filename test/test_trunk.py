@@ -21,7 +21,14 @@ from tflite_file import Layer, landmark_layers, random_layer, write_tflite
 from torch.nn import functional as F
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network import HandDepthNet, NetworkConfig, load_weights, save_weights
+from hand_depth_ros.network import (
+    FinderConfig,
+    FinderNet,
+    HandDepthNet,
+    NetworkConfig,
+    load_weights,
+    save_weights,
+)
 from hand_depth_ros.network.hourglass import Hourglass, Prediction, _coarser
 from hand_depth_ros.network.trunk import CHANNELS, WHOLE, InvertedResidual, Trunk, _Block
 from hand_depth_ros.training.base import begin
@@ -118,6 +125,34 @@ def convolved(picture: np.ndarray, layer: Layer, stride: int = 1, same: bool = F
         rows.append((window * weight[0]).sum((0, 1)) if depthwise else (window * weight).sum((1, 2, 3)))
     out = np.reshape(rows, (*sizes, -1))
     return out if bias is None else out + bias
+
+
+@pytest.mark.parametrize(
+    ("fewer", "more"),
+    [
+        (dataclasses.replace(BARE, bottom=2), dataclasses.replace(BARE, bottom=4)),
+        (FinderConfig(64, 64, 4), FinderConfig(64, 64, 4, extra_blocks=2)),
+    ],
+)
+def test_a_network_with_more_blocks_begins_as_one_with_fewer(fewer: Any, more: Any, tmp_path: Path) -> None:
+    kind: Any = HandDepthNet if isinstance(fewer, NetworkConfig) else FinderNet
+    side = SIDE if kind is HandDepthNet else 64
+    torch.manual_seed(5)
+    start = kind(fewer)
+    shake(start, torch.rand(2, 3, side, side), batches=2)
+    save_weights(start, tmp_path / "start.safetensors")
+    network = kind(more)
+    begin(network, TrainConfig(start_from=str(tmp_path / "start.safetensors")))
+    frames = torch.rand(1, 3, side, side)
+    with torch.no_grad():
+        expected, got = start.eval()(frames), network.eval()(frames)
+    for a, b in zip((expected[0], expected[1]), (got[0], got[1]), strict=True):
+        for one, other in zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]:
+            if one is not None:
+                torch.testing.assert_close(one, other)
+    save_weights(network, tmp_path / "more.safetensors")
+    with pytest.raises(DatasetError, match="is another one than this config's"):
+        begin(kind(fewer), TrainConfig(start_from=str(tmp_path / "more.safetensors")))
 
 
 @pytest.mark.parametrize("stored_as", [np.float32, np.float16])

@@ -113,14 +113,18 @@ class FinderConfig(_Config):
 
     input_width, input_height   the frame is letter-boxed into this, pixels (multiples of 32)
     features                    channels of the first stage
+    extra_blocks                residual blocks more at each of 1/8, 1/16 and 1/32 of the input; what starts from a network
+                                with fewer of them starts as that network
     """
 
     kind: ClassVar[str] = "hand_finder"
     input_width: int = 192
     input_height: int = 160
     features: int = 16
+    extra_blocks: int = 0
 
     def __post_init__(self) -> None:
         _check_range(self, input_width=(32, 2048), input_height=(32, 2048), features=(4, 256))
+        _check_range(self, extra_blocks=(0, 32))
         if self.input_width % 32 or self.input_height % 32:
             raise ValueError(f"input size {self.input_width}x{self.input_height} must be multiples of 32")

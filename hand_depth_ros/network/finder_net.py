@@ -36,7 +36,9 @@ def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Seq
 
 
 class _Block(nn.Module):
-    def __init__(self, channels: int) -> None:
+    """Bottleneck residual block; a ``silent`` one adds nothing until it has learned to."""
+
+    def __init__(self, channels: int, silent: bool = False) -> None:
         super().__init__()
         self.body = nn.Sequential(
             _conv(channels, channels // 2, kernel=1),
@@ -44,6 +46,10 @@ class _Block(nn.Module):
             nn.Conv2d(channels // 2, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
         )
+        if silent:
+            norm = self.body[-1]
+            assert isinstance(norm, nn.BatchNorm2d)
+            nn.init.zeros_(norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))
@@ -60,6 +66,10 @@ class FinderNet(nn.Module):
         self.down8 = nn.Sequential(_conv(2 * f, 4 * f, 2), _Block(4 * f), _Block(4 * f))
         self.down16 = nn.Sequential(_conv(4 * f, 6 * f, 2), _Block(6 * f), _Block(6 * f), _Block(6 * f))
         self.down32 = nn.Sequential(_conv(6 * f, 8 * f, 2), _Block(8 * f), _Block(8 * f), _Block(8 * f))
+        self.extra8, self.extra16, self.extra32 = (
+            nn.Sequential(*(_Block(k * f, silent=True) for _ in range(config.extra_blocks)))
+            for k in (4, 6, 8)
+        )
         self.lateral8 = nn.Conv2d(4 * f, 4 * f, 1)
         self.lateral16 = nn.Conv2d(6 * f, 4 * f, 1)
         self.lateral32 = nn.Conv2d(8 * f, 4 * f, 1)
@@ -72,9 +82,9 @@ class FinderNet(nn.Module):
             final.bias[0] = -4.0
 
     def forward(self, rgb: Tensor) -> FinderPrediction:
-        x8 = self.down8(self.down4((rgb - 0.45) * 4.0))
-        x16 = self.down16(x8)
-        x32 = self.down32(x16)
+        x8 = self.extra8(self.down8(self.down4((rgb - 0.45) * 4.0)))
+        x16 = self.extra16(self.down16(x8))
+        x32 = self.extra32(self.down32(x16))
         y16 = self.merge16(self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0))
         y8 = self.merge8(self.lateral8(x8) + F.interpolate(y16, scale_factor=2.0))
         raw = self.head(y8).float()

@@ -20,6 +20,7 @@ from hand_depth_ros.training.crops import Sources
 from hand_depth_ros.training.pretrained import fill_trunk
 
 _VALIDATION_SEED = 12345
+_DEEPER = ("bottom", "extra_blocks")
 
 
 class Average:
@@ -46,17 +47,20 @@ class Average:
 def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
     """Give a new network the values that the config has it start from.
 
-    A depth network with a trunk may start from one without: the trunk then comes from ``trunk_from`` and says nothing yet.
+    A depth network with a trunk may start from one without: the trunk then comes from ``trunk_from`` and says nothing yet. A
+    network may start from one with fewer blocks (``_DEEPER``): those that it has more say nothing yet either.
     """
     trunk = getattr(network, "trunk", None)
     if config.start_from:
         kind: Any = type(network)
         start, _ = load_weights(Path(config.start_from), kind)
         known = start.state_dict()
-        new = {name: value for name, value in network.state_dict().items() if name not in known}
         with_trunk = trunk is not None and not any(name.startswith("trunk.") for name in known)
+        fewer = {name: getattr(start.config, name) for name in _DEEPER if hasattr(start.config, name)}
+        if with_trunk:
+            fewer["trunk"] = False
         try:
-            network.load_state_dict({**known, **(_of_the_trunk(network, new) if with_trunk else {})})
+            network.load_state_dict({**known, **_that_others_lack(network, fewer)})
         except RuntimeError as error:
             mine, its = dataclasses.asdict(network.config), dataclasses.asdict(start.config)
             other = ", ".join(f"{name}: {its[name]}" for name in its if its[name] != mine[name])
@@ -73,11 +77,10 @@ def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
         fill_trunk(trunk, Path(config.trunk_from))
 
 
-def _of_the_trunk(network: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those of ``values`` that a network without a trunk doesn't have."""
-    assert isinstance(network, HandDepthNet)
-    bare = HandDepthNet(dataclasses.replace(network.config, trunk=False)).state_dict()
-    return {name: value for name, value in values.items() if name not in bare}
+def _that_others_lack(network: HandDepthNet | FinderNet, settings: dict[str, Any]) -> dict[str, Tensor]:
+    """The values of ``network`` that one doesn't have whose config differs from its own by ``settings``."""
+    other = type(network)(dataclasses.replace(network.config, **settings)).state_dict()  # type: ignore[arg-type]
+    return {name: value for name, value in network.state_dict().items() if name not in other}
 
 
 class NetworkTraining(lightning.LightningModule):

@@ -37,6 +37,7 @@ _ANY_ROLL, _ABOUT_UPRIGHT = (
     0.2,
 )  # so many hands are turned anyhow, as at a first look; the others stand, give or take
 _MISTAKES = 0.4  # of the crops without a hand
+_AT_AN_EDGE = 0.12  # of the rendered hands are cut by an edge of the camera's frame
 _SHRINKS = 0.7  # a picture that gets this much smaller is averaged
 _NO_JOINTS = np.full((21, 3), np.nan, np.float32)
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
@@ -166,6 +167,26 @@ def _jitter(low: np.ndarray, high: np.ndarray, rng: Rng) -> tuple[np.ndarray, fl
     return centre, extent * MARGIN * float(np.exp(rng.normal(0.02, 0.13)))
 
 
+def _in_frame(view: RenderedView, hand_mask: np.ndarray, rng: Rng) -> np.ndarray | None:
+    """What the camera's frame holds of a view, uint8 (h, w), 1: all of it, or what is on one side of an edge that cuts the
+    hand. None for a crop that isn't cut: what lies around it is in the frame as well."""
+    cut = rng.random() < _AT_AN_EDGE
+    if not cut and view.size[0] == view.size[1]:
+        return None
+    inside = np.ones(view.size, np.uint8)
+    if cut:
+        axis = int(rng.integers(2))
+        lines = np.flatnonzero(hand_mask.any(1 - axis))
+        low, high = (lines[0], lines[-1]) if len(lines) else (0, view.size[axis])
+        edge = int(low + (high - low) * rng.uniform(0.1, 0.65))
+        across = inside if axis == 0 else inside.T
+        if rng.random() < 0.5:
+            across[:edge] = 0
+        else:
+            across[low + high - edge :] = 0
+    return inside
+
+
 def rendered_sample(
     view: RenderedView, hand: RenderedHand, sources: Sources, shape: Shape, rng: Rng
 ) -> dict[str, Any] | None:
@@ -173,6 +194,9 @@ def rendered_sample(
     side = shape.side
     fx, fy, cx, cy = view.k
     hand_mask = (view.mask == hand.instance).astype(np.uint8)
+    inside = _in_frame(view, hand_mask, rng)
+    if inside is not None:
+        hand_mask &= inside
     points = _pick(hand_mask, rng)
     if points is None:
         return None
@@ -217,6 +241,8 @@ def rendered_sample(
     alpha = rgba[..., 3:].astype(np.float32) / 255
     straight = np.minimum(rgba[..., :3] / np.maximum(alpha, 1 / 255), 255).astype(np.uint8)
     rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
+    if inside is not None:  # beyond the frame's edge a crop is black
+        rgb *= _warp(inside, _finer(h, shape), size, smooth=False)[..., None]
     log_scale = np.log(f * hand.length_m / z_ref / side)
     scalars = np.array([log_scale, np.log(hand.length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
     return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, shape, rng)
