@@ -118,9 +118,10 @@ class Hourglass(nn.Module):
         if levels > 1:
             self.inner = Hourglass(wider, levels - 1, growth, bottom, guides[1:])
         elif bottom > 1:
-            self.inner = nn.Sequential(*(Residual(wider, wider) for _ in range(bottom)))
-            for block in self.inner[1:]:
+            blocks = [Residual(wider, wider) for _ in range(bottom)]
+            for block in blocks[1:]:
                 _silent(block.body[-1])
+            self.inner = nn.Sequential(*blocks)
         else:
             self.inner = Residual(wider, wider)
         self.up = Residual(wider, features)
