@@ -17,7 +17,7 @@ from small_networks import TINY, TINY_FINDER
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import decode_boxes
 from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_weights
-from hand_depth_ros.network.hourglass import Prediction
+from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
 from hand_depth_ros.training import augment, crops, frames
 from hand_depth_ros.training.cli import _module
 from hand_depth_ros.training.config import TrainConfig
@@ -512,7 +512,6 @@ def pointing_view(angle: float) -> RenderedView:
 def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Crops as a perfect finder would give them, upright, and nothing that cameras and rooms do to them."""
     monkeypatch.setattr(crops, "_ANY_ROLL", 0.0)
-    monkeypatch.setattr(crops, "_AT_AN_EDGE", 0.0)
     monkeypatch.setattr(crops, "_ABOUT_UPRIGHT", 0.0)
     monkeypatch.setattr(
         crops, "_jitter", lambda low, high, _: ((low + high) / 2, float((high - low).max()) * crops.MARGIN)
@@ -558,20 +557,20 @@ def test_a_rendered_hand_comes_out_upright_with_all_that_is_known_of_it(
         assert red.shape == (picture, picture) and (red[within] > 0).all() and (red[~near] <= 0).all()
 
 
-def test_an_edge_of_the_frame_cuts_some_hands_and_beyond_it_there_is_nothing(
-    no_noise: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    view = pointing_view(0.0)
-    sources = dataclasses.replace(only_rendered(view), backgrounds=[np.full((90, 90, 3), 200, np.uint8)])
+WHITE = np.full((90, 90, 3), 200, np.uint8)
 
-    def sample(seed: int, view: RenderedView = view) -> dict[str, Any]:
+
+def test_an_edge_of_the_frame_cuts_some_hands_and_beyond_it_there_is_nothing(no_noise: None) -> None:
+    view = pointing_view(0.0)
+
+    def sample(seed: int, edge_share: float = 1.0) -> dict[str, Any]:
+        sources = dataclasses.replace(only_rendered(view), backgrounds=[WHITE], edge_share=edge_share)
         made = rendered_sample(view, view.hands[0], sources, Shape(SIDE, SIDE), np.random.default_rng(seed))
         assert made is not None
         return made
 
-    whole = sample(0)
+    whole = sample(0, edge_share=0.0)
     assert whole["rgb"].any(0).all()  # the picture goes on around a crop that isn't cut
-    monkeypatch.setattr(crops, "_AT_AN_EDGE", 1.0)
     lost = []
     for seed in range(12):
         cut = sample(seed)
@@ -591,11 +590,50 @@ def test_around_a_rendered_frame_there_is_nothing(no_noise: None) -> None:
     frame = whole._replace(  # cut through the fingers: a crop of the rest shows what is above
         rgba=whole.rgba[70:], depth_m=whole.depth_m[70:], mask=whole.mask[70:], k=(fx, fy, cx, cy - 70)
     )
-    sources = dataclasses.replace(only_rendered(frame), backgrounds=[np.full((90, 90, 3), 200, np.uint8)])
+    sources = dataclasses.replace(only_rendered(frame), backgrounds=[WHITE], edge_share=1e-9)
     sample = rendered_sample(frame, frame.hands[0], sources, Shape(SIDE, SIDE), np.random.default_rng(0))
     assert sample is not None
     black = ~sample["rgb"].any(0)
     assert black[:6].all() and not black[12:].any()
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_a_stretched_hand_is_one_of_other_proportions_at_the_same_depths(
+    no_noise: None, angle: float
+) -> None:
+    """By what a sample says, its joints are as far from each other, along the middle finger, as its hand's length says."""
+    view = pointing_view(angle)
+    away = float(np.median(view.depth_m[view.mask == 1]))
+
+    def finger(sample: dict[str, Any]) -> tuple[float, float]:
+        """Its length in hand lengths, and the hand's, metres."""
+        length = float(np.exp(sample["scalars"][1]) * MEAN_HAND_LENGTH_M)
+        x, y, z = sample["joints"][[0, 9, 10, 11, 12]].T
+        wider = np.exp(-sample["scalars"][0]) / 2 * (1 + z * length / away)
+        bones = np.diff(np.column_stack((x * wider, y * wider, z)), axis=0)
+        return float(np.linalg.norm(bones, axis=1).sum()), length
+
+    def sample(stretch: float, seed: int) -> dict[str, Any]:
+        sources = dataclasses.replace(only_rendered(view), stretch=stretch)
+        made = rendered_sample(view, view.hands[0], sources, Shape(SIDE, SIDE), np.random.default_rng(seed))
+        assert made is not None
+        return made
+
+    plain = sample(0.0, 0)
+    expected, unstretched = finger(plain)
+    assert unstretched == pytest.approx(0.18)
+    lengths = []
+    for seed in range(6):
+        stretched = sample(0.1, seed)
+        found, length = finger(stretched)
+        lengths.append(length)
+        assert found == pytest.approx(expected, rel=0.01)
+        u, v = np.round((stretched["joints"][:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T
+        assert (stretched["mask"][v, u] == 1).all()
+        np.testing.assert_allclose(stretched["joints"][:, 2], stretched["relief"][v, u], atol=0.03)
+        tip, tip_before = (s["joints"][12, 2] - s["joints"][0, 2] for s in (stretched, plain))
+        assert tip * length == pytest.approx(tip_before * 0.18, abs=0.002)  # metres: as in the view
+    assert max(lengths) > 0.185 and min(lengths) < 0.175
 
 
 def test_some_hands_are_turned_anyhow_and_the_others_stand_give_or_take() -> None:

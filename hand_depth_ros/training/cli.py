@@ -131,8 +131,10 @@ def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
         raise DatasetError("the config names neither rendered views nor landmarks to train on")
     split = max(1, len(backgrounds) // 10)
     rooms = backgrounds[split:]
-    mistakes = {"mistakes": find_mistakes(rooms, Path(plan.mistakes_of))} if plan.mistakes_of else {}
-    sources = Sources(train_views, train_real, rooms, plan.real_share, plan.negative_share, **mistakes)
+    more: dict[str, Any] = {"edge_share": plan.edge_share, "stretch": plan.stretch}
+    if plan.mistakes_of:
+        more["mistakes"] = find_mistakes(rooms, Path(plan.mistakes_of))
+    sources = Sources(train_views, train_real, rooms, plan.real_share, plan.negative_share, **more)
     validation = {}
     if val_views:
         validation["rendered"] = Sources(val_views, [], backgrounds[:split], 0.0, 0.0)

@@ -23,7 +23,7 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import HandFinder
 from hand_depth_ros.network import FinderNet, NetworkConfig, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
-from hand_depth_ros.network.joints import SHORTEST_PALM, towards_knuckles
+from hand_depth_ros.network.joints import MIDDLE_FINGER, SHORTEST_PALM, towards_knuckles
 from hand_depth_ros.training import augment
 from hand_depth_ros.training.real import RealImage
 from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
@@ -37,7 +37,6 @@ _ANY_ROLL, _ABOUT_UPRIGHT = (
     0.2,
 )  # so many hands are turned anyhow, as at a first look; the others stand, give or take
 _MISTAKES = 0.4  # of the crops without a hand
-_AT_AN_EDGE = 0.12  # of the rendered hands are cut by an edge of the camera's frame
 _SHRINKS = 0.7  # a picture that gets this much smaller is averaged
 _NO_JOINTS = np.full((21, 3), np.nan, np.float32)
 _CUT_WELL, _ELSEWHERE = 0.8, 0.4  # photographs whose mask is this good get another background this often
@@ -60,6 +59,7 @@ class Sources:
     """Everything that samples are drawn from, and with which probability (real, negative; the rest rendered).
 
     mistakes: (number of the background, x, y, width, height) of what a finder takes for a hand in the backgrounds.
+    edge_share, stretch: as in TrainConfig.
     """
 
     views: Sequence[View]
@@ -68,6 +68,8 @@ class Sources:
     real_share: float = 0.4
     negative_share: float = 0.1
     mistakes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 5)))
+    edge_share: float = 0.0
+    stretch: float = 0.0
 
 
 def load_backgrounds(folder: Path | None) -> list[np.ndarray]:
@@ -152,6 +154,27 @@ def _placed(joints: np.ndarray, h: np.ndarray, side: int) -> np.ndarray:
     return np.column_stack(((x / w - c) * 2 / side, (y / w - c) * 2 / side, joints[:, 2]))
 
 
+def _along_rays(joints: np.ndarray, to_ray: np.ndarray) -> np.ndarray:
+    """Points (n, 3), metres, in a turned camera's axes, of ``joints`` (n, 3): x, y in pixels, which ``to_ray`` (3, 3) maps to
+    rays of that camera, z along the optical axis before the turn."""
+    before = np.column_stack((joints[:, :2], np.ones(len(joints))))
+    return (before @ to_ray.T) * joints[:, 2:]  # rays whose z was 1 before the turn
+
+
+def _stretch(much: float, rng: Rng) -> np.ndarray:
+    """(3, 3): points of a camera's axes made longer in one direction across the optical axis and shorter in the other. What the
+    camera then sees is its picture stretched just so: a hand of other proportions, at the same depths."""
+    turn, k = _turn(rng.uniform(0, np.pi)), float(np.exp(rng.normal(0, much)))
+    stretch = np.eye(3)
+    stretch[:2, :2] = turn @ np.diag((k, 1 / k)) @ turn.T
+    return stretch
+
+
+def _middle_finger(joints: np.ndarray) -> float:
+    """From the wrist along the bones to the middle finger's tip, of ``joints`` (21, 3)."""
+    return float(np.linalg.norm(np.diff(joints[list(MIDDLE_FINGER)], axis=0), axis=1).sum())
+
+
 def _pick(mask: np.ndarray, rng: Rng) -> np.ndarray | None:
     ys, xs = np.nonzero(mask)
     if len(xs) < 50:
@@ -167,11 +190,11 @@ def _jitter(low: np.ndarray, high: np.ndarray, rng: Rng) -> tuple[np.ndarray, fl
     return centre, extent * MARGIN * float(np.exp(rng.normal(0.02, 0.13)))
 
 
-def _in_frame(view: RenderedView, hand_mask: np.ndarray, rng: Rng) -> np.ndarray | None:
+def _in_frame(view: RenderedView, hand_mask: np.ndarray, edge_share: float, rng: Rng) -> np.ndarray | None:
     """What the camera's frame holds of a view, uint8 (h, w), 1: all of it, or what is on one side of an edge that cuts the
     hand. None for a crop that isn't cut: what lies around it is in the frame as well."""
-    cut = rng.random() < _AT_AN_EDGE
-    if not cut and view.size[0] == view.size[1]:
+    cut = edge_share > 0 and rng.random() < edge_share
+    if not cut and (edge_share == 0 or view.size[0] == view.size[1]):
         return None
     inside = np.ones(view.size, np.uint8)
     if cut:
@@ -194,7 +217,7 @@ def rendered_sample(
     side = shape.side
     fx, fy, cx, cy = view.k
     hand_mask = (view.mask == hand.instance).astype(np.uint8)
-    inside = _in_frame(view, hand_mask, rng)
+    inside = _in_frame(view, hand_mask, sources.edge_share, rng)
     if inside is not None:
         hand_mask &= inside
     points = _pick(hand_mask, rng)
@@ -214,21 +237,24 @@ def rendered_sample(
     f = side / extent
     c = (side - 1) / 2
     k_v = np.array([[f, 0, c], [0, f, c], [0, 0, 1]])
-    h = k_v @ r @ np.linalg.inv(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
+    to_ray = r @ np.linalg.inv(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
+    in_crop = _along_rays(hand.joints, to_ray)
+    stretch, length_m = np.eye(3), hand.length_m
+    if sources.stretch > 0 and np.isfinite(in_crop).all():
+        stretch = _stretch(sources.stretch, rng)
+        length_m *= _middle_finger(in_crop @ stretch.T) / _middle_finger(in_crop)
+    h = k_v @ stretch @ to_ray
     mask = _warp(hand_mask, h, side, smooth=False)
     depth = _warp(view.depth_m, h, side, smooth=False)
     y, x = np.mgrid[:side, :side]
-    back = np.stack(((x - c) / f, (y - c) / f, np.ones_like(x, float)), -1) @ r
+    back = np.stack(((x - c) / f, (y - c) / f, np.ones_like(x, float)), -1) @ np.linalg.inv(stretch).T @ r
     depth_v = np.where((mask == 1) & (depth > 0), depth / np.maximum(back[..., 2], 1e-3), np.nan)
     if np.isfinite(depth_v).sum() < 60:
         return None
     z_ref = float(np.nanmedian(depth_v))
-    relief = ((depth_v - z_ref) / hand.length_m).astype(np.float32)
+    relief = ((depth_v - z_ref) / length_m).astype(np.float32)
     joints = _placed(hand.joints, h, side)
-    away = (
-        np.column_stack(((joints[:, :2] * side / 2) / f, np.ones(21))) @ r
-    )  # rays of the joints in the view's camera
-    joints[:, 2] = (hand.joints[:, 2] / away[:, 2] - z_ref) / hand.length_m
+    joints[:, 2] = (in_crop[:, 2] - z_ref) / length_m
     premultiplied = view.rgba.copy()
     premultiplied[..., :3] = cv2.multiply(
         view.rgba[..., :3], cv2.merge([view.rgba[..., 3]] * 3), scale=1 / 255
@@ -243,8 +269,8 @@ def rendered_sample(
     rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
     if inside is not None:  # beyond the frame's edge a crop is black
         rgb *= _warp(inside, _finer(h, shape), size, smooth=False)[..., None]
-    log_scale = np.log(f * hand.length_m / z_ref / side)
-    scalars = np.array([log_scale, np.log(hand.length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
+    log_scale = np.log(f * length_m / z_ref / side)
+    scalars = np.array([log_scale, np.log(length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
     return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, shape, rng)
 
 
