@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def rows(reports: dict[str, dict[str, Any]]) -> str:
         "| mask IoU | images with a false hand |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, r in reports.items():
+    for name, r in _with_half_seen(reports):
         guessed, known = r["hand_length_guessed"] or {}, r["hand_length_known"] or {}
         iou = r["mask_iou_in_region"] if r["mask_iou_in_region"] is not None else r["mask_iou"]
         cells = (
@@ -104,6 +105,14 @@ def rows(reports: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _with_half_seen(reports: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every report, and after it, where there are any, the numbers of those of its hands that are at least half seen."""
+    for name, report in reports.items():
+        yield name, report
+        if report["half_seen"]:
+            yield f"{name}: at least half seen", {**report, **report["half_seen"]}
+
+
 def coverage(reports: dict[str, dict[str, Any]]) -> str:
     """How many pixels (joints) lie within one and two sigma, and how far off the guessed hand length is."""
     lines = [
@@ -111,7 +120,7 @@ def coverage(reports: dict[str, dict[str, Any]]) -> str:
         "| mean absolute error |",
         "|---|---|---|---|---|---|",
     ]
-    for name, r in reports.items():
+    for name, r in _with_half_seen(reports):
         if r["within_1_sigma"] is not None:
             known = " / ".join(_percent(r[f"within_{n}_sigma_known"]) for n in (1, 2))
             cells = [_percent(r["within_1_sigma"]), _percent(r["within_2_sigma"]), known]

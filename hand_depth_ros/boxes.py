@@ -24,6 +24,15 @@ def inside(found: list[Detection], camera: Camera) -> list[Detection]:
     return kept
 
 
+def seen_share(mask: np.ndarray, pixels: np.ndarray) -> float:
+    """How much of a hand can be seen: the share of its joints, at ``pixels`` (n, 2) of the picture, that have one of the hand's
+    ``mask`` (h, w) in the 3 x 3 pixels around them; the others are hidden, or beyond the picture's edge."""
+    around = np.pad(cv2.dilate((mask != 0).astype(np.uint8), np.ones((3, 3), np.uint8)), 1)
+    where = np.where(np.isfinite(pixels), np.round(pixels), -1).astype(np.int64)
+    x, y = (np.clip(where[:, axis] + 1, 0, around.shape[1 - axis] - 1) for axis in (0, 1))
+    return float(around[y, x].mean())
+
+
 def largest_part(mask: np.ndarray) -> tuple[Roi, np.ndarray] | None:
     """Tight box of the largest connected part and the corners of its hull (see :func:`outline`), None when that is a speck."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

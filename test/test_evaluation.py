@@ -109,6 +109,43 @@ def test_folder_numbers(folder: Path, tmp_path: Path) -> None:
     assert [call["hand_length_m"] for call in estimator.calls] == [None, 0.2, None]
 
 
+def with_a_second_hand(folder: Path, seen: int) -> None:
+    """The first frame gets a hand at its right edge of which ``seen`` of the 21 joints are in the picture, the others beyond
+    it; of the first hand all are."""
+    mask = HAND.astype(np.uint8) + 2 * rectangle(60, 10, 64, 40)
+    cv2.imwrite(str(folder / "mask" / "a.png"), mask)
+    lines = [json.loads(line) for line in (folder / "cameras.jsonl").read_text().splitlines()]
+    first = lines[0]["hands"][0]
+
+    def joints_m(columns: list[int]) -> list[list[float]]:
+        return [[(x - 32) / 60 * 0.4, 0.0, 0.4] for x in columns]
+
+    lines[0]["hands"] = [
+        {**first, "joints_m": joints_m([20] * 21)},
+        {**first, "instance": 2, "joints_m": joints_m([62] * seen + [80] * (21 - seen))},
+    ]
+    (folder / "cameras.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_hands_that_are_at_least_half_seen_have_numbers_of_their_own(folder: Path) -> None:
+    """The first hand is measured exactly, the second is not found."""
+    estimator = KnownAnswer(lambda rgb, length: [(HAND, SLOPE)] if rgb[0, 0, 0] == 200 else [])
+    assert run(folder, estimator)["half_seen"] is None  # a set without joints cannot tell
+    for seen, hands in ((10, 1), (11, 2)):
+        with_a_second_hand(folder, seen)
+        report = run(folder, estimator)
+        assert report["hands"] == 2 and report["hands_found"] == 0.5
+        assert report["half_seen"]["hands"] == hands and report["half_seen"]["hands_found"] == 1 / hands
+        assert report["half_seen"]["mask_iou"] == 1 / hands
+        assert report["half_seen"]["hand_length_known"]["mae_mm"] == pytest.approx(0, abs=0.01)
+        assert report["half_seen"]["constant_depth_everywhere_mm"] == pytest.approx(
+            3 + hands % 2 * 2, abs=0.01
+        )
+    out = Console(width=120, record=True, quiet=True)
+    report = evaluate_dataset(open_dataset(folder), estimator, console=out)  # type: ignore[arg-type]
+    assert report["half_seen"]["hands"] == 2
+
+
 def test_a_hand_beside_the_true_one_is_missed_and_its_depth_not_scored(folder: Path) -> None:
     report = run(folder, KnownAnswer(lambda rgb, length: [(rectangle(25, 10, 45, 40), 0.4)]))
     # IoU 5 / 35 < 0.3

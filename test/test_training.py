@@ -584,6 +584,21 @@ def test_an_edge_of_the_frame_cuts_some_hands_and_beyond_it_there_is_nothing(no_
     assert min(lost) > 0.02 and max(lost) < 0.9 and max(lost) > 0.3
 
 
+def test_slivers_of_hands_are_left_out_if_the_config_wants_it(no_noise: None) -> None:
+    view = pointing_view(0.0)
+    (hand,) = view.hands
+    beyond = hand.joints.copy()
+    beyond[:16, 0] += 300.0
+    sliver = view._replace(hands=(hand._replace(joints=beyond),))  # five of 21 are seen
+
+    def made(view: RenderedView, least_seen: float) -> bool:
+        sources = dataclasses.replace(only_rendered(view), least_seen=least_seen)
+        sample = rendered_sample(view, view.hands[0], sources, Shape(SIDE, SIDE), np.random.default_rng(0))
+        return sample is not None
+
+    assert made(view, 1.0) and made(sliver, 0.0) and made(sliver, 0.23) and not made(sliver, 0.25)
+
+
 def test_around_a_rendered_frame_there_is_nothing(no_noise: None) -> None:
     whole = pointing_view(0.0)
     fx, fy, cx, cy = whole.k

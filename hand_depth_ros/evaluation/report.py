@@ -14,10 +14,13 @@ from rich.table import Table
 
 from . import metrics
 from .readers import Dataset, Sample
-from .scores import LEAST_JOINTS, LEAST_OVERLAP, ImageScore
+from .scores import LEAST_JOINTS, LEAST_OVERLAP, HandScore, ImageScore
 
 PUBLISHED_MM = 22.0
 """Nicodemou et al., IJCNN 2020, on HandRGBD: other images than any that are measured here."""
+
+HALF = 0.5
+"""Of a hand's joints so many are seen, neither hidden nor beyond the edge, for it to count as half seen."""
 
 WORST = 16
 _TILE = 320  # px
@@ -27,27 +30,39 @@ _ERRORS = ("mae_mm", "median_mm", "rmse_mm", "shape_mm", "abs_rel")
 def summarise(dataset: Dataset, scores: Sequence[ImageScore], given_boxes: bool) -> dict[str, Any]:
     """The report as plain values, ready for JSON; None for what this kind of data set cannot tell.
 
-    Depth errors are means over hands (one an image in most sets) of each hand's own; fractions lie in 0..1.
+    Depth errors are means over hands (one an image in most sets) of each hand's own; fractions lie in 0..1. ``half_seen`` has
+    the hands' numbers again, of those alone that are at least half seen (``HALF``): what a sliver at the picture's edge belongs
+    to, and how far away it is, cannot be told from it.
     """
     hands = [hand for image in scores for hand in image.hands]
     empty = [image for image in scores if not image.hands]
-    covered = [hand.coverage for hand in hands if hand.coverage]
-    known = [hand.known_coverage for hand in hands if hand.known_coverage]
-    lengths = [hand.length_error for hand in hands if hand.length_error is not None]
+    half_seen = [hand for hand in hands if hand.seen is not None and hand.seen >= HALF]
     return {
         "dataset": dataset.path.name,
         "kind": dataset.kind,
         "notes": [*dataset.notes, *(["true boxes given, finder not used"] if given_boxes else [])],
         "images": len(scores),
-        "hands": len(hands),
-        "hands_measured": sum(hand.guessed is not None for hand in hands),
-        "hands_found": _mean(hand.found for hand in hands),
+        **_of_hands(hands),
+        "half_seen": _of_hands(half_seen) if half_seen else None,
         "other_hands_per_image": _mean(image.extra for image in scores if image.hands),
         "images_with_false_hand": _mean(image.extra > 0 for image in empty),
         "false_hands_per_image": _mean(image.extra for image in empty),
-        "mask_iou": _mean(hand.iou for hand in hands),
         "mask_iou_in_region": _mean(image.region_iou for image in scores),
         "mask_iou_in_region_if_all_were_hand": _mean(image.region_all_iou for image in scores),
+        "published_mm": PUBLISHED_MM,
+        "median_ms_per_image": float(np.median([image.ms for image in scores])),
+    }
+
+
+def _of_hands(hands: Sequence[HandScore]) -> dict[str, Any]:
+    covered = [hand.coverage for hand in hands if hand.coverage]
+    known = [hand.known_coverage for hand in hands if hand.known_coverage]
+    lengths = [hand.length_error for hand in hands if hand.length_error is not None]
+    return {
+        "hands": len(hands),
+        "hands_measured": sum(hand.guessed is not None for hand in hands),
+        "hands_found": _mean(hand.found for hand in hands),
+        "mask_iou": _mean(hand.iou for hand in hands),
         "completeness": _mean(hand.completeness for hand in hands),
         "hand_length_guessed": _errors(hand.guessed for hand in hands),
         "hand_length_known": _errors(hand.known for hand in hands),
@@ -59,8 +74,6 @@ def summarise(dataset: Dataset, scores: Sequence[ImageScore], given_boxes: bool)
         "within_2_sigma_known": _mean(two for _, two in known),
         "hand_length_error": _mean(lengths),
         "hand_length_abs_error": _mean(abs(error) for error in lengths),
-        "published_mm": PUBLISHED_MM,
-        "median_ms_per_image": float(np.median([image.ms for image in scores])),
     }
 
 
@@ -71,22 +84,11 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     )
     for note in report["notes"]:
         console.print(f"  {note}", highlight=False)
-    if report["hand_length_guessed"] is not None or report["hand_length_known"] is not None:
-        table = Table("error, mean over hands", "length guessed", "length known", "constant depth")
-        oracle = {"mae_mm": report["constant_depth_mm"], "shape_mm": report["constant_depth_mm"]}
-        names = (
-            "mean absolute, mm",
-            "median absolute, mm",
-            "RMSE, mm",
-            "shape (median taken off), mm",
-            "AbsRel",
-        )
-        for key, name in zip(_ERRORS, names, strict=True):
-            decimals = 4 if key == "abs_rel" else 1
-            columns = (report["hand_length_guessed"] or {}, report["hand_length_known"] or {}, oracle)
-            table.add_row(name, *(_shown(column.get(key), decimals) for column in columns))
-        console.print(table)
-    table = Table("what", "value")
+    half = report["half_seen"]
+    for numbers, of in ((report, "hands"), (half, "hands that are at least half seen")):
+        if numbers and (numbers["hand_length_guessed"] or numbers["hand_length_known"]):
+            console.print(_error_table(numbers, of))
+    table = Table("what", "value", *(["of hands at least half seen"] if half else []))
     for name, key, digits in (
         ("hands found", "hands_found", None),
         ("hands in truth", "hands", 0),
@@ -107,9 +109,8 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         ("median time per image, ms", "median_ms_per_image", 1),
     ):
         if report[key] is not None:
-            table.add_row(
-                name, f"{100 * report[key]:.1f} %" if digits is None else _shown(report[key], digits)
-            )
+            cells = [report[key], *([half.get(key)] if half else [])]
+            table.add_row(name, *(_shown(cell, digits) for cell in cells))
     console.print(table)
     console.print(
         f"Found: IoU >= {LEAST_OVERLAP}. Constant depth: each hand at its own true median. "
@@ -120,6 +121,23 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         + f"Published for this method: {PUBLISHED_MM:g} mm, on HandRGBD, not these images.",
         highlight=False,
     )
+
+
+def _error_table(numbers: dict[str, Any], of: str) -> Table:
+    table = Table(f"error, mean over {of}", "length guessed", "length known", "constant depth")
+    oracle = {"mae_mm": numbers["constant_depth_mm"], "shape_mm": numbers["constant_depth_mm"]}
+    names = (
+        "mean absolute, mm",
+        "median absolute, mm",
+        "RMSE, mm",
+        "shape (median taken off), mm",
+        "AbsRel",
+    )
+    for key, name in zip(_ERRORS, names, strict=True):
+        decimals = 4 if key == "abs_rel" else 1
+        columns = (numbers["hand_length_guessed"] or {}, numbers["hand_length_known"] or {}, oracle)
+        table.add_row(name, *(_shown(column.get(key), decimals) for column in columns))
+    return table
 
 
 def draw(sample: Sample, frame: Any, image: ImageScore) -> np.ndarray:
@@ -239,5 +257,8 @@ def _mean(values: Iterable[Any]) -> float | None:
     return float(np.mean(kept)) if kept else None
 
 
-def _shown(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _shown(value: float | None, digits: int | None) -> str:
+    """With so many digits; None: as a percentage."""
+    if value is None:
+        return ""
+    return f"{100 * value:.1f} %" if digits is None else f"{value:.{digits}f}"

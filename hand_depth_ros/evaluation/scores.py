@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from hand_depth_ros.boxes import seen_share
 from hand_depth_ros.camera import Camera
 
 from . import metrics
@@ -46,7 +47,8 @@ class HandScore:
     ``iou`` with the best overlapping prediction, 0 for none; ``completeness`` the part of the hand's pixels
     (or surface joints) that got depth; ``constant_mm`` the constant-depth oracle at the places that were
     scored, ``constant_all_mm`` at all; ``coverage`` the fractions within one and two sigma, with the length guessed,
-    ``known_coverage`` with it known; ``length_error`` predicted / true hand length - 1.
+    ``known_coverage`` with it known; ``length_error`` predicted / true hand length - 1; ``seen`` the share of its joints that
+    can be seen in the picture.
     """
 
     found: bool
@@ -59,6 +61,7 @@ class HandScore:
     coverage: tuple[float, float] | None = None
     known_coverage: tuple[float, float] | None = None
     length_error: float | None = None
+    seen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,10 @@ def score(sample: Sample, estimator: Estimator, given_boxes: bool = False) -> tu
         if length is not None and i in known_pairs[length]:
             other = known_frames[length]
             known, _, _, known_covered = _measured(sample, true, other, other.hands[known_pairs[length][i]])
-        constant_all = _constant_all(true)
+        constant_all, seen = _constant_all(true), _seen(sample, true)
         if i not in pairs:
-            hands.append(
-                HandScore(False, iou, known=known, constant_all_mm=constant_all, known_coverage=known_covered)
-            )
+            missed = HandScore(False, iou, known=known, constant_all_mm=constant_all, seen=seen)
+            hands.append(replace(missed, known_coverage=known_covered))
             continue
         hand = frame.hands[pairs[i]]
         guessed, completeness, constant, covered = _measured(sample, true, frame, hand)
@@ -129,6 +131,7 @@ def score(sample: Sample, estimator: Estimator, given_boxes: bool = False) -> tu
                 covered,
                 known_covered,
                 error,
+                seen,
             )
         )
     region_iou = region_all_iou = None
@@ -167,6 +170,12 @@ def roi_of(hand: TrueHand) -> tuple[float, float, float, float]:
         return hand.box
     grow = _BOX_GROWTH * max(width, height)
     return x - grow, y - grow, width + 2 * grow, height + 2 * grow
+
+
+def _seen(sample: Sample, true: TrueHand) -> float | None:
+    if true.mask is None or true.joints is None:
+        return None
+    return seen_share(true.mask, sample.camera.project(true.joints))
 
 
 def _constant_all(true: TrueHand) -> float | None:

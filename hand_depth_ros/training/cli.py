@@ -131,7 +131,7 @@ def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
         raise DatasetError("the config names neither rendered views nor landmarks to train on")
     split = max(1, len(backgrounds) // 10)
     rooms = backgrounds[split:]
-    more: dict[str, Any] = {"edge_share": plan.edge_share, "stretch": plan.stretch}
+    more: dict[str, Any] = {name: getattr(plan, name) for name in ("edge_share", "least_seen", "stretch")}
     if plan.mistakes_of:
         more["mistakes"] = find_mistakes(rooms, Path(plan.mistakes_of))
     sources = Sources(train_views, train_real, rooms, plan.real_share, plan.negative_share, **more)

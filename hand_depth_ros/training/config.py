@@ -34,6 +34,7 @@ class TrainConfig:
     real_size_weight weight of the photographs' apparent sizes, which a landmark model is less sure of than of shapes
     edge_share       of the rendered hands an edge of the camera's frame cuts; with any, what is beyond a rendered frame is
                      black as it is in use (0: the background goes on there)
+    least_seen       rendered hands of which a smaller share of joints can be seen are not trained on (0: all are)
     stretch          of rendered hands to other proportions: deviation of log(length / breadth) / 2 (people: about 0.03)
     crop             "camera" (the virtual crop camera), or for the ablation "box" (the box cut out and resized)
     unit             of depth: "hand_lengths", or for the ablation "metres"
@@ -62,6 +63,7 @@ class TrainConfig:
     trunk_frozen: int = 0
     real_size_weight: float = 1.0
     edge_share: float = 0.0
+    least_seen: float = 0.0
     stretch: float = 0.0
     crop: str = "camera"
     unit: str = "hand_lengths"
@@ -100,10 +102,9 @@ class TrainConfig:
                 raise DatasetError(
                     f"{path}: {name} must be {' or '.join(choices)}, not {getattr(config, name)!r}"
                 )
-        if not (0 <= config.edge_share <= 1 and 0 <= config.stretch <= 0.2):
-            raise DatasetError(
-                f"{path}: edge_share ({config.edge_share}) must be in 0..1 and stretch ({config.stretch}) in 0..0.2"
-            )
+        for name, most in (("edge_share", 1.0), ("least_seen", 1.0), ("stretch", 0.2)):
+            if not 0 <= getattr(config, name) <= most:
+                raise DatasetError(f"{path}: {name} must be in 0..{most:g}, not {getattr(config, name)!r}")
         if config.stretch and config.unit == "metres":
             raise DatasetError(f"{path}: stretch changes hand lengths, which unit: metres does not know")
         if not 0 <= config.trunk_frozen <= TRUNK_BLOCKS:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from hand_depth_ros.boxes import seen_share
 from hand_depth_ros.crop_camera import MARGIN
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import HandFinder
@@ -59,7 +60,7 @@ class Sources:
     """Everything that samples are drawn from, and with which probability (real, negative; the rest rendered).
 
     mistakes: (number of the background, x, y, width, height) of what a finder takes for a hand in the backgrounds.
-    edge_share, stretch: as in TrainConfig.
+    edge_share, least_seen, stretch: as in TrainConfig.
     """
 
     views: Sequence[View]
@@ -69,6 +70,7 @@ class Sources:
     negative_share: float = 0.1
     mistakes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 5)))
     edge_share: float = 0.0
+    least_seen: float = 0.0
     stretch: float = 0.0
 
 
@@ -217,6 +219,8 @@ def rendered_sample(
     side = shape.side
     fx, fy, cx, cy = view.k
     hand_mask = (view.mask == hand.instance).astype(np.uint8)
+    if np.isfinite(hand.joints).all() and seen_share(hand_mask, hand.joints[:, :2]) < sources.least_seen:
+        return None
     inside = _in_frame(view, hand_mask, sources.edge_share, rng)
     if inside is not None:
         hand_mask &= inside
