@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,17 +39,32 @@ _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.01
 _MOST_ROIS = 255
 _HAND_IN_CROP = 2 / MARGIN
+_CANDIDATES = 3
+"""The finder gives so many boxes for each hand that may be followed."""
 _SAME_BOX = 0.4
 """A box that was given and that of the mask in it, intersection over union: from here on the mask says where the hand is."""
 
 
+class _Seen(NamedTuple):
+    """What the network says of one crop: a row each of what :meth:`HandDepthEstimator._predict` gives."""
+
+    maps: torch.Tensor
+    scalars: torch.Tensor
+
+    @property
+    def presence(self) -> float:
+        """How sure it is that the crop shows a hand, 0..1."""
+        return float(self.scalars[4] * self.scalars[5])
+
+
 @dataclasses.dataclass
 class _Look:
-    """One crop to look at: a track or a box given from outside."""
+    """One crop to look at, a track or a box given from outside, and what is seen in it, if that is known already."""
 
     track: Track
     crop: CropCamera
     length_m: float | None
+    seen: _Seen | None = None
 
 
 class HandDepthEstimator:
@@ -169,6 +184,7 @@ class HandDepthEstimator:
         self._check(rgb, camera)
         image = self._upload(rgb)
         clock.lap("upload")
+        seen: dict[int, _Seen] = {}
         if rois is not None:
             if len(rois) > _MOST_ROIS:
                 raise ValueError(f"{len(rois)} rois were given: {_MOST_ROIS} at most, the mask has 8 bits")
@@ -182,11 +198,14 @@ class HandDepthEstimator:
             if track and camera != self._camera:
                 tracker.reset()  # where a hand was says nothing about where another camera sees it
                 self._camera = camera
-            self._find(rgb, image, camera, tracker)
+            seen = self._find(rgb, image, camera, tracker)
             clock.lap("find")
             tracks = list(tracker.tracks)
             lengths = self._lengths(len(tracks), hand_length_m)
-        frame = self._measure(image, camera, tracks, lengths, tracker, clock)
+        looks = self._look(camera, tracks, lengths, tracker)
+        for look in looks:
+            look.seen = seen.get(look.track.id)
+        frame = self._measure(image, camera, looks, tracker, clock)
         return dataclasses.replace(frame, timings=clock.laps)
 
     def _check(self, rgb: np.ndarray, camera: Camera) -> None:
@@ -213,18 +232,32 @@ class HandDepthEstimator:
             EstimatorSettings(hand_length_m=value)
         return [self._settings.hand_length_m if value is None else value for value in values]
 
-    def _find(self, rgb: np.ndarray, image: torch.Tensor, camera: Camera, tracker: Tracker) -> None:
-        """Let the finder look, when it is due, and refine each box that comes from it by a first look at the hand."""
+    def _find(
+        self, rgb: np.ndarray, image: torch.Tensor, camera: Camera, tracker: Tracker
+    ) -> dict[int, _Seen]:
+        """Let the finder look, when it is due, and the network at what it found: a first time, to see where in the box the hand
+        is and which way is up, and a second time, upright, to decide. Where that is no hand, the finder's next candidate has
+        its turn. Gives what was seen of the new hands, by the track's id."""
+        seen: dict[int, _Seen] = {}
         if not tracker.wants_finder(self._settings.finder_interval):
-            return
+            return seen
         picture = image if self.device.type == "cuda" else rgb
-        found = self._finder.find(picture, self._settings.finder_threshold, 2 * self._settings.max_hands)
-        seen = inside(found, camera)
-        new = tracker.look(seen)
+        most = _CANDIDATES * self._settings.max_hands
+        found = inside(self._finder.find(picture, self._settings.finder_threshold, most), camera)
+        new = tracker.look(found)
         while new:
             presences = self._first_look(new, image, camera, given=False)
-            refused = [tracker.refuse(track, sure) for track, sure in zip(new, presences, strict=True)]
-            new = tracker.look_on(seen) if any(refused) else []
+            kept = [
+                track for track, sure in zip(new, presences, strict=True) if not tracker.refuse(track, sure)
+            ]
+            looks = self._look(camera, [track for track in kept if track.fresh], None, tracker)
+            self._see(looks, image, camera)
+            for look in looks:
+                assert look.seen is not None
+                if not tracker.refuse(look.track, look.seen.presence, upright=True):
+                    seen[look.track.id] = look.seen
+            new = tracker.look_on(found) if any(track not in tracker.tracks for track in new) else []
+        return seen
 
     def _first_look(
         self, tracks: list[Track], image: torch.Tensor, camera: Camera, given: bool
@@ -277,41 +310,55 @@ class HandDepthEstimator:
         return CropCamera.looking_at(camera, track.predicted(), self.crop_size, roll=track.roll)
 
     def _look(
-        self, camera: Camera, tracks: list[Track], lengths: list[float | None], tracker: Tracker | None
+        self,
+        camera: Camera,
+        tracks: list[Track],
+        lengths: list[float | None] | None,
+        tracker: Tracker | None,
     ) -> list[_Look]:
         """The crops to look at. A hand that is followed out of the lens's sight is let go; a given box there is an error."""
         looks = []
-        for track, length in zip(tracks, lengths, strict=True):
+        for track, length in zip(tracks, lengths or [None] * len(tracks), strict=True):
             try:
                 crop = self._crop(track, camera)
             except CameraError:
                 if tracker is None:
                     raise
-                tracker.tracks.remove(track)
+                tracker.let_go(track)
                 continue
             looks.append(_Look(track, crop, length))
         return looks
+
+    def _see(self, looks: list[_Look], image: torch.Tensor, camera: Camera) -> None:
+        """Let the network look where it hasn't yet."""
+        blind = [look for look in looks if look.seen is None]
+        if blind:
+            maps, scalars = self._predict([look.crop for look in blind], image, camera)
+            for look, *seen in zip(blind, maps, scalars, strict=True):
+                look.seen = _Seen(*seen)
 
     def _measure(
         self,
         image: torch.Tensor,
         camera: Camera,
-        tracks: list[Track],
-        lengths: list[float | None],
+        looks: list[_Look],
         tracker: Tracker | None,
         clock: _Clock,
     ) -> HandDepthFrame:
         h, w = camera.height, camera.width
-        looks = self._look(camera, tracks, lengths, tracker)
         if not looks:
             empty = np.full((h, w), np.nan, np.float32)
             return HandDepthFrame(empty, empty.copy(), np.zeros((h, w), np.uint8), (), {})
-        maps, scalars = self._predict([look.crop for look in looks], image, camera)
+        self._see(looks, image, camera)
         clock.lap("network")
+        views = [look.seen for look in looks if look.seen is not None]
+        scalars = torch.stack([seen.scalars for seen in views])
         canvas = torch.full((3, h, w), torch.nan, device=self.device)
         canvas[2] = 0.0
         best = torch.full((h, w), self._settings.mask_threshold, device=self.device)
-        used = [self._place(look, maps[i], scalars[i], camera, canvas, best) for i, look in enumerate(looks)]
+        used = [
+            self._place(look, *seen, camera, canvas, best) for look, seen in zip(looks, views, strict=True)
+        ]
         packed = torch.cat((canvas.flatten(), scalars.flatten(), torch.stack(used).flatten())).cpu().numpy()
         clock.lap("place")
         depth, sigma, owner = packed[: 3 * h * w].reshape(3, h, w)

@@ -156,13 +156,20 @@ class Tracker:
         self.tracks = [t for t in self.tracks if t.support >= _LEAST_SUPPORT or t.score >= _SURE_PRESENCE]
         return self._begin(free, placed)
 
-    def refuse(self, track: Track, presence: float) -> bool:
-        """Let a new hand go that the first look hardly shows; whether it was."""
-        if not track.fresh or _evidence(presence, track.support) >= _FIRST_EVIDENCE:
+    def refuse(self, track: Track, presence: float, upright: bool = False) -> bool:
+        """Let a new hand go that the network hardly sees in its first look, or doesn't in the ``upright`` one that decides;
+        whether it was let go."""
+        least = _NEW_EVIDENCE if upright else _FIRST_EVIDENCE
+        if not track.fresh or _evidence(presence, track.support) >= least:
             return False
-        self.tracks.remove(track)
-        self._remember(track)
+        self.let_go(track)
         return True
+
+    def let_go(self, track: Track) -> None:
+        """Stop following a hand. A new one's box is not looked at again for a while."""
+        self.tracks.remove(track)
+        if track.fresh:
+            self._remember(track)
 
     def look_on(self, detections: list[Detection]) -> list[Track]:
         """New hands among the same detections, once others have been let go."""
@@ -197,9 +204,7 @@ class Tracker:
         if roi is None or shrunk or not math.isfinite(presence) or not there:
             track.misses += 1
             if track.fresh or track.misses > _MISSES_ALLOWED:
-                self.tracks.remove(track)
-            if track.fresh:
-                self._remember(track)
+                self.let_go(track)
             return False
         track.hit(roi, presence, log_length)
         return True

@@ -22,6 +22,7 @@ from hand_depth_ros.errors import CameraError, DeviceError, ImageError
 from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet
 from hand_depth_ros.network.finder_net import FinderPrediction
+from hand_depth_ros.network.hourglass import Prediction
 
 CPU = torch.device("cpu")
 PINHOLE = Camera(640, 480, 600.0, 610.0, 322.0, 238.0)
@@ -296,6 +297,34 @@ def test_what_the_network_does_not_believe_is_no_hand() -> None:
     estimator = rigged(presence=-1.0)
     frame = estimator.estimate(with_spots((150, 200)), PINHOLE)
     assert frame.hands == () and not frame.mask.any() and np.isnan(frame.depth).all()
+
+
+class DoubtsRed(FakeDepthNet):
+    """What is red is perhaps a hand: enough for a second look, too little to be taken for one."""
+
+    def forward(self, rgb: torch.Tensor) -> Prediction:
+        out = super().forward(rgb)
+        red = (rgb[:, 0] - rgb[:, 2]).mean((1, 2)) > 0.02
+        out.scalars[red, 4] = -0.8
+        return out
+
+
+def test_what_the_second_look_does_not_believe_makes_room_for_the_next_best_in_the_same_frame() -> None:
+    network = DoubtsRed(SIDE, by_colour=True)
+    estimator = HandDepthEstimator(network, FakeFinderNet(), CPU, {}, max_hands=1)  # type: ignore[arg-type]
+    rgb = with_spots((150, 200), radius=60) | with_spots((480, 260))  # the finder likes the larger more
+    rgb[:, :320, 2] //= 2
+    frame = estimator.estimate(rgb, PINHOLE)
+    assert len(frame.hands) == 1 and frame.mask[260, 480] and not frame.mask[200, 150]
+    assert [len(crops) for crops in network.crops] == [
+        1,
+        1,
+        1,
+        1,
+    ]  # each is looked at twice, none a third time
+    network.crops.clear()
+    estimator.estimate(rgb, PINHOLE)
+    assert len(network.crops) == 1  # the red one isn't looked at again in the next frame
 
 
 def test_the_same_frames_give_the_same_bits_after_a_reset() -> None:

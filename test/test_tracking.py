@@ -125,6 +125,9 @@ def test_a_first_look_that_hardly_shows_a_hand_makes_room_for_the_next_best() ->
     assert tracker.refuse(track, 0.05)
     (track,) = tracker.look_on([chair, hand])
     assert track.roi == hand.roi and not tracker.refuse(track, 0.6) and tracker.tracks == [track]
+    assert not tracker.refuse(track, 0.9, upright=True)
+    assert tracker.refuse(track, 0.6, upright=True)  # a hand needs more in the look that decides
+    assert not tracker.look_on([chair, hand])
 
 
 def test_a_hand_that_is_followed_is_not_refused_at_a_first_look() -> None:
