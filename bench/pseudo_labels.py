@@ -1,0 +1,159 @@
+"""How good the labels are that photographs get from their landmarks, and a picture of some.
+
+    python bench/pseudo_labels.py DATA [--out docs/pseudo_labels.png] [--photographs PICTURE] [--cache FOLDER]
+
+DATA holds real_train/landmarks.jsonl (photographs that are trained on) and real_val/masks (photographs with true masks and the
+same model's landmarks, which are not); neither is part of this repository. ``--out`` shows labels alone: relief in colours
+(red: near), the joints, in grey what the labels leave open; ``--photographs`` the photographs too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from hand_depth_ros.evaluation import metrics
+from hand_depth_ros.evaluation.readers import open_dataset
+from hand_depth_ros.training.pseudo import PseudoLabel, label_hand, pixels_per_metre, swept_surface
+from hand_depth_ros.training.real import RealImage, load_real_images
+
+USED = 0.15
+"""Labels with less weight than this are not trained on (training/crops.py)."""
+COLUMNS, ROWS, TILE = 10, 4, 96
+FINGERS = ((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20))
+DEEP = 0.25
+"""Hand lengths, from the middle of the relief to either end of the colours."""
+
+
+def reprojections(landmarks: Path) -> np.ndarray:
+    """(n,) mean distance of a hand's landmarks in the picture from where the fitted camera sees those in space, in hand
+    lengths."""
+    errors = []
+    for line in landmarks.read_text().splitlines():
+        for hand in json.loads(line)["hands"]:
+            px, world = np.array(hand["px"])[:, :2], np.array(hand["world_m"])
+            scale = pixels_per_metre(px, world)
+            apart = px - px.mean(0) - scale * (world - world.mean(0))[:, :2]
+            chain = np.diff(world[[0, 9, 10, 11, 12]], axis=0)
+            length = scale * np.linalg.norm(chain, axis=1).sum()
+            errors.append(np.linalg.norm(apart, axis=1).mean() / length)
+    return np.array(errors)
+
+
+def agreement(label: PseudoLabel) -> float:
+    """IoU of the fitted hand's outline with the mask that was cut along the picture's edges, where that is known."""
+    length = float(np.exp(label.log_length_px))
+    joints = np.column_stack((label.joints[:, :2] - (label.x, label.y), label.joints[:, 2] * length))
+    outline = np.isfinite(swept_surface(joints, length, label.mask.shape))
+    return float(metrics.mask_iou(outline, label.mask == 1, label.mask != 255))
+
+
+def against_true_masks(masks: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) IoU with true skin, around the landmarks, of the labels' masks and of the fitted hands' outlines."""
+    data = open_dataset(masks)
+    cut, swept = [], []
+    for line, sample in zip(data.lines, track(data, "true masks", len(data)), strict=True):
+        found = np.zeros(sample.rgb.shape[:2], bool)
+        outline, open_to_doubt = found.copy(), found.copy()
+        for hand in line["hands"]:
+            label = label_hand(sample.rgb, np.array(hand["px"])[:, :2], np.array(hand["world_m"]))
+            if label is None or label.weight < USED:
+                continue
+            rows, columns = label.mask.shape
+            window = slice(label.y, label.y + rows), slice(label.x, label.x + columns)
+            length = float(np.exp(label.log_length_px))
+            joints = np.column_stack((label.joints[:, :2] - (label.x, label.y), label.joints[:, 2] * length))
+            found[window] |= label.mask == 1
+            outline[window] |= np.isfinite(swept_surface(joints, length, label.mask.shape))
+            open_to_doubt[window] |= label.mask == 255
+        if found.any() and sample.skin is not None and sample.region is not None:
+            region = sample.region & ~open_to_doubt
+            cut.append(metrics.mask_iou(found, sample.skin, region))
+            swept.append(metrics.mask_iou(outline, sample.skin, region))
+    return np.array(cut), np.array(swept)
+
+
+def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
+    """(TILE, TILE, 3) BGR, twice as wide with the photograph."""
+    level = np.clip(np.nan_to_num(label.relief) / (2 * DEEP) + 0.5, 0, 1)
+    picture = cv2.applyColorMap((255 * (1 - level)).astype(np.uint8), cv2.COLORMAP_TURBO)
+    picture[~np.isfinite(label.relief)] = 255
+    picture[label.mask == 1] = np.where(np.isfinite(label.relief)[..., None], picture, np.uint8(120))[
+        label.mask == 1
+    ]
+    picture[label.mask == 255] = 200
+    places = label.joints[:, :2] - (label.x, label.y)
+    k = TILE / max(label.mask.shape)
+    panels = [picture]
+    if photograph:
+        rows, columns = label.mask.shape
+        shown = image.decode()[label.y : label.y + rows, label.x : label.x + columns, ::-1]
+        panels.append(np.ascontiguousarray(shown))
+    done = []
+    for i, panel in enumerate(panels):
+        square = np.full((TILE, TILE, 3), 255, np.uint8)
+        small = cv2.resize(panel, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[:TILE, :TILE]
+        square[: small.shape[0], : small.shape[1]] = small
+        if i == 0:
+            for finger in FINGERS:
+                line = np.round(places[list(finger)] * k).astype(np.int32)
+                cv2.polylines(square, [line], False, (0, 0, 0), 1, cv2.LINE_AA)
+        done.append(square)
+    return np.hstack(done)
+
+
+def sheet(images: list[RealImage], photographs: bool) -> np.ndarray:
+    """Some labelled hands, drawn at random: (ROWS * TILE, ...) BGR."""
+    hands = [(image, label) for image in images for label in image.labels if label.weight > USED]
+    chosen = np.random.default_rng(0).choice(len(hands), COLUMNS * ROWS, replace=False)
+    tiles = [tile(*hands[i], photographs) for i in chosen]
+    return np.vstack([np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("runs/pseudo_labels"))
+    arguments = parser.parse_args()
+    landmarks = arguments.data / "real_train" / "landmarks.jsonl"
+    images = load_real_images(landmarks, arguments.cache)
+    labels = [label for image in images for label in image.labels]
+    weights = np.array([label.weight for label in labels])
+    errors = 100 * reprojections(landmarks)
+    agreed = np.array([agreement(label) for label in labels if label.weight > USED])
+    cut, swept = against_true_masks(arguments.data / "real_val" / "masks")
+    table = Table("what", "median", "a tenth are worse than")
+    table.add_row("landmarks from the fitted hand's, % of a hand length", *worse(errors, 90))
+    table.add_row("fitted outline and mask along the picture's edges, IoU", *worse(agreed, 10, 3))
+    table.add_row("the same mask and true masks (not trained on), IoU", *worse(cut, 10, 3))
+    table.add_row("fitted outline and true masks, IoU", *worse(swept, 10, 3))
+    console = Console()
+    console.print(
+        f"{len(images)} photographs, {len(labels)} hands, {100 * (weights > USED).mean():.0f} % of them with labels that are "
+        f"used (weight over {USED}); {len(cut)} photographs with true masks",
+        highlight=False,
+    )
+    console.print(table)
+    for path, photographs in ((arguments.out, False), (arguments.photographs, True)):
+        if path is not None:
+            cv2.imwrite(str(path), sheet(images, photographs))
+
+
+def worse(values: np.ndarray, percentile: float, digits: int = 1) -> tuple[str, str]:
+    """Median and percentile as text."""
+    return f"{np.median(values):.{digits}f}", f"{np.percentile(values, percentile):.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
