@@ -1,6 +1,6 @@
 """Measure the weights on every data set at hand and write the model card from what was measured.
 
-    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR]
+    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR] [--jobs N]
                                [--failures docs/failures]
 
 ``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
@@ -16,8 +16,10 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
@@ -34,33 +36,48 @@ HELD_OUT = "backgrounds, the tenth not trained on"
 TEMPLATE = Path(__file__).with_name("model_card.template.md")
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """The reports of `hand-depth evaluate` by name."""
+class Run(NamedTuple):
+    """One of the data sets that are measured; ``options`` are those of open_dataset."""
+
+    name: str
+    path: Path
+    options: dict[str, Any]
+    given_boxes: bool = False
+
+
+def runs(arguments: argparse.Namespace) -> Iterator[Run]:
+    """All of them, in the order of the tables."""
+    real, backgrounds = arguments.data / "real_val", arguments.data / "backgrounds"
+    yield Run("joints", real / "joints", {})
+    yield Run("joints, boxes given", real / "joints", {}, given_boxes=True)
+    yield Run("masks", real / "masks", {})
+    yield Run("backgrounds", backgrounds, {})
+    yield Run(HELD_OUT, backgrounds, {})
+    for split, folders in (("val", arguments.synthetic), (None, arguments.untrained)):
+        for folder in folders:
+            options = {"split": split, "backgrounds": backgrounds}
+            yield Run(f"synthetic {folder.name}", folder, options)
+            yield Run(f"synthetic {folder.name}, boxes given", folder, options, given_boxes=True)
+
+
+def report(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
+    """That of `hand-depth evaluate`."""
     estimator = HandDepthEstimator.from_pretrained(weights=arguments.weights, device="cpu")
-    real = arguments.data / "real_val"
-    runs: list[tuple[str, Path, dict[str, Any], bool]] = [
-        ("joints", real / "joints", {}, False),
-        ("joints, boxes given", real / "joints", {}, True),
-        ("masks", real / "masks", {}, False),
-        ("backgrounds", arguments.data / "backgrounds", {}, False),
-        (HELD_OUT, arguments.data / "backgrounds", {}, False),
-    ]
-    sets = [(folder, "val") for folder in arguments.synthetic] + [
-        (folder, None) for folder in arguments.untrained
-    ]
-    for folder, split in sets:
-        options = {"split": split, "backgrounds": arguments.data / "backgrounds"}
-        runs.append((f"synthetic {folder.name}", folder, options, False))
-        runs.append((f"synthetic {folder.name}, boxes given", folder, options, True))
-    reports = {}
-    for name, path, options, boxes in runs:
-        data = open_dataset(path, limit=arguments.limit, **options)
-        pictures = arguments.pictures
-        if name == HELD_OUT:
-            data = dataclasses.replace(data, lines=data.lines[: max(1, len(data.lines) // 10)])
-            pictures = None  # they are among those of the whole set, in a file of the same name
-        reports[name] = evaluate_dataset(data, estimator, given_boxes=boxes, out=pictures)
-    return reports
+    data, pictures = open_dataset(run.path, limit=arguments.limit, **run.options), arguments.pictures
+    if run.name == HELD_OUT:
+        data = dataclasses.replace(data, lines=data.lines[: max(1, len(data.lines) // 10)])
+        pictures = None  # they are among those of the whole set, in a file of the same name
+    return evaluate_dataset(data, estimator, given_boxes=run.given_boxes, out=pictures)
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The reports by name."""
+    todo = list(runs(arguments))
+    if arguments.jobs == 1:
+        return {run.name: report(run, arguments) for run in todo}
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        found = pool.map(report, todo, [arguments] * len(todo))
+        return {run.name: numbers for run, numbers in zip(todo, found, strict=True)}
 
 
 def show_failures(arguments: argparse.Namespace) -> str:
@@ -158,6 +175,7 @@ def main() -> None:
         "--untrained", type=Path, nargs="*", default=[], help="sets of which nothing was trained on"
     )
     parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--jobs", type=int, default=1, help="so many sets at once, a process each")
     parser.add_argument("--failures", type=Path)
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
