@@ -1,7 +1,7 @@
 """Measure the weights on every data set at hand and write the model card from what was measured.
 
-    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR] [--jobs N]
-                               [--failures docs/failures]
+    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR]
+                               [--failures docs/failures] [--jobs N]
 
 ``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
 ``--synthetic`` are sets of ``hand-depth synth``, measured on their val split; ``--untrained`` are sets that were not
