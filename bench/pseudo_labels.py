@@ -21,11 +21,16 @@ from rich.table import Table
 
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.training.pseudo import PseudoLabel, label_hand, pixels_per_metre, swept_surface
+from hand_depth_ros.training.crops import LEAST_WEIGHT
+from hand_depth_ros.training.pseudo import (
+    PseudoLabel,
+    hand_length,
+    label_hand,
+    pixels_per_metre,
+    swept_surface,
+)
 from hand_depth_ros.training.real import RealImage, load_real_images
 
-USED = 0.15
-"""Labels with less weight than this are not trained on (training/crops.py)."""
 COLUMNS, ROWS, TILE = 10, 4, 96
 FINGERS = ((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20))
 DEEP = 0.25
@@ -41,43 +46,44 @@ def reprojections(landmarks: Path) -> np.ndarray:
             px, world = np.array(hand["px"])[:, :2], np.array(hand["world_m"])
             scale = pixels_per_metre(px, world)
             apart = px - px.mean(0) - scale * (world - world.mean(0))[:, :2]
-            chain = np.diff(world[[0, 9, 10, 11, 12]], axis=0)
-            length = scale * np.linalg.norm(chain, axis=1).sum()
+            length = scale * hand_length(world)
             errors.append(np.linalg.norm(apart, axis=1).mean() / length)
     return np.array(errors)
 
 
-def agreement(label: PseudoLabel) -> float:
-    """IoU of the fitted hand's outline with the mask that was cut along the picture's edges, where that is known."""
+def swept(label: PseudoLabel) -> np.ndarray:
+    """Outline of the fitted hand, bool, in the label's window."""
     length = float(np.exp(label.log_length_px))
     joints = np.column_stack((label.joints[:, :2] - (label.x, label.y), label.joints[:, 2] * length))
-    outline = np.isfinite(swept_surface(joints, length, label.mask.shape))
-    return float(metrics.mask_iou(outline, label.mask == 1, label.mask != 255))
+    return np.isfinite(swept_surface(joints, length, label.mask.shape))
+
+
+def agreement(label: PseudoLabel) -> float:
+    """IoU of the fitted hand's outline with the mask that was cut along the picture's edges, where that is known."""
+    return float(metrics.mask_iou(swept(label), label.mask == 1, label.mask != 255))
 
 
 def against_true_masks(masks: Path) -> tuple[np.ndarray, np.ndarray]:
     """(n,) IoU with true skin, around the landmarks, of the labels' masks and of the fitted hands' outlines."""
     data = open_dataset(masks)
-    cut, swept = [], []
+    cut, fitted = [], []
     for line, sample in zip(data.lines, track(data, "true masks", len(data)), strict=True):
         found = np.zeros(sample.rgb.shape[:2], bool)
         outline, open_to_doubt = found.copy(), found.copy()
         for hand in line["hands"]:
             label = label_hand(sample.rgb, np.array(hand["px"])[:, :2], np.array(hand["world_m"]))
-            if label is None or label.weight < USED:
+            if label is None or label.weight <= LEAST_WEIGHT:
                 continue
             rows, columns = label.mask.shape
             window = slice(label.y, label.y + rows), slice(label.x, label.x + columns)
-            length = float(np.exp(label.log_length_px))
-            joints = np.column_stack((label.joints[:, :2] - (label.x, label.y), label.joints[:, 2] * length))
             found[window] |= label.mask == 1
-            outline[window] |= np.isfinite(swept_surface(joints, length, label.mask.shape))
+            outline[window] |= swept(label)
             open_to_doubt[window] |= label.mask == 255
         if found.any() and sample.skin is not None and sample.region is not None:
             region = sample.region & ~open_to_doubt
             cut.append(metrics.mask_iou(found, sample.skin, region))
-            swept.append(metrics.mask_iou(outline, sample.skin, region))
-    return np.array(cut), np.array(swept)
+            fitted.append(metrics.mask_iou(outline, sample.skin, region))
+    return np.array(cut), np.array(fitted)
 
 
 def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
@@ -111,7 +117,7 @@ def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
 
 def sheet(images: list[RealImage], photographs: bool) -> np.ndarray:
     """Some labelled hands, drawn at random: (ROWS * TILE, ...) BGR."""
-    hands = [(image, label) for image in images for label in image.labels if label.weight > USED]
+    hands = [(image, label) for image in images for label in image.labels if label.weight > LEAST_WEIGHT]
     chosen = np.random.default_rng(0).choice(len(hands), COLUMNS * ROWS, replace=False)
     tiles = [tile(*hands[i], photographs) for i in chosen]
     return np.vstack([np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)])
@@ -131,17 +137,17 @@ def main() -> None:
     labels = [label for image in images for label in image.labels]
     weights = np.array([label.weight for label in labels])
     errors = 100 * reprojections(landmarks)
-    agreed = np.array([agreement(label) for label in labels if label.weight > USED])
-    cut, swept = against_true_masks(arguments.data / "real_val" / "masks")
+    agreed = np.array([agreement(label) for label in labels if label.weight > LEAST_WEIGHT])
+    cut, fitted = against_true_masks(arguments.data / "real_val" / "masks")
     table = Table("what", "median", "a tenth are worse than")
     table.add_row("landmarks from the fitted hand's, % of a hand length", *worse(errors, 90))
     table.add_row("fitted outline and mask along the picture's edges, IoU", *worse(agreed, 10, 3))
     table.add_row("the same mask and true masks (not trained on), IoU", *worse(cut, 10, 3))
-    table.add_row("fitted outline and true masks, IoU", *worse(swept, 10, 3))
+    table.add_row("fitted outline and true masks, IoU", *worse(fitted, 10, 3))
     console = Console()
     console.print(
-        f"{len(images)} photographs, {len(labels)} hands, {100 * (weights > USED).mean():.0f} % of them with labels that are "
-        f"used (weight over {USED}); {len(cut)} photographs with true masks",
+        f"{len(images)} photographs, {len(labels)} hands, {100 * (weights > LEAST_WEIGHT).mean():.0f} % of them with labels "
+        f"that are used (weight over {LEAST_WEIGHT}); {len(cut)} photographs with true masks",
         highlight=False,
     )
     console.print(table)

@@ -22,8 +22,6 @@ _FAR = 1e-3
 
 
 WRIST, KNUCKLES = 0, (5, 9, 13, 17)
-MIDDLE_FINGER = (0, 9, 10, 11, 12)
-"""From the wrist along the bones to the tip: the hand's length."""
 SHORTEST_PALM = 0.1
 """From wrist to knuckles, as a share of the hand's extent: shorter in the picture, it does not tell which way is up."""
 

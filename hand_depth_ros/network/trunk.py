@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hand_depth_ros.network.joints import JOINTS, MIDDLE_FINGER
+from hand_depth_ros.network.joints import JOINTS
 
 
 class _Block(NamedTuple):
@@ -49,6 +49,7 @@ _TAPS = (2, 4, 10, 14)
 WHOLE = 1152
 _PLACES_SIDE = 224
 """Pixels; the landmarks' places are in those of the picture that the model was made for."""
+_MIDDLE_FINGER = (0, 9, 10, 11, 12)
 CHANNELS = tuple(_BLOCKS[i].outputs for i in _TAPS)
 """Of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
@@ -131,7 +132,7 @@ class Trunk(nn.Module):
         whole = self.last(x).mean((2, 3))
         places = self.places(whole).float().view(-1, JOINTS, 3)[..., :2] / _PLACES_SIDE
         world = self.world(whole).float().view(-1, JOINTS, 3)
-        bones = world[:, MIDDLE_FINGER[1:]] - world[:, MIDDLE_FINGER[:-1]]
+        bones = world[:, _MIDDLE_FINGER[1:]] - world[:, _MIDDLE_FINGER[:-1]]
         length = bones.square().sum(-1).sqrt().sum(1).clamp_min(1e-3)
         z = (world[..., 2] - world[..., 2].median(1, keepdim=True).values) / length[:, None]
         return taps, whole, torch.cat((places, z[..., None]), -1)

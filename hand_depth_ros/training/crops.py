@@ -24,13 +24,16 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import HandFinder
 from hand_depth_ros.network import FinderNet, NetworkConfig, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
-from hand_depth_ros.network.joints import MIDDLE_FINGER, SHORTEST_PALM, towards_knuckles
+from hand_depth_ros.network.joints import SHORTEST_PALM, towards_knuckles
 from hand_depth_ros.training import augment
+from hand_depth_ros.training.pseudo import hand_length
 from hand_depth_ros.training.real import RealImage
 from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
 
 Rng = np.random.Generator
 UNKNOWN = 255
+LEAST_WEIGHT = 0.15
+"""Labels of photographs with no more weight than this are not trained on."""
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
 _ANY_ROLL, _ABOUT_UPRIGHT = (
@@ -172,11 +175,6 @@ def _stretch(much: float, rng: Rng) -> np.ndarray:
     return stretch
 
 
-def _middle_finger(joints: np.ndarray) -> float:
-    """From the wrist along the bones to the middle finger's tip, of ``joints`` (21, 3)."""
-    return float(np.linalg.norm(np.diff(joints[list(MIDDLE_FINGER)], axis=0), axis=1).sum())
-
-
 def _pick(mask: np.ndarray, rng: Rng) -> np.ndarray | None:
     ys, xs = np.nonzero(mask)
     if len(xs) < 50:
@@ -246,7 +244,7 @@ def rendered_sample(
     stretch, length_m = np.eye(3), hand.length_m
     if sources.stretch > 0 and np.isfinite(in_crop).all():
         stretch = _stretch(sources.stretch, rng)
-        length_m *= _middle_finger(in_crop @ stretch.T) / _middle_finger(in_crop)
+        length_m *= hand_length(in_crop @ stretch.T) / hand_length(in_crop)
     h = k_v @ stretch @ to_ray
     mask = _warp(hand_mask, h, side, smooth=False)
     depth = _warp(view.depth_m, h, side, smooth=False)
@@ -281,7 +279,7 @@ def rendered_sample(
 def real_sample(image: RealImage, sources: Sources, shape: Shape, rng: Rng) -> dict[str, Any] | None:
     """A crop of one hand of a photograph with its pseudo labels; None when it has no usable hand."""
     side, size = shape.side, shape.picture
-    labels = [label for label in image.labels if label.weight > 0.15]
+    labels = [label for label in image.labels if label.weight > LEAST_WEIGHT]
     if not labels:
         return None
     label = labels[int(rng.integers(len(labels)))]
@@ -398,7 +396,9 @@ class CropDataset(Dataset[dict[str, Any]]):
         self.sources, self.shape, self.length, self.seed = sources, shape, length, seed
         self.epoch = 0
         self._hands = [(view, hand) for view in sources.views for hand in view.hands]
-        self._real = [image for image in sources.real if any(label.weight > 0.15 for label in image.labels)]
+        self._real = [
+            image for image in sources.real if any(label.weight > LEAST_WEIGHT for label in image.labels)
+        ]
 
     def __len__(self) -> int:
         return self.length
