@@ -104,7 +104,7 @@ def train(
         trainer.validate(module, verbose=False)
 
 
-_PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "start_from", "trunk_from")
+_PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
 
 
 def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
@@ -121,7 +121,10 @@ def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
     for name, value, change in (("crop", "box", as_resized_boxes), ("unit", "metres", in_metres)):
         if getattr(plan, name) == value:
             train_views, val_views = change(train_views), change(val_views)
-    real = [image for path in plan.landmarks for image in load_real_images(Path(path), cache)]
+    seen_by = Path(plan.seen_by) if plan.seen_by else None
+    real = [
+        image for path in plan.landmarks for image in load_real_images(Path(path), cache, seen_by=seen_by)
+    ]
     # The validation part of the photographs: contiguous runs of the listing, so that neighbouring video frames stay together.
     held_out = [i % 400 >= 380 for i in range(len(real))]
     train_real = [image for image, out in zip(real, held_out, strict=True) if not out]

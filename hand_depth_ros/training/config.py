@@ -26,6 +26,8 @@ class TrainConfig:
     real_share, negative_share   of the samples
     real_weight      weight of pseudo labels against exact ones
     mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
+    seen_by          weights file of a depth network: the photographs' labels are fitted anew to what it sees in them and to
+                     the usual proportions of hands, or null
     start_from       weights file to start from, or null
     trunk_from       MediaPipe's hand_landmark_full.tflite, for a network with a trunk that start_from doesn't have; or null
     trunk_rate       learning rate of the trunk, as a share of the others'; 0: it stays as it is
@@ -57,6 +59,7 @@ class TrainConfig:
     negative_share: float = 0.1
     real_weight: float = 0.7
     mistakes_of: str | None = None
+    seen_by: str | None = None
     start_from: str | None = None
     trunk_from: str | None = None
     trunk_rate: float = 0.25
@@ -92,7 +95,7 @@ class TrainConfig:
         base = path.resolve().parent
         for key in ("rendered", "landmarks"):
             values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
-        for key in ("backgrounds", "mistakes_of", "start_from", "trunk_from"):
+        for key in ("backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from"):
             values[key] = str((base / values[key]).resolve()) if values.get(key) else None
         config = cls(**values)
         if config.task not in ("depth", "finder"):

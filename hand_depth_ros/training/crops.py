@@ -110,12 +110,13 @@ def _look_at(ray: np.ndarray, roll: float) -> np.ndarray:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ r
 
 
-def _turn(roll: float) -> np.ndarray:
+def planar_rotation(roll: float) -> np.ndarray:
+    """(2, 2), by ``roll`` radians."""
     return np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
 
 
 def _roll(joints: np.ndarray, rng: Rng) -> float:
-    """For :func:`_turn`, of a crop of a hand whose joints (21, 2 or 3) are these in a crop without a roll."""
+    """For :func:`planar_rotation`, of a crop of a hand whose joints (21, 2 or 3) are these in a crop without a roll."""
     if rng.random() < _ANY_ROLL:
         return float(rng.uniform(-np.pi, np.pi))
     x, y = towards_knuckles(joints)
@@ -125,15 +126,15 @@ def _roll(joints: np.ndarray, rng: Rng) -> float:
     return float(-np.arctan2(x, -y) + rng.normal(0, _ABOUT_UPRIGHT))
 
 
-def _similarity(roll: float, centre: np.ndarray, zoom: float, side: int) -> np.ndarray:
+def similarity(roll: float, centre: np.ndarray, zoom: float, side: int) -> np.ndarray:
     """(3, 3): a picture's pixels to those of a crop with ``centre`` in its middle, turned by ``roll``, zoomed."""
     h = np.eye(3)
-    h[:2, :2] = zoom * _turn(roll)
+    h[:2, :2] = zoom * planar_rotation(roll)
     h[:2, 2] = (side - 1) / 2 - h[:2, :2] @ centre
     return h
 
 
-def _warp(
+def warp(
     image: np.ndarray, h: np.ndarray, side: int, smooth: bool, border: int = cv2.BORDER_CONSTANT
 ) -> np.ndarray:
     """The crop that ``h`` (3, 3) maps the image to. ``smooth``: interpolated, and averaged where it shrinks."""
@@ -146,7 +147,7 @@ def _warp(
     return cv2.resize(big, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def _finer(h: np.ndarray, shape: Shape) -> np.ndarray:
+def finer(h: np.ndarray, shape: Shape) -> np.ndarray:
     """(3, 3) to the picture's pixels, from one to those of the crop."""
     k = shape.picture / shape.side
     return np.array([[k, 0, (k - 1) / 2], [0, k, (k - 1) / 2], [0, 0, 1]]) @ h
@@ -169,7 +170,7 @@ def _along_rays(joints: np.ndarray, to_ray: np.ndarray) -> np.ndarray:
 def _stretch(much: float, rng: Rng) -> np.ndarray:
     """(3, 3): points of a camera's axes made longer in one direction across the optical axis and shorter in the other. What the
     camera then sees is its picture stretched just so: a hand of other proportions, at the same depths."""
-    turn, k = _turn(rng.uniform(0, np.pi)), float(np.exp(rng.normal(0, much)))
+    turn, k = planar_rotation(rng.uniform(0, np.pi)), float(np.exp(rng.normal(0, much)))
     stretch = np.eye(3)
     stretch[:2, :2] = turn @ np.diag((k, 1 / k)) @ turn.T
     return stretch
@@ -246,8 +247,8 @@ def rendered_sample(
         stretch = _stretch(sources.stretch, rng)
         length_m *= hand_length(in_crop @ stretch.T) / hand_length(in_crop)
     h = k_v @ stretch @ to_ray
-    mask = _warp(hand_mask, h, side, smooth=False)
-    depth = _warp(view.depth_m, h, side, smooth=False)
+    mask = warp(hand_mask, h, side, smooth=False)
+    depth = warp(view.depth_m, h, side, smooth=False)
     y, x = np.mgrid[:side, :side]
     back = np.stack(((x - c) / f, (y - c) / f, np.ones_like(x, float)), -1) @ np.linalg.inv(stretch).T @ r
     depth_v = np.where((mask == 1) & (depth > 0), depth / np.maximum(back[..., 2], 1e-3), np.nan)
@@ -262,7 +263,7 @@ def rendered_sample(
         view.rgba[..., :3], cv2.merge([view.rgba[..., 3]] * 3), scale=1 / 255
     )
     size = shape.picture
-    rgba = _warp(premultiplied, _finer(h, shape), size, smooth=True)
+    rgba = warp(premultiplied, finer(h, shape), size, smooth=True)
     background = augment.tone(augment.background_crop(sources.backgrounds, (size, size), rng), rng)
     if rng.random() < 0.3:
         background = cv2.GaussianBlur(background, (0, 0), float(rng.uniform(0.5, 4)))
@@ -270,7 +271,7 @@ def rendered_sample(
     straight = np.minimum(rgba[..., :3] / np.maximum(alpha, 1 / 255), 255).astype(np.uint8)
     rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
     if inside is not None:  # beyond the frame's edge a crop is black
-        rgb *= _warp(inside, _finer(h, shape), size, smooth=False)[..., None]
+        rgb *= warp(inside, finer(h, shape), size, smooth=False)[..., None]
     log_scale = np.log(f * length_m / z_ref / side)
     scalars = np.array([log_scale, np.log(length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
     return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, shape, rng)
@@ -288,32 +289,32 @@ def real_sample(image: RealImage, sources: Sources, shape: Shape, rng: Rng) -> d
         return None
     picture = image.decode()
     roll = _roll(label.joints, rng)
-    turn = _turn(roll)
+    turn = planar_rotation(roll)
     turned = (points + np.array((label.x, label.y))) @ turn.T
     centre, extent = _jitter(turned.min(0), turned.max(0), rng)
     k = side / extent
-    h = _similarity(roll, turn.T @ centre, k, side)
+    h = similarity(roll, turn.T @ centre, k, side)
     window = h @ np.array([[1, 0, label.x], [0, 1, label.y], [0, 0, 1.0]])
     border = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)[
         int(rng.choice(3, p=(0.5, 0.35, 0.15)))
     ]
-    rgb = _warp(picture, _finer(h, shape), size, smooth=True, border=border)
-    known = _warp(np.ones_like(label.mask), window, side, smooth=False)
-    mask = _warp(label.mask, window, side, smooth=False)
+    rgb = warp(picture, finer(h, shape), size, smooth=True, border=border)
+    known = warp(np.ones_like(label.mask), window, side, smooth=False)
+    mask = warp(label.mask, window, side, smooth=False)
     elsewhere = 0 if len(image.labels) <= 1 else UNKNOWN
     mask = np.where(known == 1, mask, elsewhere).astype(np.uint8)
     if border != cv2.BORDER_CONSTANT:
-        outside = _warp(np.ones(picture.shape[:2], np.uint8), h, side, smooth=False) == 0
+        outside = warp(np.ones(picture.shape[:2], np.uint8), h, side, smooth=False) == 0
         mask[outside] = UNKNOWN
     if label.weight > _CUT_WELL and rng.random() < _ELSEWHERE:
         there = (label.mask != 0).astype(np.float32)
-        keep = _warp(there, _finer(window, shape), size, smooth=True)[..., None]
+        keep = warp(there, finer(window, shape), size, smooth=True)[..., None]
         background = augment.tone(augment.background_crop(sources.backgrounds, (size, size), rng), rng)
         rgb = (augment.tone(rgb, rng) * keep + background * (1 - keep)).astype(np.uint8)
         mask = np.where(cv2.resize(keep[..., 0], (side, side)) < 0.5, 0, mask).astype(np.uint8)
     else:
         rgb = augment.tone(rgb, rng, 0.8)
-    relief = _warp(label.relief, window, side, smooth=False)
+    relief = warp(label.relief, window, side, smooth=False)
     relief = np.where((known == 1) & (mask == 1), relief, np.nan).astype(np.float32)
     if np.isfinite(relief).sum() < 60:
         return None
@@ -335,8 +336,8 @@ def negative_sample(sources: Sources, shape: Shape, rng: Rng) -> dict[str, Any]:
         number, *box = sources.mistakes[int(rng.integers(len(sources.mistakes)))]
         low, reach = np.array(box[:2]), np.array(box[2:])
         centre, extent = _jitter(low, low + reach, rng)
-        h = _similarity(rng.normal(0, 0.35), centre, side / extent, side)
-        rgb = _warp(sources.backgrounds[int(number)], _finer(h, shape), size, smooth=True)
+        h = similarity(rng.normal(0, 0.35), centre, side / extent, side)
+        rgb = warp(sources.backgrounds[int(number)], finer(h, shape), size, smooth=True)
     elif sources.real and dice < 0.75:
         image = sources.real[int(rng.integers(len(sources.real)))]
         picture = image.decode()

@@ -49,12 +49,18 @@ def _label(job: tuple[Path, dict[str, Any]]) -> RealImage | None:
     return RealImage(encoded, tuple(label for label in labels if label is not None), points)
 
 
-def load_real_images(landmarks: Path, cache: Path, workers: int = 2) -> list[RealImage]:
-    """All the images that ``landmarks`` (a landmarks.jsonl) lists, labelled; the labels are computed once into ``cache``."""
+def load_real_images(
+    landmarks: Path, cache: Path, workers: int = 2, seen_by: Path | None = None
+) -> list[RealImage]:
+    """All the images that ``landmarks`` (a landmarks.jsonl) lists, labelled; the labels are computed once into ``cache``.
+
+    seen_by: weights file of a depth network; the labels are then fitted anew to what it sees (:mod:`.skeleton`)."""
     if not landmarks.is_file():
         raise DatasetError(
             f"no landmarks file at {landmarks}: give the path of a landmarks.jsonl next to its images"
         )
+    if seen_by is not None:
+        return _relabelled(landmarks, cache, workers, seen_by)
     key = hashlib.sha256(landmarks.read_bytes() + bytes([VERSION])).hexdigest()[:16]
     store = cache / f"pseudo-{key}.npz"
     if store.is_file():
@@ -67,6 +73,20 @@ def load_real_images(landmarks: Path, cache: Path, workers: int = 2) -> list[Rea
     cache.mkdir(parents=True, exist_ok=True)
     _pack(images, store)
     return images
+
+
+def _relabelled(landmarks: Path, cache: Path, workers: int, seen_by: Path) -> list[RealImage]:
+    from hand_depth_ros.network import HandDepthNet, load_weights
+    from hand_depth_ros.training import skeleton
+
+    network, _ = load_weights(seen_by, HandDepthNet)
+    key = hashlib.sha256(
+        landmarks.read_bytes() + bytes([VERSION, skeleton.VERSION]) + seen_by.read_bytes()
+    ).hexdigest()[:16]
+    store = cache / f"pseudo-seen-{key}.npz"
+    if not store.is_file():
+        _pack(skeleton.relabel(load_real_images(landmarks, cache, workers), network), store)
+    return _unpack(store)
 
 
 def _pack(images: list[RealImage], store: Path) -> None:
