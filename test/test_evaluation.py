@@ -219,7 +219,7 @@ def test_joint_numbers(joints_set: Path) -> None:
         assert report["hand_length_known"]["mae_mm"] == pytest.approx(expected, abs=1e-3)
     joints = flat_hand() / 1000
     finger = sum(np.linalg.norm(joints[b] - joints[a]) for a, b in ((9, 10), (10, 11), (11, 12)))
-    assert estimator.calls[1]["hand_length_m"] == pytest.approx(finger / 0.49)
+    assert estimator.calls[1]["hand_length_m"] == pytest.approx(finger / 0.53)
     assert "of the middle finger's bones" in report["notes"][0]
 
 

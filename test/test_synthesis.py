@@ -16,6 +16,7 @@ pytest.importorskip(
 )
 
 from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.rendered_unit import REAL_PER_RENDERED
 from hand_depth_ros.synthesis import views
 from hand_depth_ros.synthesis.body import body_model, bone
 from hand_depth_ros.synthesis.cast import Pinhole, cast
@@ -102,7 +103,7 @@ def test_files_hold_that_depth_and_the_picture_covers_the_same_pixels(
     unit = json.loads((out / "dataset.json").read_text())["depth_unit_m"]
     depth = cv2.imread(str(out / "depth/00000.png"), cv2.IMREAD_UNCHANGED)
     assert depth.dtype == np.uint16
-    assert np.abs(depth * unit - view.hits.depth).max() <= unit
+    assert np.abs(depth * unit - view.hits.depth * REAL_PER_RENDERED).max() <= unit
     rgba = np.asarray(Image.open(out / lines[0]["image"]))
     assert rgba.shape == (SIZE, SIZE, 4)
     # One sample in a pixel may fall beside an edge that the centre is on: inside and outside of it they agree.

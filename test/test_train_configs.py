@@ -37,6 +37,7 @@ def test_the_large_variant_is_four_stacks_of_256_features() -> None:
     ("name", "file", "kind"),
     [
         ("train_depth", "hand_depth.safetensors", HandDepthNet),
+        ("train_depth_again", "hand_depth.safetensors", HandDepthNet),
         ("train_finder", "hand_finder.safetensors", FinderNet),
     ],
 )

@@ -18,6 +18,7 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.finder import decode_boxes
 from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
+from hand_depth_ros.rendered_unit import DEPTH_UNIT_M
 from hand_depth_ros.training import augment, crops, frames
 from hand_depth_ros.training.cli import _module
 from hand_depth_ros.training.config import TrainConfig
@@ -475,7 +476,8 @@ def pixels_in_files(folder: Path, name: str, scale: float) -> tuple[np.ndarray, 
         colour = np.dstack((colour, alpha))
     if not (folder / "rgb").is_dir():
         mask = (mask == 1).astype(np.uint8)
-    rgba, metres = colour[..., [2, 1, 0, 3]], depth.astype(np.float32) * np.float32(1e-4)
+    unit = 1e-4 if (folder / "rgb").is_dir() else DEPTH_UNIT_M
+    rgba, metres = colour[..., [2, 1, 0, 3]], depth.astype(np.float32) * np.float32(unit)
     if scale != 1.0:
         size = (round(mask.shape[1] * scale), round(mask.shape[0] * scale))
         rgba = cv2.resize(np.ascontiguousarray(rgba), size, interpolation=cv2.INTER_AREA)

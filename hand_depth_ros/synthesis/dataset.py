@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 
 from ..errors import DatasetError
+from ..rendered_unit import DEPTH_UNIT_M, RENDERED_UNIT_M
 from .mesh import FOREARM
 from .views import View, visible_hands
-
-DEPTH_UNIT_M = 0.0001
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -85,7 +84,7 @@ class Writer:
         kept = (
             depth if self.transparent else np.where(mask > 0, depth, 0)
         )  # a clip ships the hands' depth only
-        units = np.rint(kept / DEPTH_UNIT_M)
+        units = np.rint(kept / RENDERED_UNIT_M)
         units = np.where(units <= 65535, units, 0).astype(np.uint16)
         if self.transparent:
             image = f"rgb/{name}.webp"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..rendered_unit import REAL_PER_RENDERED
 from .body import Person
 from .cast import Hits, Pinhole, cast
 from .dress import Look
@@ -94,7 +95,7 @@ def visible_hands(view: View, least_pixels: int = 20) -> list[dict]:
             continue
         x, y = int(columns.min()), int(rows.min())
         roi = [x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1]
-        joints = [[round(float(c), 5) for c in joint] for joint in view.joints[side]]
+        joints = [[round(float(c) * REAL_PER_RENDERED, 5) for c in joint] for joint in view.joints[side]]
         length = round(view.hand_length_m, 5)
         hands.append(
             {"instance": instance, "side": side, "hand_length_m": length, "roi": roi, "joints_m": joints}

@@ -17,6 +17,7 @@ from rich.progress import track
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network.joints import WRIST
+from hand_depth_ros.rendered_unit import DEPTH_UNIT_M
 
 
 class RenderedHand(NamedTuple):
@@ -142,7 +143,7 @@ def _stored(
 def _read_flat(folder: Path, line: dict[str, Any]) -> StoredView:
     stem = Path(line["image"]).stem
     paths = (folder / line["image"], folder / f"{stem}.depth.png", folder / f"{stem}.label.png")
-    return _stored(*paths, line, 1e-4, flat=True)
+    return _stored(*paths, line, DEPTH_UNIT_M, flat=True)
 
 
 def _read_folder(folder: Path, line: dict[str, Any], unit_m: float) -> StoredView:

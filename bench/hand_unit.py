@@ -1,0 +1,96 @@
+"""How long rendered hands look beside photographed ones: the measurement behind `hand_depth_ros/rendered_unit.py`.
+
+    python bench/hand_unit.py DATA RENDERED [--weights FOLDER] [--cache FOLDER] [--limit N]
+
+DATA holds real_train/landmarks.jsonl, RENDERED is a set that `hand-depth synth` made. The depth network looks at hands of both,
+and a skeleton with the photographs' usual proportions is fitted to what it sees (`training/skeleton.py`). Its apparent length
+is compared with what it should be: of a photograph what the landmark model says, of a rendered hand what follows from its
+`hand_length_m` and its distance. Only open hands seen from the front or the back count: there depths matter least.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hand_depth_ros.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
+from hand_depth_ros.network import HandDepthNet, load_weights
+from hand_depth_ros.rendered_unit import REAL_PER_RENDERED
+from hand_depth_ros.training import skeleton
+from hand_depth_ros.training.crops import LEAST_WEIGHT, load_backgrounds
+from hand_depth_ros.training.pseudo import PseudoLabel
+from hand_depth_ros.training.real import RealImage, load_real_images
+from hand_depth_ros.training.rendered import RenderedView, load_views
+
+OPEN = 0.93
+"""A hand is open where its middle finger's chain from the wrist is as long as that in the picture, of the fitted skeleton's."""
+CHAIN = (8, 9, 10, 11)
+"""Of `skeleton.BONES`: from the wrist to the middle fingertip."""
+LEAST_PIXELS = 1500
+
+
+def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None:
+    """A rendered view of one hand over a background as a photograph whose label is exact; None for other views."""
+    if len(view.hands) != 1 or not np.isfinite(view.hands[0].joints).all():
+        return None
+    hand = view.hands[0]
+    mask = (view.mask == hand.instance).astype(np.uint8)
+    if mask.sum() < LEAST_PIXELS:
+        return None
+    alpha = view.rgba[..., 3:] / 255
+    behind = cv2.resize(background, view.size[::-1])
+    picture = (view.rgba[..., :3] * alpha + behind * (1 - alpha)).astype(np.uint8)
+    length_px = view.k[0] * hand.length_m / float(np.median(hand.joints[:, 2]))
+    relief = np.zeros(view.size, np.float32)
+    label = PseudoLabel(0, 0, mask, relief, float(np.log(length_px)), 1.0, hand.joints)
+    encoded = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    return RealImage(encoded, (label,), hand.joints[None, :, :2])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("rendered", type=Path)
+    parser.add_argument("--weights", type=Path, default=SHIPPED_WEIGHTS)
+    parser.add_argument("--cache", type=Path, default=Path("pseudo_labels"))
+    parser.add_argument("--limit", type=int, default=600, help="so many hands of each")
+    args = parser.parse_args()
+
+    network, _ = load_weights(args.weights / DEPTH_FILE, HandDepthNet)
+    photographs = load_real_images(args.data / "real_train" / "landmarks.jsonl", args.cache)
+    photographs = photographs[:: max(1, len(photographs) // args.limit)]
+    background = load_backgrounds(args.data / "backgrounds")
+    views = [view.decode() for view in load_views(args.rendered, "val", args.limit)]
+    made = [photographed(view, background[i % len(background)]) for i, view in enumerate(views)]
+
+    table = Table("hands", "open", "look as long as", "half of them within")
+    usual = None
+    for name, images in (("photographs", photographs), ("rendered", [image for image in made if image])):
+        labels = [label for image in images for label in image.labels if label.weight > LEAST_WEIGHT]
+        told = np.array([label.log_length_px for label in labels])
+        seen = skeleton.see(images, network)
+        if usual is None:
+            usual = skeleton.proportions(seen, told)
+        fitted = skeleton.fit(seen, usual)
+        flat = skeleton.bone_lengths(fitted._replace(depths=np.zeros_like(fitted.depths)))[:, CHAIN].sum(1)
+        is_open = flat > OPEN * skeleton.bone_lengths(fitted)[:, CHAIN].sum(1)
+        ratio = np.exp(fitted.log_length_px - told)[is_open]
+        low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
+        table.add_row(name, str(is_open.sum()), f"{middle:.3f} of their length", f"{low:.3f} to {high:.3f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"of the length that the rig's bones have, rendered hands: {middle * REAL_PER_RENDERED**-1:.3f} "
+        f"(they are written {REAL_PER_RENDERED:.3f} times as large as rendered)"
+    )
+
+
+if __name__ == "__main__":
+    main()
