@@ -22,10 +22,10 @@ MIDDLE_FINGER = (0, 9, 10, 11, 12)
 """Wrist, then the middle finger to its tip: the hand length runs along these."""
 
 FINGER_SHARE = 0.53
-"""From the middle finger's MCP joint to its tip, over the hand length (wrist crease to tip). Skeletons have 92.3 mm of phalanges
-(44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J. Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 + 24 to 35 from
-the metacarpal to the crease. But a joint is what a finger turns about, and that of the MCP lies within the metacarpal's round
-head, 7 to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm, which is 0.52 to 0.55."""
+"""From the middle finger's MCP joint to its tip, over the hand length (wrist crease to tip). Skeletons have 92.3 mm of
+phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J. Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 +
+24 to 35 from the metacarpal to the crease. But a joint is what a finger turns about, and that of the MCP lies within the
+metacarpal's round head, 7 to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm, which is 0.52 to 0.55."""
 
 
 @dataclass(frozen=True)
