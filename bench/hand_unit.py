@@ -22,7 +22,7 @@ from hand_depth_ros.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.rendered_unit import REAL_PER_RENDERED
 from hand_depth_ros.training import skeleton
-from hand_depth_ros.training.crops import LEAST_WEIGHT, load_backgrounds
+from hand_depth_ros.training.crops import load_backgrounds
 from hand_depth_ros.training.pseudo import PseudoLabel
 from hand_depth_ros.training.real import RealImage, load_real_images
 from hand_depth_ros.training.rendered import RenderedView, load_views
@@ -73,8 +73,7 @@ def main() -> None:
     table = Table("hands", "open", "look as long as", "half of them within")
     usual = None
     for name, images in (("photographs", photographs), ("rendered", [image for image in made if image])):
-        labels = [label for image in images for label in image.labels if label.weight > LEAST_WEIGHT]
-        told = np.array([label.log_length_px for label in labels])
+        told = np.array([label.log_length_px for image in images for label in image.usable])
         seen = skeleton.see(images, network)
         if usual is None:
             usual = skeleton.proportions(seen, told)
@@ -87,7 +86,7 @@ def main() -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"of the length that the rig's bones have, rendered hands: {middle * REAL_PER_RENDERED**-1:.3f} "
+        f"of the length that the rig's bones have, rendered hands: {middle / REAL_PER_RENDERED:.3f} "
         f"(they are written {REAL_PER_RENDERED:.3f} times as large as rendered)"
     )
 

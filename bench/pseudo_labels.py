@@ -21,7 +21,6 @@ from rich.table import Table
 
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.training.crops import LEAST_WEIGHT
 from hand_depth_ros.training.pseudo import (
     PseudoLabel,
     hand_length,
@@ -29,7 +28,7 @@ from hand_depth_ros.training.pseudo import (
     pixels_per_metre,
     swept_surface,
 )
-from hand_depth_ros.training.real import RealImage, load_real_images
+from hand_depth_ros.training.real import LEAST_WEIGHT, RealImage, load_real_images
 
 COLUMNS, ROWS, TILE = 10, 4, 96
 FINGERS = ((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20))
@@ -117,7 +116,7 @@ def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
 
 def sheet(images: list[RealImage], photographs: bool) -> np.ndarray:
     """Some labelled hands, drawn at random: (ROWS * TILE, ...) BGR."""
-    hands = [(image, label) for image in images for label in image.labels if label.weight > LEAST_WEIGHT]
+    hands = [(image, label) for image in images for label in image.usable]
     chosen = np.random.default_rng(0).choice(len(hands), COLUMNS * ROWS, replace=False)
     tiles = [tile(*hands[i], photographs) for i in chosen]
     return np.vstack([np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)])
@@ -137,7 +136,7 @@ def main() -> None:
     labels = [label for image in images for label in image.labels]
     weights = np.array([label.weight for label in labels])
     errors = 100 * reprojections(landmarks)
-    agreed = np.array([agreement(label) for label in labels if label.weight > LEAST_WEIGHT])
+    agreed = np.array([agreement(label) for image in images for label in image.usable])
     cut, fitted = against_true_masks(arguments.data / "real_val" / "masks")
     table = Table("what", "median", "a tenth are worse than")
     table.add_row("landmarks from the fitted hand's, % of a hand length", *worse(errors, 90))

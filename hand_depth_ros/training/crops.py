@@ -32,8 +32,6 @@ from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
 
 Rng = np.random.Generator
 UNKNOWN = 255
-LEAST_WEIGHT = 0.15
-"""Labels of photographs with no more weight than this are not trained on."""
 _PIXELS_LOOKED_AT = 300
 _TRIES = 1000
 _ANY_ROLL, _ABOUT_UPRIGHT = (
@@ -280,7 +278,7 @@ def rendered_sample(
 def real_sample(image: RealImage, sources: Sources, shape: Shape, rng: Rng) -> dict[str, Any] | None:
     """A crop of one hand of a photograph with its pseudo labels; None when it has no usable hand."""
     side, size = shape.side, shape.picture
-    labels = [label for label in image.labels if label.weight > LEAST_WEIGHT]
+    labels = image.usable
     if not labels:
         return None
     label = labels[int(rng.integers(len(labels)))]
@@ -397,9 +395,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         self.sources, self.shape, self.length, self.seed = sources, shape, length, seed
         self.epoch = 0
         self._hands = [(view, hand) for view in sources.views for hand in view.hands]
-        self._real = [
-            image for image in sources.real if any(label.weight > LEAST_WEIGHT for label in image.labels)
-        ]
+        self._real = [image for image in sources.real if image.usable]
 
     def __len__(self) -> int:
         return self.length

@@ -16,6 +16,9 @@ from rich.progress import track
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.training.pseudo import VERSION, PseudoLabel, label_hand
 
+LEAST_WEIGHT = 0.15
+"""Labels of photographs with no more weight than this are not trained on."""
+
 
 class RealImage(NamedTuple):
     """One photograph: JPEG bytes as on disk, the labels of its hands (usable ones), and all the landmarks in it (k, 21, 2)."""
@@ -23,6 +26,11 @@ class RealImage(NamedTuple):
     encoded: bytes
     labels: tuple[PseudoLabel, ...]
     landmarks: np.ndarray
+
+    @property
+    def usable(self) -> list[PseudoLabel]:
+        """The labels that are trained on."""
+        return [label for label in self.labels if label.weight > LEAST_WEIGHT]
 
     def decode(self) -> np.ndarray:
         """uint8 (H, W, 3) RGB."""

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from hand_depth_ros.crop_camera import MARGIN
 from hand_depth_ros.network import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
-from hand_depth_ros.training.crops import LEAST_WEIGHT, Shape, finer, planar_rotation, similarity, warp
+from hand_depth_ros.training.crops import Shape, finer, planar_rotation, similarity, warp
 from hand_depth_ros.training.pseudo import PseudoLabel, swept_surface
-from hand_depth_ros.training.real import RealImage
+from hand_depth_ros.training.real import LEAST_WEIGHT, RealImage
 
 VERSION = 1
 """To be raised when labels change, so that caches are made anew."""
@@ -83,7 +83,7 @@ def see(images: Sequence[RealImage], network: HandDepthNet) -> Seen:
 def _looks(image: RealImage, network: HandDepthNet) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
     """Pictures (3, P, P) uint8 of the usable hands, the (3, 3) from the photograph's pixels to the crop's, mirrored or not."""
     side, size = network.config.crop_size, network.config.picture_size
-    usable = [label for label in image.labels if label.weight > LEAST_WEIGHT]
+    usable = image.usable
     picture = image.decode() if usable else None
     for label in usable:
         assert picture is not None
@@ -135,19 +135,14 @@ def fit(seen: Seen, usual: np.ndarray) -> Seen:
     start = [torch.from_numpy(np.asarray(part, np.float64)) for part in seen]
     pixels = start[2].exp()[:, None, None]
     known = torch.from_numpy(usual)
-    places, depths, sizes = (
-        part.clone().requires_grad_() for part in (start[0] / pixels, start[1], start[2])
-    )
-    optimiser = torch.optim.Adam((places, depths, sizes), lr=_RATE)
+    start[0] = start[0] / pixels
+    places, depths, sizes = values = [part.clone().requires_grad_() for part in start]
+    optimiser = torch.optim.Adam(values, lr=_RATE)
     slower = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, _STEPS)
     for _ in range(_STEPS):
         off = (_bones(places * pixels, depths, sizes) / known - 1) / _BONE
         cost = F.huber_loss(off, torch.zeros_like(off), reduction="sum", delta=_WRONG)
-        for value, first, much in (
-            (places, start[0] / pixels, _PLACE),
-            (depths, start[1], _DEPTH),
-            (sizes, start[2], _SIZE),
-        ):
+        for value, first, much in zip(values, start, (_PLACE, _DEPTH, _SIZE), strict=True):
             cost = cost + ((value - first) / much).square().sum() / 2
         optimiser.zero_grad()
         cost.backward()  # type: ignore[no-untyped-call]
@@ -169,7 +164,7 @@ def proportions(seen: Seen, log_length_px: np.ndarray) -> np.ndarray:
 
 def relabel(images: Sequence[RealImage], network: HandDepthNet) -> list[RealImage]:
     """The images with new sizes, joints and reliefs of their usable labels; the masks and weights are as they were."""
-    usable = [label for image in images for label in image.labels if label.weight > LEAST_WEIGHT]
+    usable = [label for image in images for label in image.usable]
     if not usable:
         return list(images)
     seen = see(images, network)
