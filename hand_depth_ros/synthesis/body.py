@@ -17,6 +17,10 @@ from ..errors import MissingDependencyError
 SIDES = ("right", "left")
 FINGERS = 5
 _PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
+_HANDS = (
+    "fingers-length-incr",
+    "fingers-diameter-incr",
+)  # anny's own changes of a hand, -1 to 1, 0: as its sculptor made it
 
 
 def bone(name: str, side: str) -> str:
@@ -24,11 +28,18 @@ def bone(name: str, side: str) -> str:
     return f"{name}.{'R' if side == 'right' else 'L'}"
 
 
+def _changes(longer: float, thicker: float) -> dict[str, float]:
+    """anny's changes of both hands."""
+    values = zip(_HANDS, (longer, thicker), strict=True)
+    return {f"{side}-hand-{name}": float(value) for name, value in values for side in "lr"}
+
+
 @dataclass(frozen=True)
 class Person:
     """One person at rest. Poses are (B, 4, 4) bone-to-world, B bones in the order of BodyModel.labels."""
 
     phenotype: dict[str, float]
+    hands: dict[str, float]  # anny's changes of the hands by name
     scale: float  # everything of anny's is multiplied by it, so that hands get real sizes
     rest_vertices: np.ndarray  # (V, 3)
     rest_bones: np.ndarray  # (B, 4, 4)
@@ -53,7 +64,11 @@ class BodyModel:
 
                 warp.config.quiet = True
                 self._torch = torch
-                self._anny = anny.Anny(topology="anny-quads", pose_parameterization="local-bone")
+                self._anny = anny.Anny(
+                    topology="anny-quads",
+                    pose_parameterization="local-bone",
+                    local_changes=list(_changes(0, 0)),
+                )
         except ImportError as error:
             raise MissingDependencyError.for_extra("synth", "anny") from error
         model = self._anny
@@ -78,16 +93,29 @@ class BodyModel:
         good = [label.startswith(prefixes) and label.endswith(end) for label in self.labels]
         return np.asarray(good)[self.part]
 
-    def _forward(self, pose: np.ndarray, phenotype: dict[str, float]) -> dict[str, np.ndarray]:
+    def _forward(
+        self, pose: np.ndarray, phenotype: dict[str, float], hands: dict[str, float]
+    ) -> dict[str, np.ndarray]:
         torch = self._torch
         with torch.no_grad():
-            out = self._anny(pose_parameters=torch.from_numpy(pose)[None], phenotype_kwargs=phenotype)
+            out = self._anny(
+                pose_parameters=torch.from_numpy(pose)[None],
+                phenotype_kwargs=phenotype,
+                local_changes_kwargs=hands,
+            )
         return {key: value[0].numpy().astype(np.float64) for key, value in out.items()}
 
-    def person(self, phenotype: dict[str, float], hand_length_m: float | None = None) -> Person:
-        """A person of that shape, scaled so that the hand has the length asked for (anny's own when None)."""
+    def person(
+        self,
+        phenotype: dict[str, float],
+        hand_length_m: float | None = None,
+        fingers: tuple[float, float] = (0.0, 0.0),
+    ) -> Person:
+        """A person of that shape, scaled so that the hand has the length asked for (anny's own when None). ``fingers``: longer
+        and thicker than the sculptor's, -1 to 1: 0 makes the middle finger 0.46 of the hand, 1 makes it 0.55."""
+        hands = _changes(*fingers)
         phenotype = {key: float(phenotype.get(key, 0.5)) for key in _PHENOTYPES}
-        out = self._forward(self.identity(), phenotype)
+        out = self._forward(self.identity(), phenotype, hands)
         bones, vertices = out["rest_bone_poses"], out["rest_vertices"]
         tips = {}
         for side in SIDES:
@@ -111,7 +139,7 @@ class BodyModel:
         relative = np.stack(
             [bones[i] if p < 0 else inverse[p] @ bones[i] for i, p in enumerate(self.parents)]
         )
-        return Person(phenotype, scale, vertices * scale, bones, relative, root, tips, length * scale)
+        return Person(phenotype, hands, scale, vertices * scale, bones, relative, root, tips, length * scale)
 
     def identity(self) -> np.ndarray:
         """(B, 4, 4) the pose parameters of the rest pose."""
@@ -126,7 +154,7 @@ class BodyModel:
 
     def posed(self, person: Person, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The skinned mesh (V, 3) and the bones (B, 4, 4), from anny itself."""
-        out = self._forward(pose, person.phenotype)
+        out = self._forward(pose, person.phenotype, person.hands)
         bones = out["bone_poses"]
         bones[:, :3, 3] *= person.scale
         return out["vertices"] * person.scale, bones

@@ -14,7 +14,7 @@ from .mesh import FOREARM, Surface
 from .people import rng_of
 from .render import Light
 
-GENERATOR = 3  # of what views show; goes up whenever view k changes, so that no set is a mixture
+GENERATOR = 4  # of what views show; goes up whenever view k changes, so that no set is a mixture
 VIEWS_PER_PERSON = 8  # neighbours share person, clothes and environment map
 
 
