@@ -50,6 +50,9 @@ COMMANDS: dict[str, SubCommand] = {
         "hand_depth_ros.synthesis.cli", "synth", "Render a data set with exact depth and masks."
     ),
     "train": SubCommand("hand_depth_ros.training.cli", "train", "Train the finder and the depth network."),
+    "pack": SubCommand(
+        "hand_depth_ros.training.cli", "pack", "Pack a training's data small, for another machine."
+    ),
 }
 
 EXTRAS: dict[str, str] = {

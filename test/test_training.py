@@ -20,11 +20,11 @@ from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_we
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
 from hand_depth_ros.rendered_unit import DEPTH_UNIT_M
 from hand_depth_ros.training import augment, crops, frames
-from hand_depth_ros.training.cli import _module
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.crops import CropDataset, Shape, Sources, real_sample, rendered_sample
 from hand_depth_ros.training.joints import joint_loss
 from hand_depth_ros.training.losses import total_loss
+from hand_depth_ros.training.material import read_material
 from hand_depth_ros.training.pseudo import hand_length, label_hand
 from hand_depth_ros.training.real import RealImage, load_real_images
 from hand_depth_ros.training.rendered import RenderedHand, RenderedView, load_views
@@ -735,8 +735,7 @@ def test_views_are_kept_encoded_and_lose_nothing(tmp_path: Path, flat: bool, sca
 
 def test_a_set_that_is_named_twice_is_in_memory_once(tmp_path: Path) -> None:
     folder = str(write_views(tmp_path / "set", 4))
-    module = _module(TrainConfig(network=dataclasses.asdict(TINY), rendered=(folder, folder)), tmp_path, None)
-    views = module.sources.views
+    views = read_material(TrainConfig(rendered=(folder, folder)), tmp_path).train_views
     assert len(views) == 6 and all(a is b for a, b in zip(views[:3], views[3:], strict=True))
 
 

@@ -21,7 +21,7 @@ from tflite_file import landmark_layers, write_tflite
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
 from hand_depth_ros.network.trunk import Trunk
-from hand_depth_ros.training.base import Average, NetworkTraining
+from hand_depth_ros.training.base import Average, NetworkTraining, one_cycle
 from hand_depth_ros.training.cli import train
 from hand_depth_ros.training.pretrained import fill_trunk
 
@@ -55,8 +55,9 @@ def plan(data: Path, name: str, network: Any, **options: Any) -> Path:
     return path
 
 
-def run(config: Path, out: Path) -> None:
-    train(config, out, precision="32-true", cache=None, devices="1", num_nodes=1, limit_views=None)
+def run(config: Path, out: Path, **options: Any) -> None:
+    more = {"cache": None, "limit_views": None, "packed": None, "minutes": None, **options}
+    train(config, out, precision="32-true", devices="1", num_nodes=1, **more)
 
 
 def test_a_run_leaves_weights_that_load_and_say_where_they_are_from(data: Path, tmp_path: Path) -> None:
@@ -80,6 +81,59 @@ def test_a_run_gives_a_trained_network_a_trunk_that_stays_as_it_is(data: Path, t
     found = network.trunk.state_dict()
     assert all(torch.equal(value, found[name]) for name, value in trunk.state_dict().items())
     assert network.guide.weight.abs().max() > 0  # what it says of the hand has begun to count
+
+
+def test_a_trunk_may_come_from_another_depth_network(data: Path, tmp_path: Path) -> None:
+    with_trunk = dataclasses.replace(TINY, crop_size=128, joints=True, trunk=True)
+    giver = HandDepthNet(with_trunk)
+    save_weights(giver, data / "giver.safetensors")
+    wider = dataclasses.replace(with_trunk, features=16)
+    options = {"trunk_from": "giver.safetensors", "trunk_rate": 0.0}
+    run(plan(data, "given", wider, samples=2, **options), tmp_path)
+    network, _ = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
+    found = network.trunk.state_dict()
+    assert network.config == wider
+    assert all(torch.equal(value, found[name]) for name, value in giver.trunk.state_dict().items())
+
+
+def test_a_network_without_a_trunk_has_none_to_give(data: Path, tmp_path: Path) -> None:
+    save_weights(HandDepthNet(TINY), data / "poor.safetensors")
+    with_trunk = dataclasses.replace(TINY, crop_size=128, joints=True, trunk=True)
+    with pytest.raises(DatasetError, match="has no trunk"):
+        run(plan(data, "ungiven", with_trunk, trunk_from="poor.safetensors"), tmp_path)
+
+
+def test_a_budget_in_minutes_ends_by_the_clock_and_counts_what_ran_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes on by 6 s a look: a minute ends after a few steps, and a second one after as many more."""
+    now = iter(range(0, 100_000, 6))
+    monkeypatch.setattr("hand_depth_ros.training.base.monotonic", lambda: float(next(now)))
+    config = plan(data, "clock", TINY, samples=10**9)
+    run(config, tmp_path, minutes=1.0)
+    first = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    assert 2 <= first["global_step"] < 12 and first["seconds"] == pytest.approx(60)
+    assert (
+        load_weights(tmp_path / "depth.safetensors", HandDepthNet)[1]["samples"] == 2 * first["global_step"]
+    )
+    run(config, tmp_path, minutes=2.0)
+    second = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    assert second["seconds"] == pytest.approx(120)
+    assert first["global_step"] < second["global_step"] < 2 * first["global_step"] + 4
+
+
+def test_by_the_clock_the_learning_rate_goes_as_by_the_samples() -> None:
+    network = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=1001, pct_start=0.03, final_div_factor=100.0
+    )
+    for step in range(1001):
+        if step >= 30 or step == 0:  # OneCycleLR's rise ends a step early
+            assert one_cycle(step / 1000) == pytest.approx(scheduler.get_last_lr()[0], rel=0.01, abs=1e-5)
+        optimizer.step()
+        if step < 1000:
+            scheduler.step()
 
 
 def test_a_finder_is_trained_by_the_same_command(data: Path, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import lightning
@@ -20,6 +22,7 @@ from hand_depth_ros.training.crops import Sources
 from hand_depth_ros.training.pretrained import fill_trunk
 
 _VALIDATION_SEED = 12345
+_WARM_UP = 0.03
 _DEEPER = ("bottom", "extra_blocks")
 
 
@@ -74,13 +77,31 @@ def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
             raise DatasetError(
                 "a network with a trunk needs trunk_from: docs/training.md says where it comes from"
             )
-        fill_trunk(trunk, Path(config.trunk_from))
+        path = Path(config.trunk_from)
+        if path.suffix == ".safetensors":
+            giver: Any = getattr(load_weights(path, HandDepthNet)[0], "trunk", None)
+            if giver is None:
+                raise DatasetError(f"trunk_from: the network in {path} has no trunk")
+            trunk.load_state_dict(giver.state_dict())
+        else:
+            fill_trunk(trunk, path)
 
 
 def _that_others_lack(network: HandDepthNet | FinderNet, settings: dict[str, Any]) -> dict[str, Tensor]:
     """The values of ``network`` that one doesn't have whose config differs from its own by ``settings``."""
     other = type(network)(dataclasses.replace(network.config, **settings)).state_dict()  # type: ignore[arg-type]
     return {name: value for name, value in network.state_dict().items() if name not in other}
+
+
+def one_cycle(share: float) -> float:
+    """Factor on the learning rate when so much of the budget is spent (0..1): up from 1/25, from 3 % on down to 1/2500, by
+    cosines, as OneCycleLR has it."""
+    first, top, last = 1 / 25, 1.0, 1 / 2500
+    if share < _WARM_UP:
+        low, risen = first, share / _WARM_UP
+    else:
+        low, risen = last, (1 - share) / (1 - _WARM_UP)
+    return low + (top - low) * (1 - math.cos(math.pi * risen)) / 2
 
 
 class NetworkTraining(lightning.LightningModule):
@@ -94,9 +115,12 @@ class NetworkTraining(lightning.LightningModule):
         config: TrainConfig,
         sources: Sources,
         validation: dict[str, Sources],
+        minutes: float | None = None,
     ) -> None:
         super().__init__()
         self.config, self.sources, self.validation = config, sources, validation
+        self.minutes, self._spent = minutes, 0.0
+        self._since: float | None = None
         begin(network, config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(trunk := getattr(network, "trunk", None), Trunk):
@@ -138,11 +162,14 @@ class NetworkTraining(lightning.LightningModule):
             for wide in (True, False)
         ]
         optimizer = torch.optim.AdamW(groups, lr=rate)
+        if self.minutes is not None:
+            scheduler: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: one_cycle(self.spent()))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             [group["lr"] for group in groups],
             total_steps=self.trainer.max_steps + 1,
-            pct_start=0.03,
+            pct_start=_WARM_UP,
             final_div_factor=100.0,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -157,13 +184,29 @@ class NetworkTraining(lightning.LightningModule):
         means = {f"{name}/{key}": value.nanmean() for key, value in values.items()}
         self.log_dict(means, add_dataloader_idx=False, batch_size=count)
 
+    def spent(self) -> float:
+        """Share of the ``minutes`` that the training has run, 0..1, what it ran before it was resumed included."""
+        assert self.minutes is not None
+        running = monotonic() - self._since if self._since is not None else 0.0
+        return min(1.0, (self._spent + running) / (60 * self.minutes))
+
+    def on_train_start(self) -> None:
+        self._since = monotonic()
+
     def on_train_batch_end(self, *args: Any) -> None:
         self.average.update(self.network)
+        if self.minutes is not None and self.spent() >= 1:
+            self.trainer.fit_loop.epoch_loop.max_steps = (
+                self.trainer.global_step
+            )  # as if that had been the budget
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["average"] = (self.average.network.state_dict(), self.average.steps)
+        if self.minutes is not None:
+            checkpoint["seconds"] = self.spent() * 60 * self.minutes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._spent = checkpoint.get("seconds", 0.0)
         state, self.average.steps = checkpoint["average"]
         self.average.network.load_state_dict(state)
 

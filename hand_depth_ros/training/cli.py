@@ -1,17 +1,21 @@
-"""``hand-depth train``: one config file, resumable, weights exported after every epoch."""
+"""``hand-depth train``: one config file, resumable, weights exported after every epoch; and ``hand-depth pack``: its data."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hand_depth_ros import options
-from hand_depth_ros.errors import DatasetError, MissingDependencyError
+from hand_depth_ros.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from hand_depth_ros.training.base import NetworkTraining
+    from hand_depth_ros.training.config import TrainConfig
+    from hand_depth_ros.training.material import Material
 
 
 def train(
@@ -35,6 +39,17 @@ def train(
     limit_views: Annotated[
         int | None, typer.Option(help="Read only so many rendered views of each set, to try things out.")
     ] = None,
+    packed: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `hand-depth pack` made: read that, not what the config names."),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="The budget is so much time, whatever number of samples that is; the learning rate follows the clock.",
+            min=0.01,
+        ),
+    ] = None,
 ) -> None:
     """Train the depth network or the finder from rendered sets and photographs with landmarks."""
     options.refuse_folder("--out", out)
@@ -48,12 +63,17 @@ def train(
     import torch
 
     from hand_depth_ros.training.config import TrainConfig
+    from hand_depth_ros.training.material import read_material
+    from hand_depth_ros.training.packed import read_packed
 
     cv2.setNumThreads(0)  # its thread pool does not survive the fork of the data loader's workers
 
     torch.set_float32_matmul_precision("high")
     plan = TrainConfig.read(config)
-    module = _module(plan, cache or out / "cache", limit_views)
+    if packed is not None and limit_views is not None:
+        raise typer.BadParameter("--limit-views does not go with --packed, whose views are all read")
+    material = read_packed(packed) if packed else read_material(plan, cache or out / "cache", limit_views)
+    module = _module(plan, material, minutes)
 
     class Export(lightning.Callback):
         step = -1
@@ -93,10 +113,13 @@ def train(
         num_sanity_val_steps=0,
         enable_model_summary=False,
         gradient_clip_val=2.0,
+        benchmark=True,
         log_every_n_steps=20,
     )
-    # The budget is counted over all devices, and how many those are only the trainer knows.
-    trainer.fit_loop.epoch_loop.max_steps = plan.samples // (plan.batch * trainer.world_size)
+    if (
+        minutes is None
+    ):  # The budget is counted over all devices, and how many those are only the trainer knows.
+        trainer.fit_loop.epoch_loop.max_steps = plan.samples // (plan.batch * trainer.world_size)
     checkpoint = out / "last.ckpt"
     trainer.fit(module, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=False)
     if export.step != trainer.global_step:  # the budget ended within an epoch
@@ -107,46 +130,39 @@ def train(
 _PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
 
 
-def _module(plan: Any, cache: Path, limit_views: int | None) -> Any:
-    from hand_depth_ros.training.crops import Sources, find_mistakes, load_backgrounds
-    from hand_depth_ros.training.real import load_real_images
-    from hand_depth_ros.training.rendered import View, as_resized_boxes, in_metres, load_views
-
-    views_of = functools.cache(load_views)  # a set that is named twice is in memory once
-    train_views: list[View] = []
-    val_views: list[View] = []
-    for folder in plan.rendered:
-        train_views += views_of(Path(folder), "train", limit_views)
-        val_views += views_of(Path(folder), "val", limit_views)
-    for name, value, change in (("crop", "box", as_resized_boxes), ("unit", "metres", in_metres)):
-        if getattr(plan, name) == value:
-            train_views, val_views = change(train_views), change(val_views)
-    seen_by = Path(plan.seen_by) if plan.seen_by else None
-    real = [
-        image for path in plan.landmarks for image in load_real_images(Path(path), cache, seen_by=seen_by)
-    ]
-    # The validation part of the photographs: contiguous runs of the listing, so that neighbouring video frames stay together.
-    held_out = [i % 400 >= 380 for i in range(len(real))]
-    train_real = [image for image, out in zip(real, held_out, strict=True) if not out]
-    val_real = [image for image, out in zip(real, held_out, strict=True) if out]
-    backgrounds = load_backgrounds(Path(plan.backgrounds) if plan.backgrounds else None)
-    if not train_views and not train_real:
-        raise DatasetError("the config names neither rendered views nor landmarks to train on")
-    split = max(1, len(backgrounds) // 10)
-    rooms = backgrounds[split:]
-    more: dict[str, Any] = {name: getattr(plan, name) for name in ("edge_share", "least_seen", "stretch")}
-    if plan.mistakes_of:
-        more["mistakes"] = find_mistakes(rooms, Path(plan.mistakes_of))
-    sources = Sources(train_views, train_real, rooms, plan.real_share, plan.negative_share, **more)
-    validation = {}
-    if val_views:
-        validation["rendered"] = Sources(val_views, [], backgrounds[:split], 0.0, 0.0)
-    if val_real:
-        validation["real"] = Sources([], val_real, backgrounds[:split], 1.0, 0.0)
+def _module(plan: TrainConfig, material: Material, minutes: float | None = None) -> NetworkTraining:
+    sources, validation = material.sources(plan)
     if plan.task == "depth":
         from hand_depth_ros.training.depth import DepthTraining
 
-        return DepthTraining(plan, sources, validation)
+        return DepthTraining(plan, sources, validation, minutes)
     from hand_depth_ros.training.finder import FinderTraining
 
-    return FinderTraining(plan, sources, validation)
+    return FinderTraining(plan, sources, validation, minutes)
+
+
+def pack(
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of a training, as for `train`.", exists=True, dir_okay=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for pseudo labels.  [default: OUT/cache]", show_default=False)
+    ] = None,
+    quality: Annotated[int, typer.Option(help="Of pictures, as WebP has it, 1 to 100.", min=1, max=100)] = 75,
+    shard_mb: Annotated[int, typer.Option(help="Most megabytes of a shard.", min=1, max=2000)] = 250,
+) -> None:
+    """Pack all that a training reads into a few small files, to carry it to where a GPU is: `train --packed` reads them."""
+    options.refuse_folder("--out", out)
+    from hand_depth_ros.training.config import TrainConfig
+    from hand_depth_ros.training.material import read_material
+    from hand_depth_ros.training.packed import write_packed
+
+    material = read_material(TrainConfig.read(config), cache or out / "cache")
+    shards = write_packed(material, out, quality, shard_mb * 1_000_000)
+    size = sum(path.stat().st_size for path in shards) / 1e6
+    print(
+        f"{len(material.train_views)} views to train on and {len(material.val_views)} to validate, "
+        f"{len(material.photographs)} photographs, {len(material.backgrounds)} backgrounds: "
+        f"{len(shards)} shards, {size:.1f} MB in {out}"
+    )

@@ -29,7 +29,8 @@ class TrainConfig:
     seen_by          weights file of a depth network: the photographs' labels are fitted anew to what it sees in them and to
                      the usual proportions of hands, or null
     start_from       weights file to start from, or null
-    trunk_from       MediaPipe's hand_landmark_full.tflite, for a network with a trunk that start_from doesn't have; or null
+    trunk_from       MediaPipe's hand_landmark_full.tflite, or the weights file of a depth network, for a network whose trunk
+                     start_from doesn't have; or null
     trunk_rate       learning rate of the trunk, as a share of the others'; 0: it stays as it is
     trunk_frozen     so many of its 15 blocks, from the first, stay as they are. Training the last three (12) costs next to
                      nothing, training all of them (0) doubles the time
