@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
 Rng = np.random.Generator
+_STORED = 1 << 21
 _USUAL_SIDE = 128  # blurs are in pixels of a picture of this size; a finer one of the same is blurred as much
+
+
+@functools.cache
+def _store() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(_STORED, np.float32)
+
+
+def _noise(count: int, rng: Rng) -> np.ndarray:
+    """Standard normal numbers (count,), a random part of a store: drawing them anew takes longer than all the rest."""
+    store = _store()
+    if count > len(store) // 2:
+        return rng.standard_normal(count, np.float32)
+    start = int(rng.integers(len(store) - count))
+    return store[start : start + count]
 
 
 def tone(image: np.ndarray, rng: Rng, strength: float = 1.0) -> np.ndarray:
@@ -36,7 +53,7 @@ def camera(image: np.ndarray, rng: Rng) -> np.ndarray:
         image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (side, side))
     if rng.random() < 0.4:
         sigma = float(rng.uniform(1, 10))
-        noise = rng.standard_normal((side, side, 3), np.float32) * np.float32(sigma)
+        noise = np.float32(sigma) * _noise(image.size, rng).reshape(image.shape)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])

@@ -247,27 +247,32 @@ def rendered_sample(
     h = k_v @ stretch @ to_ray
     mask = warp(hand_mask, h, side, smooth=False)
     depth = warp(view.depth_m, h, side, smooth=False)
-    y, x = np.mgrid[:side, :side]
-    back = np.stack(((x - c) / f, (y - c) / f, np.ones_like(x, float)), -1) @ np.linalg.inv(stretch).T @ r
-    depth_v = np.where((mask == 1) & (depth > 0), depth / np.maximum(back[..., 2], 1e-3), np.nan)
-    if np.isfinite(depth_v).sum() < 60:
+    seen = (mask == 1) & (depth > 0)
+    if np.count_nonzero(seen) < 60:
         return None
-    z_ref = float(np.nanmedian(depth_v))
-    relief = ((depth_v - z_ref) / length_m).astype(np.float32)
+    steps = (np.arange(side, dtype=np.float32) - np.float32(c)) / np.float32(f)
+    right, down, ahead = (np.linalg.inv(stretch).T @ r)[:, 2].astype(np.float32)
+    before = np.maximum(
+        right * steps + (down * steps + ahead)[:, None], np.float32(1e-3)
+    )  # a ray whose z is 1
+    depth_v = depth / before
+    z_ref = float(np.median(depth_v[seen]))
+    relief = np.where(seen, (depth_v - np.float32(z_ref)) / np.float32(length_m), np.float32(np.nan))
     joints = _placed(hand.joints, h, side)
     joints[:, 2] = (in_crop[:, 2] - z_ref) / length_m
-    premultiplied = view.rgba.copy()
-    premultiplied[..., :3] = cv2.multiply(
-        view.rgba[..., :3], cv2.merge([view.rgba[..., 3]] * 3), scale=1 / 255
-    )
     size = shape.picture
+    colour, alpha = augment.tone(view.rgba[..., :3], rng, 0.7), view.rgba[..., 3]
+    premultiplied = cv2.merge(
+        [*cv2.split(cv2.multiply(colour, cv2.merge([alpha] * 3), scale=1 / 255)), alpha]
+    )
     rgba = warp(premultiplied, finer(h, shape), size, smooth=True)
     background = augment.tone(augment.background_crop(sources.backgrounds, (size, size), rng), rng)
     if rng.random() < 0.3:
         background = cv2.GaussianBlur(background, (0, 0), float(rng.uniform(0.5, 4)))
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    straight = np.minimum(rgba[..., :3] / np.maximum(alpha, 1 / 255), 255).astype(np.uint8)
-    rgb = (augment.tone(straight, rng, 0.7) * alpha + background * (1 - alpha)).astype(np.uint8)
+    rgb = cv2.add(
+        cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB),
+        cv2.multiply(background, cv2.merge([255 - rgba[..., 3]] * 3), scale=1 / 255),
+    )
     if inside is not None:  # beyond the frame's edge a crop is black
         rgb *= warp(inside, finer(h, shape), size, smooth=False)[..., None]
     log_scale = np.log(f * length_m / z_ref / side)
