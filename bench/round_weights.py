@@ -1,0 +1,28 @@
+"""Round a depth network's weights to float16, which halves its file; the network itself still computes in float32.
+
+    python bench/round_weights.py FILE --out FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    network, info = load_weights(arguments.file, HandDepthNet)
+    save_weights(network.half().float(), arguments.out, info)
+    print(f"{arguments.file.stat().st_size:,} bytes are {arguments.out.stat().st_size:,}")
+
+
+if __name__ == "__main__":
+    main()
