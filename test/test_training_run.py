@@ -23,6 +23,9 @@ from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_w
 from hand_depth_ros.network.trunk import Trunk
 from hand_depth_ros.training.base import Average, NetworkTraining, one_cycle
 from hand_depth_ros.training.cli import train
+from hand_depth_ros.training.config import TrainConfig
+from hand_depth_ros.training.crops import Sources
+from hand_depth_ros.training.depth import DepthTraining
 from hand_depth_ros.training.pretrained import fill_trunk
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
@@ -120,6 +123,16 @@ def test_a_budget_in_minutes_ends_by_the_clock_and_counts_what_ran_before(
     second = torch.load(tmp_path / "last.ckpt", weights_only=False)
     assert second["seconds"] == pytest.approx(120)
     assert first["global_step"] < second["global_step"] < 2 * first["global_step"] + 4
+
+
+def test_the_average_is_where_the_network_is(data: Path) -> None:
+    """On a GPU both have to be there; the device that holds nothing stands for one."""
+    module = DepthTraining(TrainConfig(network=json.loads(TINY.to_json())), Sources([], [], []), {}).to(
+        "meta"
+    )
+    module.on_fit_start()
+    module.average.update(module.network)
+    assert all(value.is_meta for value in module.average.network.state_dict().values())
 
 
 def test_by_the_clock_the_learning_rate_goes_as_by_the_samples() -> None:

@@ -190,6 +190,12 @@ class NetworkTraining(lightning.LightningModule):
         running = monotonic() - self._since if self._since is not None else 0.0
         return min(1.0, (self._spent + running) / (60 * self.minutes))
 
+    def on_fit_start(self) -> None:
+        self.average.network.to(self.device)
+
+    def on_validation_start(self) -> None:
+        self.average.network.to(self.device)
+
     def on_train_start(self) -> None:
         self._since = monotonic()
 
