@@ -105,6 +105,9 @@ def test_shards_are_no_larger_than_asked_and_all_are_needed(config: Path, tmp_pa
     shards = write_packed(material, tmp_path / "parts", 75, 2_500_000)
     assert len(shards) > 1 and all(path.stat().st_size < 2_600_000 for path in shards)
     assert len(read_packed(tmp_path / "parts").backgrounds) == 200
+    again = write_packed(material, tmp_path / "parts", 20, 100_000_000)
+    assert sorted((tmp_path / "parts").glob("*.npz")) == again != shards
+    shards = write_packed(material, tmp_path / "parts", 75, 2_500_000)
     whole = shards[1].read_bytes()
     shards[1].write_bytes(whole[:-1])
     with pytest.raises(DatasetError, match=r"shard-001.npz is missing or not whole"):

@@ -147,7 +147,11 @@ def pack(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the shards.")],
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for pseudo labels.  [default: OUT/cache]", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder for pseudo labels, which is not to be carried.  [default: OUT-labels]",
+            show_default=False,
+        ),
     ] = None,
     quality: Annotated[int, typer.Option(help="Of pictures, as WebP has it, 1 to 100.", min=1, max=100)] = 75,
     shard_mb: Annotated[int, typer.Option(help="Most megabytes of a shard.", min=1, max=2000)] = 250,
@@ -158,7 +162,8 @@ def pack(
     from hand_depth_ros.training.material import read_material
     from hand_depth_ros.training.packed import write_packed
 
-    material = read_material(TrainConfig.read(config), cache or out / "cache")
+    labels = cache or out.with_name(f"{out.name}-labels")
+    material = read_material(TrainConfig.read(config), labels)
     shards = write_packed(material, out, quality, shard_mb * 1_000_000)
     size = sum(path.stat().st_size for path in shards) / 1e6
     print(

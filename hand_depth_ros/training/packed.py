@@ -123,7 +123,7 @@ def _packed(job: tuple[str, Sequence[Any], int]) -> tuple[str, Arrays]:
 def write_packed(
     material: Material, folder: Path, quality: int, shard_bytes: int, workers: int = 2
 ) -> list[Path]:
-    """Write ``material`` to new shards in ``folder``; gives their paths. ``quality`` of pictures as WebP has it."""
+    """Write ``material`` to new shards in ``folder``, in the place of those that are there; gives their paths. ``quality`` of pictures as WebP has it."""
     parts: dict[str, Sequence[Any]] = {
         "train_views": _once(material.train_views),
         "val_views": _once(material.val_views),
@@ -137,6 +137,8 @@ def write_packed(
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _CONTENTS).unlink(missing_ok=True)
+    for old in folder.glob("shard-*.npz"):
+        old.unlink()
     shards: list[Path] = []
     waiting: list[tuple[str, Arrays]] = []
     size = 0
