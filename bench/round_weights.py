@@ -1,6 +1,6 @@
 """Round a depth network's weights to float16, which halves its file; the network itself still computes in float32.
 
-    python bench/round_weights.py FILE --out FILE
+python bench/round_weights.py FILE --out FILE
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def pack(
     from hand_depth_ros.training.material import read_material
     from hand_depth_ros.training.packed import write_packed
 
-    labels = cache or out.with_name(f"{out.name}-labels")
+    labels = cache or out.resolve().with_name(f"{out.resolve().name}-labels")
     material = read_material(TrainConfig.read(config), labels)
     shards = write_packed(material, out, quality, shard_mb * 1_000_000)
     size = sum(path.stat().st_size for path in shards) / 1e6

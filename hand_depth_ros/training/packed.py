@@ -123,7 +123,8 @@ def _packed(job: tuple[str, Sequence[Any], int]) -> tuple[str, Arrays]:
 def write_packed(
     material: Material, folder: Path, quality: int, shard_bytes: int, workers: int = 2
 ) -> list[Path]:
-    """Write ``material`` to new shards in ``folder``, in the place of those that are there; gives their paths. ``quality`` of pictures as WebP has it."""
+    """Write ``material`` to new shards in ``folder``, in the place of those that are there; gives their paths. ``quality`` is
+    that of pictures as WebP has it."""
     parts: dict[str, Sequence[Any]] = {
         "train_views": _once(material.train_views),
         "val_views": _once(material.val_views),
