@@ -19,7 +19,7 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.training.cli import pack, train
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.material import read_material
+from hand_depth_ros.training.material import Material, read_material
 from hand_depth_ros.training.packed import read_packed, write_packed
 from hand_depth_ros.training.rendered import RenderedView, from_steps, in_steps
 
@@ -119,6 +119,13 @@ def test_shards_are_no_larger_than_asked_and_all_are_needed(config: Path, tmp_pa
 
 def test_a_folder_that_nothing_was_packed_into_says_how_to(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="hand-depth pack CONFIG --out"):
+        read_packed(tmp_path)
+    nothing = Material([], [], [], [], np.zeros((0, 5)))
+    (tmp_path / "shard-000.npz").write_text("of somebody else")
+    with pytest.raises(DatasetError, match="holds something else"):
+        write_packed(nothing, tmp_path, 75, 10**6)
+    (tmp_path / "contents.json").write_text(json.dumps({"format": 1, "shards": None}))
+    with pytest.raises(DatasetError, match="not packed to its end"):
         read_packed(tmp_path)
     (tmp_path / "contents.json").write_text(json.dumps({"format": 0}))
     with pytest.raises(DatasetError, match="another version"):

@@ -124,7 +124,7 @@ def write_packed(
     material: Material, folder: Path, quality: int, shard_bytes: int, workers: int = 2
 ) -> list[Path]:
     """Write ``material`` to new shards in ``folder``, in the place of those that are there; gives their paths. ``quality`` is
-    that of pictures as WebP has it."""
+    that of pictures as WebP has it. Raises DatasetError for a folder that holds something else."""
     parts: dict[str, Sequence[Any]] = {
         "train_views": _once(material.train_views),
         "val_views": _once(material.val_views),
@@ -136,10 +136,7 @@ def write_packed(
         for name, items in parts.items()
         for start in range(0, len(items), _BATCH)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _CONTENTS).unlink(missing_ok=True)
-    for old in folder.glob("shard-*.npz"):
-        old.unlink()
+    _clear(folder)
     shards: list[Path] = []
     waiting: list[tuple[str, Arrays]] = []
     size = 0
@@ -174,6 +171,18 @@ def write_packed(
     return shards
 
 
+def _clear(folder: Path) -> None:
+    """Make ``folder`` one that is being packed, without what was packed into it before. Other people's files are not touched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / _CONTENTS).is_file():
+        raise DatasetError(
+            f"{folder} holds something else: give an empty folder, or one that was packed before"
+        )
+    (folder / _CONTENTS).write_text(json.dumps({"format": FORMAT, "shards": None}))
+    for old in folder.glob("shard-*.npz"):
+        old.unlink()
+
+
 def _once(views: Sequence[View]) -> list[View]:
     return list({id(view): view for view in views}.values())
 
@@ -198,6 +207,8 @@ def read_packed(folder: Path) -> Material:
         raise DatasetError(
             f"{folder} was packed by another version (format {contents.get('format')!r}): pack it anew"
         )
+    if contents["shards"] is None:
+        raise DatasetError(f"{folder} was not packed to its end: run hand-depth pack again")
     found: dict[str, list[Any]] = {name: [] for name in _READERS}
     for name, size in contents["shards"].items():
         path = folder / name
