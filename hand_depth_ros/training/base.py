@@ -115,11 +115,13 @@ class NetworkTraining(lightning.LightningModule):
         config: TrainConfig,
         sources: Sources,
         validation: dict[str, Sources],
-        minutes: float | None = None,
     ) -> None:
         super().__init__()
         self.config, self.sources, self.validation = config, sources, validation
-        self.minutes, self._spent = minutes, 0.0
+        self.minutes: float | None = (
+            None  # the budget, if it is one of time; to be set before training begins
+        )
+        self._spent = 0.0
         self._since: float | None = None
         begin(network, config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -73,7 +73,8 @@ def train(
     if packed is not None and limit_views is not None:
         raise typer.BadParameter("--limit-views does not go with --packed, whose views are all read")
     material = read_packed(packed) if packed else read_material(plan, cache or out / "cache", limit_views)
-    module = _module(plan, material, minutes)
+    module = _module(plan, material)
+    module.minutes = minutes
 
     class Export(lightning.Callback):
         step = -1
@@ -130,15 +131,15 @@ def train(
 _PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
 
 
-def _module(plan: TrainConfig, material: Material, minutes: float | None = None) -> NetworkTraining:
+def _module(plan: TrainConfig, material: Material) -> NetworkTraining:
     sources, validation = material.sources(plan)
     if plan.task == "depth":
         from hand_depth_ros.training.depth import DepthTraining
 
-        return DepthTraining(plan, sources, validation, minutes)
+        return DepthTraining(plan, sources, validation)
     from hand_depth_ros.training.finder import FinderTraining
 
-    return FinderTraining(plan, sources, validation, minutes)
+    return FinderTraining(plan, sources, validation)
 
 
 def pack(

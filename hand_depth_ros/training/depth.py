@@ -21,16 +21,8 @@ class DepthTraining(NetworkTraining):
 
     network: HandDepthNet
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        sources: Sources,
-        validation: dict[str, Sources],
-        minutes: float | None = None,
-    ) -> None:
-        super().__init__(
-            HandDepthNet(NetworkConfig.from_dict(config.network)), config, sources, validation, minutes
-        )
+    def __init__(self, config: TrainConfig, sources: Sources, validation: dict[str, Sources]) -> None:
+        super().__init__(HandDepthNet(NetworkConfig.from_dict(config.network)), config, sources, validation)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
         data = CropDataset(sources, Shape.of(self.network.config), length, seed)

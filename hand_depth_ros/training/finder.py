@@ -61,16 +61,8 @@ class FinderTraining(NetworkTraining):
 
     network: FinderNet
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        sources: Sources,
-        validation: dict[str, Sources],
-        minutes: float | None = None,
-    ) -> None:
-        super().__init__(
-            FinderNet(FinderConfig.from_dict(config.network)), config, sources, validation, minutes
-        )
+    def __init__(self, config: TrainConfig, sources: Sources, validation: dict[str, Sources]) -> None:
+        super().__init__(FinderNet(FinderConfig.from_dict(config.network)), config, sources, validation)
         self.size = (self.network.config.input_width, self.network.config.input_height)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:

@@ -172,7 +172,7 @@ def write_packed(
 
 
 def _clear(folder: Path) -> None:
-    """Make ``folder`` one that is being packed, without what was packed into it before. Other people's files are not touched."""
+    """Make ``folder`` one that is being packed, without what was packed into it before; other people's files stay."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / _CONTENTS).is_file():
         raise DatasetError(
