@@ -36,7 +36,9 @@ __all__ = ["EstimatorSettings", "Hand", "HandDepthEstimator", "HandDepthFrame"]
 SHIPPED_WEIGHTS = Path(__file__).with_name("weights")
 DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
-_KNOWN_LENGTH_SIGMA = 0.01
+_KNOWN_LENGTH_SIGMA = 0.02
+"""Of a length that was given, as a share of it: a ruler's reading, and that hands don't all bend at the same crease, nor have
+palms of one length to their fingers (docs/hand_length.md)."""
 _MOST_ROIS = 255
 _HAND_IN_CROP = 2 / MARGIN
 _CANDIDATES = 3

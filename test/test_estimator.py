@@ -196,7 +196,7 @@ def test_sigma_is_the_deviation_of_depths_drawn_from_what_the_network_said(
         for name, spread in zip(("relief", "scale", "length"), spreads, strict=True)
     )
     f = CropCamera.looking_at(PINHOLE, CENTRE, SIDE).f
-    metres = rng.normal(LENGTH, 0.01 * LENGTH, count) if known else 0.19 * np.exp(length)
+    metres = rng.normal(LENGTH, 0.02 * LENGTH, count) if known else 0.19 * np.exp(length)
     drawn = metres * (f / SIDE * np.exp(-LOG_SCALE - scale) + relief)
     assert frame.sigma[240, 320] == pytest.approx(drawn.std(), rel=0.03)
     (hand,) = frame.hands
