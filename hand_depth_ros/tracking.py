@@ -12,7 +12,7 @@ from hand_depth_ros.frame import Roi
 
 _SAME_HAND = 0.2
 _DOUBLE = 0.6
-_NEW_EVIDENCE = 2.0
+_NEW_EVIDENCE = 1.6
 _FINDERS_SHARE = 0.5
 """A new hand needs this much: the presence's logit and this share of the finder's. Set by how many backgrounds have one."""
 _FIRST_EVIDENCE = -1.0

@@ -320,7 +320,7 @@ def test_recalibrating_forgets_the_length_and_keeps_the_hand() -> None:
 
 @pytest.mark.parametrize(
     ("finder", "presence", "new"),
-    [(0.7, 0.85, True), (0.7, 0.8, False), (0.3, 0.93, True), (0.3, 0.9, False), (0.99, 0.2, False)],
+    [(0.7, 0.78, True), (0.7, 0.75, False), (0.3, 0.89, True), (0.3, 0.87, False), (0.99, 0.2, False)],
 )
 def test_a_new_hand_needs_the_finder_and_the_network_to_be_sure_between_them(
     finder: float, presence: float, new: bool
