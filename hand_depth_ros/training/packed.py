@@ -22,7 +22,7 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.training.material import Material
 from hand_depth_ros.training.pseudo import PseudoLabel
 from hand_depth_ros.training.real import RealImage
-from hand_depth_ros.training.rendered import RenderedHand, StoredView, View, from_steps, in_steps
+from hand_depth_ros.training.rendered import RenderedHand, StoredView, View, decoded, from_steps, in_steps
 
 FORMAT = 1
 _DEPTH_STEP_M, _RELIEF_STEP = 0.001, 0.004
@@ -280,18 +280,20 @@ def _read_photographs(arrays: Arrays) -> Iterable[RealImage]:
 
 def _label(numbers: Sequence[float], joints: np.ndarray, relief: bytes, mask: bytes) -> PseudoLabel:
     x, y, log_length_px, weight, step, nearest = numbers
-    pixels = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert pixels is not None  # the shard is whole
     return PseudoLabel(
-        int(x), int(y), pixels, from_steps(relief, step, nearest, np.nan), log_length_px, weight, joints
+        int(x),
+        int(y),
+        decoded(mask),
+        from_steps(relief, step, nearest, np.nan),
+        log_length_px,
+        weight,
+        joints,
     )
 
 
 def _read_backgrounds(arrays: Arrays) -> Iterable[np.ndarray]:
     for encoded in _split(arrays, "backgrounds"):
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-        assert picture is not None  # the shard is whole
-        yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        yield cv2.cvtColor(decoded(encoded), cv2.COLOR_BGR2RGB)
 
 
 _READERS: dict[str, Callable[[Arrays], Iterable[Any]]] = {

@@ -78,13 +78,13 @@ class StoredView(NamedTuple):
 
     def decode(self) -> RenderedView:
         """The view with its pixels: a millisecond."""
-        mask, rgba = _decoded(self.mask), _rgba(_decoded(self.colour))
+        mask, rgba = decoded(self.mask), _rgba(decoded(self.colour))
         if self.flat:
             if rgba[..., 3].min() == 255:
                 rgba[..., 3] = np.where(mask > 0, 255, 0)
             mask = (mask == 1).astype(np.uint8)
         if self.nearest_m is None:
-            depth_m = _decoded(self.depth).astype(np.float32) * self.unit_m
+            depth_m = decoded(self.depth).astype(np.float32) * self.unit_m
         else:
             depth_m = from_steps(self.depth, self.unit_m, self.nearest_m, 0.0)
         return RenderedView(rgba, depth_m, mask, self.k, self.hands, self.name)
@@ -109,12 +109,13 @@ def in_steps(values: np.ndarray, known: np.ndarray, least: float) -> tuple[bytes
 
 def from_steps(encoded: bytes, step: float, lowest: float, unknown: float) -> np.ndarray:
     """Float32 (h, w), what :func:`in_steps` made small; ``unknown`` where it isn't known."""
-    steps = _decoded(encoded)[..., 0]
+    steps = decoded(encoded)[..., 0]
     values = lowest + (steps.astype(np.float32) - 1) * np.float32(step)
     return np.where(steps > 0, values, np.float32(unknown)).astype(np.float32)
 
 
-def _decoded(encoded: bytes) -> np.ndarray:
+def decoded(encoded: bytes) -> np.ndarray:
+    """The pixels, as OpenCV has them, of a stored picture."""
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     assert image is not None  # it was decoded when it was read
     return image
@@ -159,7 +160,7 @@ def _stored(
     (rgba, size), (metres, _), (instances, _) = pictures
     if flat:
         hands: tuple[RenderedHand, ...] = (
-            RenderedHand(1, float(line["hand_length_m"]), _stance(_decoded(instances))),
+            RenderedHand(1, float(line["hand_length_m"]), _stance(decoded(instances))),
         )
     else:
         hands = tuple(_hand(hand, _k(line)) for hand in line.get("hands", ()))
@@ -251,7 +252,7 @@ def _shrink(view: StoredView, scale: float) -> StoredView:
     rgba = cv2.resize(whole.rgba, size, interpolation=cv2.INTER_AREA)
     depth, mask = (
         cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
-        for image in (_decoded(view.depth), whole.mask)
+        for image in (decoded(view.depth), whole.mask)
     )
     return view._replace(
         colour=_encoded(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)),
