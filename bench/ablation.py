@@ -25,6 +25,8 @@ import yaml
 from safetensors import safe_open
 
 from hand_depth_ros.camera import Camera
+from hand_depth_ros.cli import in_one_line
+from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
@@ -76,7 +78,7 @@ _NO_TRUNK = (
 
 LONG = 200_000
 _SHORT = """
-This budget is small (the shipped network has seen 1.3 million crops): the rows show what is learned first, not where a
+This budget is small (the shipped network has seen about two million crops): the rows show what is learned first, not where a
 training ends. What ships stays the paper's variant, mask first and fed forward, unless a row is better by more than the noise
 on both kinds of sets.
 """
@@ -344,6 +346,7 @@ Best in each column:
   in whole frames more than in crops, whose cameras look at the hand as it is.
 - *metric depth*: every hand is taken to be {MEAN_HAND_LENGTH_M:g} m long, so that apparent size and relief are in metres and
   the network has to see from the picture how large the person is; a known length is of no use then.
+- *without the trunk*, *without the joints*: the hourglasses have to learn all that they know of hands within this budget.
 - *synthetic only*: neither photographs with pseudo labels nor parts of photographs as negatives.
 """
     if missing:
@@ -371,6 +374,10 @@ def main() -> None:
     )
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     arguments = parser.parse_args()
+    TrainConfig.read(arguments.config).check_files()
+    for name in ("joints", "masks"):
+        if not (arguments.data / "real_val" / name).is_dir():
+            raise DatasetError(f"--data {arguments.data} has no folder real_val/{name}")
     for name in (name for name in ROWS if name in arguments.rows):
         if not differs(name, arguments):
             continue  # what the row takes away, this config doesn't have
@@ -382,4 +389,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)
