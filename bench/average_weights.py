@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from hand_depth_ros.cli import in_one_line
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
 from hand_depth_ros.network.weights import calibration_factors
 
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
+    if len(arguments.files) < 2:
+        parser.error("there is no mean of one file: give two or more")
     loaded = [load_weights(path, HandDepthNet) for path in arguments.files]
     if len({network.config for network, _ in loaded}) != 1:
         parser.error("these files are of different networks: give files of one config")
@@ -50,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hand_depth_ros.cli import in_one_line
 from hand_depth_ros.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import Dataset, Sample, open_dataset
@@ -94,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from hand_depth_ros.cli import in_one_line
 from hand_depth_ros.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.rendered_unit import REAL_PER_RENDERED
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

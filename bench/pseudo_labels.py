@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hand_depth_ros.cli import in_one_line
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
 from hand_depth_ros.training.pseudo import (
@@ -161,4 +162,4 @@ def worse(values: np.ndarray, percentile: float, digits: int = 1) -> tuple[str, 
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -36,8 +36,8 @@ def sureness(joints: dict[str, Any]) -> str:
     known, guessed = ([f"{joints[f'within_{n}_sigma{kind}']:.0%}" for n in (1, 2)] for kind in ("_known", ""))
     return (
         f"Is sigma right? With the hand length known, {known[0]} of the *joints* lie within one sigma and "
-        f"{known[1]} within two (Gauss: 68 % and 95 %); with it guessed {guessed[0]} and {guessed[1]}: it is "
-        f"one hand, which the guess takes to be {-joints['hand_length_error']:.0%} shorter than it is."
+        f"{known[1]} within two (Gauss: 68 % and 95 %); with it guessed {guessed[0]} and {guessed[1]}: they are of "
+        f"one or two people, whose hands the guess takes to be {-joints['hand_length_error']:.0%} shorter than they are."
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -171,8 +172,13 @@ def hand_depth(
 
 def main() -> None:
     """Run the command; the console script comes here by way of `__main__`."""
+    in_one_line(lambda: app(prog_name="hand-depth"))
+
+
+def in_one_line(run: Callable[[], object]) -> None:
+    """Call ``run``; an error that is no fault of the program is one line on stderr and exit code 1. For scripts, too."""
     try:
-        app(prog_name="hand-depth")
+        run()
     except HandDepthError as error:
         _fail(error)
     except ModuleNotFoundError as error:

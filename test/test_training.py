@@ -21,7 +21,14 @@ from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
 from hand_depth_ros.rendered_unit import DEPTH_UNIT_M
 from hand_depth_ros.training import augment, crops, frames
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import CropDataset, Shape, Sources, real_sample, rendered_sample
+from hand_depth_ros.training.crops import (
+    CropDataset,
+    Shape,
+    Sources,
+    load_backgrounds,
+    real_sample,
+    rendered_sample,
+)
 from hand_depth_ros.training.joints import joint_loss
 from hand_depth_ros.training.losses import total_loss
 from hand_depth_ros.training.material import read_material
@@ -760,6 +767,21 @@ def test_a_set_that_is_missing_or_broken_says_so(tmp_path: Path) -> None:
         ("samples: many", "samples is 'many': a whole number"),
         ("batch: 1.5", "batch is 1.5: a whole number"),
         ("learning_rate: 2e-3", "learning_rate is '2e-3': a number is needed .*2.0e-3"),
+        ("learning_rate: -1", "learning_rate must be above 0"),
+        ("learning_rate: .nan", "learning_rate must be above 0"),
+        ("samples: -5", "samples must be 1 or more"),
+        ("batch: 0", "batch must be 1 or more"),
+        ("workers: -1", "workers must be 0 or more"),
+        ("real_share: 1.5", r"real_share must be in 0\.\.1"),
+        ("{real_share: 0.7, negative_share: 0.7}", "more than 1 together"),
+        ("{batch: 400, samples: 64}", "a batch of 400 is more than samples"),
+        ("{batch: 16, epoch_samples: 8}", "a batch of 16 is more than .* epoch_samples"),
+        ("rendered: ../set", "rendered is '../set': a list of paths"),
+        ("start_from: [a]", "start_from is .*: one path"),
+        ("network: {featurs: 8}", "network: NetworkConfig has no featurs"),
+        ("network: {crop_size: 63}", "network: crop_size 63"),
+        ("network: {levels: deep}", "network: NetworkConfig.levels"),
+        ("{task: finder, network: {input_height: 48}}", "network: .*multiples of 32"),
     ],
 )
 def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -767,6 +789,20 @@ def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reas
     path.write_text(text)
     with pytest.raises(DatasetError, match=reason):
         TrainConfig.read(path)
+
+
+@pytest.mark.parametrize("key", ["start_from", "trunk_from", "seen_by", "mistakes_of", "backgrounds"])
+def test_a_file_that_a_training_needs_and_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
+    config = TrainConfig(**{key: str(tmp_path / "none")})
+    with pytest.raises(DatasetError, match=f"{key}: there is no f.* {tmp_path / 'none'}"):
+        config.check_files()
+    if key in ("seen_by", "mistakes_of", "backgrounds"):
+        config.check_files(packed=True)  # what they gave is in the package
+
+
+def test_a_folder_of_backgrounds_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no pictures in"):
+        load_backgrounds(tmp_path)
 
 
 def test_paths_of_a_config_file_are_relative_to_it(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import typer
 
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 pytest.importorskip("tflite", reason="training needs the extra 'train'")
@@ -59,8 +61,15 @@ def plan(data: Path, name: str, network: Any, **options: Any) -> Path:
 
 
 def run(config: Path, out: Path, **options: Any) -> None:
-    more = {"cache": None, "limit_views": None, "packed": None, "minutes": None, **options}
-    train(config, out, precision="32-true", devices="1", num_nodes=1, **more)
+    more = {
+        "cache": None,
+        "limit_views": None,
+        "packed": None,
+        "minutes": None,
+        "precision": "32-true",
+        "devices": "1",
+    }
+    train(config, out, num_nodes=1, **{**more, **options})
 
 
 def test_a_run_leaves_weights_that_load_and_say_where_they_are_from(data: Path, tmp_path: Path) -> None:
@@ -212,3 +221,51 @@ def test_the_average_starts_at_once_and_then_follows_slowly() -> None:
     assert values[50] > 0.9 and values[999] == pytest.approx(1.0, abs=1e-3)
     half = next(i for i, v in enumerate(values[1000:]) if v < 0.5)
     assert half == pytest.approx(69, abs=2)  # log(0.5) / log(0.99)
+
+
+def test_a_run_with_nothing_to_validate_on_does_not_begin(data: Path, tmp_path: Path) -> None:
+    write_views(tmp_path / "set", 3)
+    lines = (tmp_path / "set" / "cameras.jsonl").read_text().replace('"val"', '"train"')
+    (tmp_path / "set" / "cameras.jsonl").write_text(lines)
+    with pytest.raises(DatasetError, match="nothing to validate on"):
+        run(plan(tmp_path, "blind", TINY, landmarks=[]), tmp_path / "out")
+
+
+def test_a_run_is_not_resumed_with_another_config(data: Path, tmp_path: Path) -> None:
+    run(plan(data, "one", TINY, samples=4), tmp_path)
+    with pytest.raises(
+        DatasetError, match=r"another config .samples: 4 there, 8 here; seed: 0 there, 3 here"
+    ):
+        run(plan(data, "two", TINY, samples=8, seed=3), tmp_path)
+    run(plan(data, "same", TINY, samples=4, val_samples=3), tmp_path)  # how it is validated may change
+
+
+def test_a_checkpoint_that_was_cut_is_named(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"PK\3\4")
+    with pytest.raises(DatasetError, match=r"last\.ckpt cannot be read"):
+        run(plan(data, "torn", TINY), tmp_path)
+
+
+@pytest.mark.parametrize("option", [{"precision": "blah"}, {"devices": "0"}, {"devices": "abc"}])
+def test_an_option_that_lightning_does_not_know_is_wrong_usage(
+    data: Path, tmp_path: Path, option: dict[str, str]
+) -> None:
+    with pytest.raises(typer.BadParameter, match=r"--devices .* --precision"):
+        run(plan(data, "option", TINY), tmp_path, **option)
+
+
+def test_after_ctrl_c_it_is_said_how_to_go_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def ctrl_c(self: NetworkTraining) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NetworkTraining, "on_train_epoch_start", ctrl_c, raising=False)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(plan(data, "stopped", TINY), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning has it ignored
+    assert "the same command goes on from the end of the last epoch" in capsys.readouterr().err

@@ -80,17 +80,15 @@ def calibrate(
     ways["--dataset or --demo"] = dataset is not None or demo
     if sum(ways.values()) != 1 or (dataset is not None and demo):
         raise typer.BadParameter(f"choose one way: {', '.join(ways)}")
-    if not images and (hfov is not None or cameras is not None):
-        raise typer.BadParameter("--hfov and --cameras are for IMAGES: a bag or a set has its own camera")
+    if not images and (hfov is not None or cameras is not None or distance_m is not None):
+        raise typer.BadParameter("--distance-m, --hfov and --cameras are for IMAGES alone")
     if ruler_m is not None:
         tell(_measured_by_ruler(ruler_m))
         return
     if images and (distance_m is None or (hfov is None) == (cameras is None)):
-        raise typer.BadParameter("pictures need --distance-m and their camera: --hfov or --cameras")
-    if distance_m is not None and not (images and 0.1 <= distance_m <= 2.0):
-        raise typer.BadParameter(
-            f"--distance-m is {distance_m:g}: 0.1 to 2 metres, with pictures of the hand"
-        )
+        raise typer.BadParameter("pictures need --distance-m and their camera: --hfov or --cameras, not both")
+    if distance_m is not None and not 0.1 <= distance_m <= 2.0:
+        raise typer.BadParameter(f"--distance-m is {distance_m:g}: 0.1 to 2 metres are possible")
     options.refuse_hfov(hfov)
     estimator = options.load_estimator(weights, device, options.checked(num_threads=threads))
     try:

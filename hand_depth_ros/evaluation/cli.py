@@ -68,6 +68,8 @@ def evaluate(
         backgrounds=backgrounds,
         hfov_deg=hfov,
     )
+    if rois and data.kind == "backgrounds":
+        raise typer.BadParameter(f"--rois: {dataset} is a set of pictures without hands, which have no boxes")
     values = options.checked(max_hands=max_hands, num_threads=threads)
     estimator = options.load_estimator(weights, device, values)
     try:

@@ -76,7 +76,13 @@ def open_dataset(
             notes.append(note)
         if settings["transparent"]:
             settings["backgrounds"] = image_files(backgrounds) if backgrounds else []
+            if backgrounds and not settings["backgrounds"]:
+                raise DatasetError(
+                    f"there are no pictures in {backgrounds}: give photographs, or none for grey"
+                )
             notes.append(f"transparent, laid over {'photographs' if backgrounds else 'grey'}")
+    if backgrounds and not settings.get("transparent"):
+        notes.append("not transparent: backgrounds have no part in it")
     if kind == "joints":
         length, notes = _annotated_length(lines)
         settings["hand_length_m"] = length

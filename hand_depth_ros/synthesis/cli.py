@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,12 +32,16 @@ def _images(folder: Path | None, what: str, endings: tuple[str, ...]) -> list[Pa
 
 def synth(
     out: Annotated[Path, typer.Option(help="Folder of the data set; an unfinished one is continued.")],
-    count: Annotated[int, typer.Option(min=1, help="How many views there shall be in all.")] = 1000,
+    count: Annotated[int, typer.Option(min=1, help="How many views there shall be, from --start on.")] = 1000,
     kind: Annotated[
         Kind, typer.Option(help="crops: one hand fills a square; frames: an upper body; clip: a film.")
     ] = Kind.crops,
     seed: Annotated[
-        int, typer.Option(min=0, help="View k depends on the seed and on k, and on nothing else.")
+        int,
+        typer.Option(
+            min=0,
+            help="What view k shows, its depth and labels depend on the seed and on k alone; colours differ in details.",
+        ),
     ] = 0,
     size: Annotated[
         int | None, typer.Option(min=16, help="Side of a crop (192), or width of a 4:3 frame (640).")
@@ -52,7 +57,9 @@ def synth(
     hdris: Annotated[
         Path | None, typer.Option(help="Folder of environment maps beside bpy's own eight.")
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames per second of a clip.")] = 12.0,
+    fps: Annotated[
+        float, typer.Option(help="Frames per second of a clip, 1 to 240.", min=1.0, max=240.0)
+    ] = 12.0,
 ) -> None:
     """Render people's hands with exact depth, masks, joints and hand lengths (needs the extra `synth`)."""
     import os
@@ -68,6 +75,8 @@ def synth(
     from .views import GENERATOR, VIEWS_PER_PERSON, View
 
     options.refuse_folder("--out", out)
+    if math.isnan(fps):  # which is in no range and below no bound
+        raise typer.BadParameter("--fps is nan: frames per second, 1 to 240")
     size = size or (192 if kind is Kind.crops else 640)
     skin_files = _images(skins, "skin textures", (".png", ".jpg", ".jpeg"))
     maps = bundled_maps() + _images(hdris, "environment maps", (".hdr", ".exr"))

@@ -59,9 +59,13 @@ class Writer:
         if path.exists():
             found = json.loads(path.read_text())
             if found.get("made_with") != settings or found.get("kind") != kind:
+                theirs = {"kind": found.get("kind"), **(found.get("made_with") or {})}
+                mine = {"kind": kind, **settings}
+                other = [key for key in {**theirs, **mine} if theirs.get(key) != mine.get(key)]
                 raise DatasetError(
-                    f"{path} was made with {found.get('made_with')}, not {settings}: give the same settings to go on, "
-                    "or another --out"
+                    f"{path} was made with other settings ("
+                    + "; ".join(f"{key}: {theirs.get(key)} there, {mine.get(key)} here" for key in other)
+                    + "): give the same to go on, or another --out"
                 )
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise DatasetError(f"{self.folder} is not empty and holds no dataset.json: give an empty --out")

@@ -209,6 +209,7 @@ class NetworkTraining(lightning.LightningModule):
             )  # as if that had been the budget
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["plan"] = dataclasses.asdict(self.config)
         checkpoint["average"] = (self.average.network.state_dict(), self.average.steps)
         if self.minutes is not None:
             checkpoint["seconds"] = self.spent() * 60 * self.minutes

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hand_depth_ros import options
-from hand_depth_ros.errors import MissingDependencyError
+from hand_depth_ros.errors import DatasetError, MissingDependencyError
 
 if TYPE_CHECKING:
     from hand_depth_ros.training.base import NetworkTraining
@@ -32,12 +33,13 @@ def train(
     devices: Annotated[
         str, typer.Option(help="How many devices, or which, as Lightning's Trainer takes it: auto, 2, 0,1.")
     ] = "auto",
-    num_nodes: Annotated[int, typer.Option(help="Machines, for Lightning's DDP.")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Machines, for Lightning's DDP.", min=1)] = 1,
     precision: Annotated[
         str, typer.Option(help="As Lightning's Trainer takes it: bf16-mixed, 32-true, ...")
     ] = "bf16-mixed",
     limit_views: Annotated[
-        int | None, typer.Option(help="Read only so many rendered views of each set, to try things out.")
+        int | None,
+        typer.Option(help="Read only so many rendered views of each set, to try things out.", min=1),
     ] = None,
     packed: Annotated[
         Path | None,
@@ -57,6 +59,7 @@ def train(
         import lightning
         from lightning.pytorch.callbacks import ModelCheckpoint
         from lightning.pytorch.loggers import CSVLogger
+        from lightning.pytorch.utilities.exceptions import MisconfigurationException
     except ImportError as error:
         raise MissingDependencyError.for_extra("train", "lightning") from error
     import cv2
@@ -72,6 +75,8 @@ def train(
     plan = TrainConfig.read(config)
     if packed is not None and limit_views is not None:
         raise typer.BadParameter("--limit-views does not go with --packed, whose views are all read")
+    plan.check_files(packed is not None)
+    checkpoint = _checkpoint(out, plan)
     material = read_packed(packed) if packed else read_material(plan, cache or out / "cache", limit_views)
     module = _module(plan, material)
     module.minutes = minutes
@@ -99,33 +104,71 @@ def train(
                 )
 
     export = Export()
-    trainer = lightning.Trainer(
-        max_epochs=-1,
-        devices=devices,
-        num_nodes=num_nodes,
-        precision=precision,  # type: ignore[arg-type]
-        default_root_dir=out,
-        logger=CSVLogger(out, name="log"),  # a resumed run gets a log of its own: the next version
-        callbacks=[
-            export,
-            ModelCheckpoint(out, filename="last", save_last=False, enable_version_counter=False),
-        ],
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        gradient_clip_val=2.0,
-        benchmark=True,
-        log_every_n_steps=20,
-    )
+    try:
+        trainer = lightning.Trainer(
+            max_epochs=-1,
+            devices=devices,
+            num_nodes=num_nodes,
+            precision=precision,  # type: ignore[arg-type]
+            default_root_dir=out,
+            logger=CSVLogger(out, name="log"),  # a resumed run gets a log of its own: the next version
+            callbacks=[
+                export,
+                ModelCheckpoint(out, filename="last", save_last=False, enable_version_counter=False),
+            ],
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            gradient_clip_val=2.0,
+            benchmark=True,
+            log_every_n_steps=20,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise typer.BadParameter(f"--devices {devices}, --precision {precision}: {error}") from error
+    if plan.batch * trainer.world_size > plan.samples:
+        raise typer.BadParameter(
+            f"{trainer.world_size} devices with a batch of {plan.batch} each are more than samples: {plan.samples}"
+        )
     if (
         minutes is None
     ):  # The budget is counted over all devices, and how many those are only the trainer knows.
         trainer.fit_loop.epoch_loop.max_steps = plan.samples // (plan.batch * trainer.world_size)
-    checkpoint = out / "last.ckpt"
-    trainer.fit(module, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=False)
+    try:
+        trainer.fit(module, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=False)
+    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+        if not trainer.interrupted:
+            raise
+        print("hand-depth: the same command goes on from the end of the last epoch", file=sys.stderr)
+        raise KeyboardInterrupt from stopped
     if export.step != trainer.global_step:  # the budget ended within an epoch
-        trainer.save_checkpoint(checkpoint)
+        trainer.save_checkpoint(out / _CHECKPOINT)
         trainer.validate(module, verbose=False)
+
+
+_CHECKPOINT = "last.ckpt"
+_MAY_CHANGE = {"epoch_samples", "val_samples", "workers"}
+
+
+def _checkpoint(out: Path, plan: TrainConfig) -> Path | None:
+    """Where an earlier run of the same plan stopped; DatasetError if it was of another one, or can't be read."""
+    import torch
+
+    path = out / _CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        begun = torch.load(path, map_location="cpu", weights_only=False).get("plan")
+    except Exception as error:  # whatever pickle and zip make of a file that was cut
+        raise DatasetError(f"{path} cannot be read ({error}): remove it to begin anew") from error
+    now = dataclasses.asdict(plan)
+    other = [
+        f"{key}: {begun[key]} there, {now[key]} here"
+        for key in begun or {}
+        if key not in _MAY_CHANGE | set(_PATHS) and begun[key] != now[key]
+    ]
+    if other:
+        raise DatasetError(f"{out} was begun with another config ({'; '.join(other)}): give another --out")
+    return path
 
 
 _PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
@@ -164,7 +207,9 @@ def pack(
     from hand_depth_ros.training.packed import write_packed
 
     labels = cache or out.resolve().with_name(f"{out.resolve().name}-labels")
-    material = read_material(TrainConfig.read(config), labels)
+    plan = TrainConfig.read(config)
+    plan.check_files()
+    material = read_material(plan, labels)
     shards = write_packed(material, out, quality, shard_mb * 1_000_000)
     size = sum(path.stat().st_size for path in shards) / 1e6
     print(

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.network import FinderConfig, NetworkConfig
 from hand_depth_ros.network.trunk import BLOCKS as TRUNK_BLOCKS
+
+_ONE_PATH = ("backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("samples", "epoch_samples", "val_samples", "batch"), (1, math.inf)),
+    **dict.fromkeys(
+        ("workers", "weight_decay", "real_weight", "trunk_rate", "real_size_weight", "seed"), (0, math.inf)
+    ),
+    **dict.fromkeys(("average_decay", "real_share", "negative_share", "edge_share", "least_seen"), (0, 1)),
+    "stretch": (0, 0.2),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,20 +107,39 @@ class TrainConfig:
                 )
         base = path.resolve().parent
         for key in ("rendered", "landmarks"):
+            items = values.get(key) or []
+            if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+                raise DatasetError(f"{path}: {key} is {items!r}: a list of paths is needed, [a, b]")
             values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
-        for key in ("backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from"):
+        for key in _ONE_PATH:
+            if not isinstance(values.get(key) or "", str):
+                raise DatasetError(f"{path}: {key} is {values[key]!r}: one path is needed")
             values[key] = str((base / values[key]).resolve()) if values.get(key) else None
         config = cls(**values)
         if config.task not in ("depth", "finder"):
             raise DatasetError(f"{path}: task must be depth or finder, not {config.task!r}")
+        try:
+            (NetworkConfig if config.task == "depth" else FinderConfig).from_dict(config.network)
+        except (ValueError, TypeError) as error:
+            raise DatasetError(f"{path}: network: {error}") from error
         for name, choices in (("crop", ("camera", "box")), ("unit", ("hand_lengths", "metres"))):
             if getattr(config, name) not in choices:
                 raise DatasetError(
                     f"{path}: {name} must be {' or '.join(choices)}, not {getattr(config, name)!r}"
                 )
-        for name, most in (("edge_share", 1.0), ("least_seen", 1.0), ("stretch", 0.2)):
-            if not 0 <= getattr(config, name) <= most:
-                raise DatasetError(f"{path}: {name} must be in 0..{most:g}, not {getattr(config, name)!r}")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(config, name) <= most:
+                bounds = f"in {least:g}..{most:g}" if math.isfinite(most) else f"{least:g} or more"
+                raise DatasetError(f"{path}: {name} must be {bounds}, not {getattr(config, name)!r}")
+        if not 0 < config.learning_rate < math.inf:
+            raise DatasetError(f"{path}: learning_rate must be above 0, not {config.learning_rate!r}")
+        if config.real_share + config.negative_share > 1:
+            raise DatasetError(f"{path}: real_share and negative_share are more than 1 together")
+        if config.batch > min(config.samples, config.epoch_samples):
+            raise DatasetError(
+                f"{path}: a batch of {config.batch} is more than samples ({config.samples}) or epoch_samples "
+                f"({config.epoch_samples}): nothing would be trained"
+            )
         if config.stretch and config.unit == "metres":
             raise DatasetError(f"{path}: stretch changes hand lengths, which unit: metres does not know")
         if not 0 <= config.trunk_frozen <= TRUNK_BLOCKS:
@@ -116,3 +147,13 @@ class TrainConfig:
                 f"{path}: trunk_frozen is {config.trunk_frozen}: the trunk has {TRUNK_BLOCKS} blocks"
             )
         return config
+
+    def check_files(self, packed: bool = False) -> None:
+        """DatasetError where a file or folder is missing that a training reads; ``packed``: beside its package."""
+        starts = {key: getattr(self, key) for key in ("start_from", "trunk_from")}
+        data = {key: getattr(self, key) for key in ("mistakes_of", "seen_by")}
+        for key, name in {**starts, **({} if packed else data)}.items():
+            if name and not Path(name).is_file():
+                raise DatasetError(f"{key}: there is no file {name}")
+        if not packed and self.backgrounds and not Path(self.backgrounds).is_dir():
+            raise DatasetError(f"backgrounds: there is no folder {self.backgrounds}")

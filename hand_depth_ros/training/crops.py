@@ -84,6 +84,8 @@ def load_backgrounds(folder: Path | None) -> list[np.ndarray]:
             factor = min(1.0, 400 / image.shape[0])
             image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
             pictures.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    if folder and not pictures:
+        raise DatasetError(f"backgrounds: there are no pictures in {folder}")
     return pictures
 
 

@@ -35,7 +35,7 @@ class Material(NamedTuple):
     def sources(self, plan: TrainConfig) -> tuple[Sources, dict[str, Sources]]:
         """What is trained on, and the validation sets by name.
 
-        Raises DatasetError where there is nothing to train on."""
+        Raises DatasetError where there is nothing to train or to validate on."""
         train_views, val_views = self.train_views, self.val_views
         for name, value, change in (("crop", "box", as_resized_boxes), ("unit", "metres", in_metres)):
             if getattr(plan, name) == value:
@@ -62,6 +62,11 @@ class Material(NamedTuple):
             validation["rendered"] = Sources(val_views, [], others, 0.0, 0.0)
         if val_real:
             validation["real"] = Sources([], val_real, others, 1.0, 0.0)
+        if not validation:
+            raise DatasetError(
+                "there is nothing to validate on, and so no weights would be written: a rendered set has persons of the val "
+                f"split from 80 views on, photographs are held out from {_RUN} on"
+            )
         return sources, validation
 
 
