@@ -37,6 +37,7 @@ class Interrupt(MetaPathFinder):
             except KeyboardInterrupt as error:  # as imports in C make of it
                 raise ImportError("import failed") from error
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background ignores it
 sys.meta_path.insert(0, Interrupt())
 from hand_depth_ros.__main__ import main
 main()

@@ -233,5 +233,5 @@ def test_a_killed_run_goes_on_where_it_stopped(rendered: tuple[Path, list[dict]]
     stamp = (out / "rgb/00000.webp").stat().st_mtime_ns
     assert make(out) == lines
     assert (out / "rgb/00000.webp").stat().st_mtime_ns == stamp
-    with pytest.raises(DatasetError, match=r"other settings .seed: 3 there, 4 here\."):
+    with pytest.raises(DatasetError, match=r"other settings .seed: 3 there, 4 here\)"):
         make(out, seed=SEED + 1)

@@ -160,7 +160,7 @@ def test_a_set_of_another_generator_is_not_continued(tmp_path: Path) -> None:
     from hand_depth_ros.synthesis.dataset import Writer
 
     Writer(tmp_path, "crops", {"generator": 2, "seed": 0})
-    with pytest.raises(DatasetError, match="same settings"):
+    with pytest.raises(DatasetError, match="generator: 2 there, 3 here"):
         Writer(tmp_path, "crops", {"generator": 3, "seed": 0})
 
 
