@@ -155,6 +155,9 @@ def test_the_lengths_that_calibrate_takes_are_those_of_the_parameter(end: str) -
         ["picture.png", "--distance-m", "0.4"],
         ["picture.png", "--distance-m", "40", "--hfov", "60"],
         ["--bag", "x", "--distance-m", "0.4"],
+        ["--demo", "--distance-m", "0.4"],
+        ["--ruler-m", "0.187", "--hfov", "60"],
+        ["picture.png", "--distance-m", "0.4", "--hfov", "60", "--cameras", "cameras.jsonl"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:

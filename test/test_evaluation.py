@@ -11,10 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import typer
 from rich.console import Console
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.evaluation.cli import evaluate_dataset
+from hand_depth_ros.evaluation.cli import evaluate, evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
 
 NAN = np.float32(np.nan)
@@ -173,9 +174,27 @@ def test_transparent_pictures_are_laid_over_grey_or_over_photographs(folder: Pat
     assert grey[0, 0].tolist() == [round(0.2 * 100 + 0.8 * 127)] * 3
     photos = tmp_path / "photos"
     photos.mkdir()
+    with pytest.raises(DatasetError, match="no pictures in"):
+        open_dataset(folder, backgrounds=photos)
     cv2.imwrite(str(photos / "p.png"), np.full((30, 90, 3), (0, 0, 240), np.uint8))
     photo = next(iter(open_dataset(folder, backgrounds=photos))).rgb
     assert photo[20, 20].tolist() == [30, 20, 10] and photo[47, 63].tolist() == [240, 0, 0]
+
+
+def test_backgrounds_that_have_no_part_in_it_are_said_to_have_none(
+    folder: Path, joints_set: Path, tmp_path: Path
+) -> None:
+    for path in (folder, joints_set):
+        assert (
+            "not transparent: backgrounds have no part in it"
+            in open_dataset(path, backgrounds=tmp_path).notes
+        )
+
+
+def test_pictures_without_hands_have_no_boxes_to_give(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "room.png"), np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(typer.BadParameter, match="--rois"):
+        evaluate(tmp_path, rois=True)
 
 
 def flat_hand(z_mm: float = 400.0) -> np.ndarray:

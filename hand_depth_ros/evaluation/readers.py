@@ -84,7 +84,8 @@ def open_dataset(
     if backgrounds and not settings.get("transparent"):
         notes.append("not transparent: backgrounds have no part in it")
     if kind == "joints":
-        length, notes = _annotated_length(lines)
+        length, said = _annotated_length(lines)
+        notes += said
         settings["hand_length_m"] = length
     if kind == "masks" and (blind := [line for line in lines if not line.get("hands")]):
         lines = [line for line in lines if line.get("hands")]

@@ -65,7 +65,7 @@ def train(
     import cv2
     import torch
 
-    from hand_depth_ros.training.config import TrainConfig
+    from hand_depth_ros.training.config import PATHS, TrainConfig
     from hand_depth_ros.training.material import read_material
     from hand_depth_ros.training.packed import read_packed
 
@@ -96,7 +96,7 @@ def train(
                     "calibration": module.calibration(metrics),
                     "config": dataclasses.asdict(plan),
                 }
-                info["config"] = {k: v for k, v in info["config"].items() if k not in _PATHS}
+                info["config"] = {k: v for k, v in info["config"].items() if k not in PATHS}
                 module.export(out / f"{plan.task}.safetensors", info)
                 print(
                     f"samples {seen}: " + " ".join(f"{k}={v:.4f}" for k, v in sorted(metrics.items())),
@@ -125,7 +125,7 @@ def train(
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise typer.BadParameter(f"--devices {devices}, --precision {precision}: {error}") from error
-    if plan.batch * trainer.world_size > plan.samples:
+    if minutes is None and plan.batch * trainer.world_size > plan.samples:
         raise typer.BadParameter(
             f"{trainer.world_size} devices with a batch of {plan.batch} each are more than samples: {plan.samples}"
         )
@@ -153,6 +153,8 @@ def _checkpoint(out: Path, plan: TrainConfig) -> Path | None:
     """Where an earlier run of the same plan stopped; DatasetError if it was of another one, or can't be read."""
     import torch
 
+    from hand_depth_ros.training.config import PATHS
+
     path = out / _CHECKPOINT
     if not path.is_file():
         return None
@@ -164,14 +166,11 @@ def _checkpoint(out: Path, plan: TrainConfig) -> Path | None:
     other = [
         f"{key}: {begun[key]} there, {now[key]} here"
         for key in begun or {}
-        if key not in _MAY_CHANGE | set(_PATHS) and begun[key] != now[key]
+        if key not in _MAY_CHANGE.union(PATHS) and begun[key] != now[key]
     ]
     if other:
         raise DatasetError(f"{out} was begun with another config ({'; '.join(other)}): give another --out")
     return path
-
-
-_PATHS = ("rendered", "landmarks", "backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
 
 
 def _module(plan: TrainConfig, material: Material) -> NetworkTraining:

@@ -13,7 +13,10 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderConfig, NetworkConfig
 from hand_depth_ros.network.trunk import BLOCKS as TRUNK_BLOCKS
 
+_LISTS = ("rendered", "landmarks")
 _ONE_PATH = ("backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
+PATHS = (*_LISTS, *_ONE_PATH)
+"""The options that name files and folders: where these are is no part of what is trained."""
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("samples", "epoch_samples", "val_samples", "batch"), (1, math.inf)),
     **dict.fromkeys(
@@ -106,7 +109,7 @@ class TrainConfig:
                     + (" (YAML wants a point in 2.0e-3)" if isinstance(value, str) and "e" in value else "")
                 )
         base = path.resolve().parent
-        for key in ("rendered", "landmarks"):
+        for key in _LISTS:
             items = values.get(key) or []
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
                 raise DatasetError(f"{path}: {key} is {items!r}: a list of paths is needed, [a, b]")
@@ -150,9 +153,9 @@ class TrainConfig:
 
     def check_files(self, packed: bool = False) -> None:
         """DatasetError where a file or folder is missing that a training reads; ``packed``: beside its package."""
-        starts = {key: getattr(self, key) for key in ("start_from", "trunk_from")}
-        data = {key: getattr(self, key) for key in ("mistakes_of", "seen_by")}
-        for key, name in {**starts, **({} if packed else data)}.items():
+        start = "start_from" if self.start_from else "trunk_from"  # a trunk may come with what it starts from
+        for key in (start,) if packed else (start, "mistakes_of", "seen_by"):
+            name = getattr(self, key)
             if name and not Path(name).is_file():
                 raise DatasetError(f"{key}: there is no file {name}")
         if not packed and self.backgrounds and not Path(self.backgrounds).is_dir():
