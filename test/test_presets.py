@@ -216,8 +216,17 @@ def test_qos_is_the_drivers(rig: Rig) -> None:
     driver = rig.driver
     durability = DurabilityPolicy.TRANSIENT_LOCAL if driver.latched else DurabilityPolicy.VOLATILE
     names = [*driver.depth, *map(beside, driver.depth), driver.colour, beside(driver.colour), driver.points]
+    node = rig.client.node
     for name in names:
-        (info,) = rig.client.node.get_publishers_info_by_topic(name)
+
+        def known(
+            name: str = name,
+        ) -> bool:  # a topic's publisher may be discovered before its node's name is
+            there = {info.node_name for info in node.get_publishers_info_by_topic(name)}
+            return there <= {each for each, _ in node.get_node_names_and_namespaces()}
+
+        rig.client.spin_until(known)
+        (info,) = node.get_publishers_info_by_topic(name)
         qos = info.qos_profile
         assert (qos.reliability, qos.durability) == (ReliabilityPolicy.RELIABLE, durability), name
         declared = parameters_of(rig, info.node_name, f"qos_overrides.{name}.publisher.")
