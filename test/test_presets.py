@@ -223,7 +223,7 @@ def test_qos_is_the_drivers(rig: Rig) -> None:
             name: str = name,
         ) -> bool:  # a topic's publisher may be discovered before its node's name is
             there = {info.node_name for info in node.get_publishers_info_by_topic(name)}
-            return there <= {each for each, _ in node.get_node_names_and_namespaces()}
+            return bool(there) and there <= {each for each, _ in node.get_node_names_and_namespaces()}
 
         rig.client.spin_until(known)
         (info,) = node.get_publishers_info_by_topic(name)
