@@ -5,6 +5,9 @@ Anyone may import this module; it imports nothing of ours.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 
 class HandDepthError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -45,3 +48,12 @@ class MissingDependencyError(HandDepthError, ImportError):
     def for_extra(cls, extra: str, package: str) -> MissingDependencyError:
         """Name the package that is missing and the command that installs it."""
         return cls(f"{package} is not installed: run  pip install 'hand_depth_ros[{extra}]'")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], but: Collection[str] = ()) -> str:
+    """What two sets of settings disagree on, leaving out the keys ``but``, for a message; "" where they don't."""
+    return "; ".join(
+        f"{key}: {there.get(key)} there, {here.get(key)} here"
+        for key in {**there, **here}
+        if key not in but and there.get(key) != here.get(key)
+    )

@@ -216,22 +216,26 @@ def test_qos_is_the_drivers(rig: Rig) -> None:
     driver = rig.driver
     durability = DurabilityPolicy.TRANSIENT_LOCAL if driver.latched else DurabilityPolicy.VOLATILE
     names = [*driver.depth, *map(beside, driver.depth), driver.colour, beside(driver.colour), driver.points]
-    node = rig.client.node
     for name in names:
-
-        def known(
-            name: str = name,
-        ) -> bool:  # a topic's publisher may be discovered before its node's name is
-            there = {info.node_name for info in node.get_publishers_info_by_topic(name)}
-            return bool(there) and there <= {each for each, _ in node.get_node_names_and_namespaces()}
-
-        rig.client.spin_until(known)
-        (info,) = node.get_publishers_info_by_topic(name)
+        info = publisher_of(rig, name)
         qos = info.qos_profile
         assert (qos.reliability, qos.durability) == (ReliabilityPolicy.RELIABLE, durability), name
         declared = parameters_of(rig, info.node_name, f"qos_overrides.{name}.publisher.")
         assert declared["history"] == "keep_last" and declared["depth"] == driver.queue, name
         assert qos.history in (HistoryPolicy.KEEP_LAST, HistoryPolicy.UNKNOWN)  # DDS doesn't tell it
+
+
+def publisher_of(rig: Rig, topic: str) -> Any:
+    """Of the topic's one publisher, which may be discovered before its node's name is."""
+    node = rig.client.node
+
+    def known() -> bool:
+        there = {info.node_name for info in node.get_publishers_info_by_topic(topic)}
+        return bool(there) and there <= {name for name, _ in node.get_node_names_and_namespaces()}
+
+    rig.client.spin_until(known)
+    (info,) = node.get_publishers_info_by_topic(topic)
+    return info
 
 
 def parameters_of(rig: Rig, node_name: str, prefix: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DatasetError
+from ..errors import DatasetError, differences
 from ..rendered_unit import DEPTH_UNIT_M, RENDERED_UNIT_M
 from .mesh import FOREARM
 from .views import View, visible_hands
@@ -61,11 +61,9 @@ class Writer:
             if found.get("made_with") != settings or found.get("kind") != kind:
                 theirs = {"kind": found.get("kind"), **(found.get("made_with") or {})}
                 mine = {"kind": kind, **settings}
-                other = [key for key in {**theirs, **mine} if theirs.get(key) != mine.get(key)]
                 raise DatasetError(
-                    f"{path} was made with other settings ("
-                    + "; ".join(f"{key}: {theirs.get(key)} there, {mine.get(key)} here" for key in other)
-                    + "): give the same to go on, or another --out"
+                    f"{path} was made with other settings ({differences(theirs, mine)}): give the same to go on, or "
+                    "another --out"
                 )
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise DatasetError(f"{self.folder} is not empty and holds no dataset.json: give an empty --out")

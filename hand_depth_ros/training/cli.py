@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hand_depth_ros import options
-from hand_depth_ros.errors import DatasetError, MissingDependencyError
+from hand_depth_ros.errors import DatasetError, MissingDependencyError, differences
 
 if TYPE_CHECKING:
     from hand_depth_ros.training.base import NetworkTraining
@@ -159,17 +159,13 @@ def _checkpoint(out: Path, plan: TrainConfig) -> Path | None:
     if not path.is_file():
         return None
     try:
-        begun = torch.load(path, map_location="cpu", weights_only=False).get("plan")
+        begun = torch.load(path, map_location="cpu", weights_only=False, mmap=True).get("plan")
     except Exception as error:  # whatever pickle and zip make of a file that was cut
         raise DatasetError(f"{path} cannot be read ({error}): remove it to begin anew") from error
     now = dataclasses.asdict(plan)
-    other = [
-        f"{key}: {begun[key]} there, {now[key]} here"
-        for key in begun or {}
-        if key not in _MAY_CHANGE.union(PATHS) and begun[key] != now[key]
-    ]
-    if other:
-        raise DatasetError(f"{out} was begun with another config ({'; '.join(other)}): give another --out")
+    known = {key: now.get(key) for key in begun or {}}  # an option that came later is not another one
+    if other := differences(begun or {}, known, _MAY_CHANGE.union(PATHS)):
+        raise DatasetError(f"{out} was begun with another config ({other}): give another --out")
     return path
 
 

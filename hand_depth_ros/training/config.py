@@ -113,7 +113,7 @@ class TrainConfig:
             items = values.get(key) or []
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
                 raise DatasetError(f"{path}: {key} is {items!r}: a list of paths is needed, [a, b]")
-            values[key] = tuple(str((base / item).resolve()) for item in values.get(key) or ())
+            values[key] = tuple(str((base / item).resolve()) for item in items)
         for key in _ONE_PATH:
             if not isinstance(values.get(key) or "", str):
                 raise DatasetError(f"{path}: {key} is {values[key]!r}: one path is needed")
