@@ -1,0 +1,1 @@
+"""`hand-depth bag`: add depth topics to a recorded bag, without ROS."""

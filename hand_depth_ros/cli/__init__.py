@@ -1,0 +1,1 @@
+"""The `hand-depth` command: its table of sub-commands and the options that they share."""

@@ -1,0 +1,1 @@
+"""`hand-depth doctor`: report what keeps a running node or its consumers from working."""

@@ -1,0 +1,1 @@
+"""`hand-depth infer`: depth of the hands in image files."""

@@ -1,0 +1,1 @@
+"""Status text, stalled topics and log throttling, without rclpy."""

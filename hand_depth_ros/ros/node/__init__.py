@@ -1,0 +1,1 @@
+"""The live node. The only package that imports rclpy."""

@@ -1,0 +1,1 @@
+"""Rendered people: bodies, poses, clothes and accessories."""

@@ -1,0 +1,1 @@
+"""From a scene to pixels: ray casting, path tracing and tone mapping."""

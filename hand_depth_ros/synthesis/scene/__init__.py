@@ -1,0 +1,1 @@
+"""What a rendered view shows: crops, frames, clips, grasps and objects."""

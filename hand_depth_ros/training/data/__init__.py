@@ -1,0 +1,1 @@
+"""Readers of rendered sets and of labelled photographs."""

@@ -1,0 +1,1 @@
+"""Labels of photographs: pseudo labels from landmarks, and a skeleton fit that refines them."""

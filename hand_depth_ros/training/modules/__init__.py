@@ -1,0 +1,1 @@
+"""Losses and the Lightning modules that train the networks."""

@@ -1,0 +1,1 @@
+"""Training samples: crops for the depth network, whole frames for the detector."""
