@@ -117,8 +117,8 @@ setup(
     entry_points={
         "console_scripts": [
             "hand-depth = hand_depth_ros.__main__:main",
-            "hand_depth_node = hand_depth_ros.ros.node:main",
-            "colour_relay = hand_depth_ros.ros.colour_relay:main",
+            "hand_depth_node = hand_depth_ros.ros.node.main:main",
+            "colour_relay = hand_depth_ros.ros.node.colour_relay:main",
         ]
     },
 )

@@ -89,8 +89,8 @@ def play_camera(fps: float) -> None:
 
 def run_untrained_node(arguments: list[str]) -> int:
     """The node process with random weights, told where the hand is."""
-    from hand_depth_ros.estimator import HandDepthEstimator
-    from hand_depth_ros.ros.node import main
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
+    from hand_depth_ros.ros.node.main import main
     from hand_depth_ros.ros.parameters import estimator_settings
 
     class Boxed(HandDepthEstimator):
@@ -154,7 +154,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     ros_args = ["--ros-args", "--log-level", "warn", *one, *options.ros_args]
     command = [*itself, "--role", "node", *ros_args] if options.untrained else None
     node = subprocess.Popen(
-        command or [sys.executable, "-m", "hand_depth_ros.ros.node", *ros_args], env=environ
+        command or [sys.executable, "-m", "hand_depth_ros.ros.node.main", *ros_args], env=environ
     )
     camera = subprocess.Popen([*itself, "--role", "camera", "--fps", str(options.fps)], env=environ)
     try:

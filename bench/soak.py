@@ -294,7 +294,7 @@ def main() -> int:
     client = ros_graph.Client(ros_graph.some_domain())
     with tempfile.TemporaryFile("w+") as log:
         node = subprocess.Popen(
-            [sys.executable, "-m", "hand_depth_ros.ros.node", "--ros-args", "--log-level", "error"],
+            [sys.executable, "-m", "hand_depth_ros.ros.node.main", "--ros-args", "--log-level", "error"],
             env=environment_of(client),
             stdout=log,
             stderr=subprocess.STDOUT,

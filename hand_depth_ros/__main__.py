@@ -1,12 +1,12 @@
 """Entry point of the `hand-depth` command, and of `python -m hand_depth_ros`: quiet about Ctrl-C from the start."""
 
-from hand_depth_ros.interrupt import quiet
+from hand_depth_ros.cli.interrupt import quiet
 
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
     with quiet():
-        from hand_depth_ros.cli import main as run
+        from hand_depth_ros.cli.main import main as run
     run()
 
 

@@ -11,15 +11,14 @@ import sys
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from dataclasses import fields, is_dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import hand_depth_ros
-from hand_depth_ros import cli
-from hand_depth_ros.share import share_file
+from hand_depth_ros.cli import main as cli
+from hand_depth_ros.ros.package_files import share_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "README.md", "LICENSE")
@@ -75,7 +74,7 @@ def test_the_wheel_has_all_that_is_needed_at_run_time(wheel: Path) -> None:
             assert any(n.endswith(f"data/share/hand_depth_ros/{folder}/{path.name}") for n in names)
     assert any(n.endswith("data/share/ament_index/resource_index/packages/hand_depth_ros") for n in names)
     assert "hand-depth = hand_depth_ros.__main__:main" in entry_points
-    assert "hand_depth_node = hand_depth_ros.ros.node:main" in entry_points
+    assert "hand_depth_node = hand_depth_ros.ros.node.main:main" in entry_points
 
 
 def test_an_installed_package_finds_its_shared_files(wheel: Path, tmp_path: Path) -> None:
@@ -83,8 +82,8 @@ def test_an_installed_package_finds_its_shared_files(wheel: Path, tmp_path: Path
     options = ["--quiet", "--no-deps", "--no-index", "--target", str(target)]
     run([sys.executable, "-m", "pip", "install", *options, str(wheel)], tmp_path)
     code = (
-        "from hand_depth_ros.presets import NAMES, Preset; list(map(Preset.load, NAMES));"
-        "from hand_depth_ros.share import share_file; print(share_file('config/fastdds_large_images.xml'))"
+        "from hand_depth_ros.ros.presets import NAMES, Preset; list(map(Preset.load, NAMES));"
+        "from hand_depth_ros.ros.package_files import share_file; print(share_file('config/fastdds_large_images.xml'))"
     )
     found = run([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(target)).strip()
     assert found.startswith(str(target)) and Path(found).is_file()
@@ -109,7 +108,7 @@ def test_colcon_builds_and_tests_the_package(sources: Path, tmp_path: Path) -> N
     assert run(["sh", "-c", source], tmp_path, COLCON_CURRENT_PREFIX=str(tmp_path / "install")).strip() == (
         hand_depth_ros.__version__
     )
-    only = ["--return-code-on-test-failure", "--pytest-args", "test/test_cli.py", "-k", "version"]
+    only = ["--return-code-on-test-failure", "--pytest-args", "test/cli/test_cli.py", "-k", "version"]
     run([*colcon, "test", "--base-paths", str(sources), *folders, *only], tmp_path, **where)
     results = (tmp_path / "build/hand_depth_ros/pytest.xml").read_text()
     assert 'tests="1"' in results and 'failures="0"' in results
@@ -184,9 +183,9 @@ def test_the_extras_that_errors_name_exist() -> None:
 
 
 def test_the_readmes_tables_are_those_of_the_code() -> None:
-    with_tables = runpy.run_path(str(REPOSITORY / "docs/write_tables.py"))["with_tables"]
+    with_tables = runpy.run_path(str(REPOSITORY / "tools/write_tables.py"))["with_tables"]
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert text == with_tables(text), "run  python docs/write_tables.py"
+    assert text == with_tables(text), "run  python tools/write_tables.py"
 
 
 def test_the_readmes_links_and_commands_exist() -> None:
@@ -204,13 +203,10 @@ def test_nothing_of_the_licence_is_missing() -> None:
     assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text
 
 
-def test_every_public_name_is_where_the_package_says_and_tells_what_it_is() -> None:
-    """Those that the package's docstring lists, with all their public members."""
-    pairs = re.findall(r"^(\w+)\.(\w+)(?:, \.(\w+))?  ", hand_depth_ros.__doc__ or "", re.MULTILINE)
-    names = [(module, name) for module, *names in pairs for name in names if name]
-    assert len(names) >= 6
-    for module, name in names:
-        public = getattr(import_module(f"hand_depth_ros.{module}"), name)
+def test_every_public_name_is_exported_and_documented_with_its_members() -> None:
+    for name in hand_depth_ros.__all__:
+        assert re.search(rf"\b{name}\b", hand_depth_ros.__doc__ or ""), name
+        public = getattr(hand_depth_ros, name)
         assert public.__doc__ and not public.__doc__.startswith(f"{name}("), name  # that is a dataclass's own
         for member, value in vars(public).items():
             if not member.startswith("_") and (callable(value) or isinstance(value, property | classmethod)):

@@ -1,6 +1,6 @@
 """The ablation: every row trained by `hand-depth train` with the same budget, measured, and written into docs/ablation.md.
 
-    python bench/ablation.py config/train_depth.yaml --out RUNS --samples 64000 --data DATA [--synthetic SET...]
+    python tools/ablation.py config/train_depth.yaml --out RUNS --samples 64000 --data DATA [--synthetic SET...]
 
 Run it again and it goes on where it was: rows that are trained or measured are not done again, a row that was cut off is
 resumed. DATA holds real_val (not in this repository), SET are sets of `hand-depth synth`, measured on their val split
@@ -24,13 +24,13 @@ import numpy as np
 import yaml
 from safetensors import safe_open
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.cli import in_one_line
+from hand_depth_ros.cli.main import in_one_line
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.estimation.result import HandDepthFrame, Roi
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.frame import HandDepthFrame, Roi
+from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.network import NetworkConfig
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.training.config import TrainConfig
@@ -168,7 +168,7 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
             *shlex.split(arguments.prefix),
             sys.executable,
             "-m",
-            "hand_depth_ros.cli",
+            "hand_depth_ros.cli.main",
             "train",
             str(config),
         ]
@@ -324,7 +324,7 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
     command = f"{arguments.config.name} --out RUNS --samples {arguments.samples} --data DATA{limit}"
     text = f"""# Ablation
 
-Written by `python bench/ablation.py {command}`. Every row is
+Written by `python tools/ablation.py {command}`. Every row is
 trained from scratch with the same budget of {arguments.samples:,} crops (batch {plan["batch"]}), differs from the first only in
 what its name says, and has the same seed. The first row's network: `{plan["network"]}`.
 {_TRUNK if plan["network"].get("trunk") else _NO_TRUNK}

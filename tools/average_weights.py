@@ -1,6 +1,6 @@
 """The mean of weights files that were trained one from another: the average of two ends is often better than either.
 
-    python bench/average_weights.py FILE FILE... --out FILE
+    python tools/average_weights.py FILE FILE... --out FILE
 
 (Wortsman et al., "Model soups", ICML 2022.) All files must be of one network; their calibration factors are averaged as well.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hand_depth_ros.cli import in_one_line
+from hand_depth_ros.cli.main import in_one_line
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
 from hand_depth_ros.network.weights import calibration_factors
 

@@ -1,6 +1,6 @@
 """Calibrate the standard deviation that the estimator publishes, on held-out pictures with known depth.
 
-    python bench/calibrate_sigma.py SET... --weights FOLDER --out FOLDER [--split val] [--backgrounds DIR] [--limit N]
+    python tools/calibrate_sigma.py SET... --weights FOLDER --out FOLDER [--split val] [--backgrounds DIR] [--limit N]
 
 SET are folder sets of `hand-depth synth` (persons that were not trained on). The persons of each are dealt into two halves:
 the factors are found on one and confirmed on the other. FOLDER gets the same networks with the factors inside.
@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hand_depth_ros.cli import in_one_line
-from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation import sigma
 from hand_depth_ros.evaluation.readers import Dataset, open_dataset
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights

@@ -1,6 +1,6 @@
 """What a joints set's absolute depth error is with each way to read the hand's length from its annotation, boxes given.
 
-    python bench/hand_length.py JOINTS [--weights FOLDER]        (the table of docs/hand_length.md)
+    python tools/hand_length.py JOINTS [--weights FOLDER]        (the table of docs/hand_length.md)
 
 JOINTS is a folder that `hand-depth evaluate` takes as a joints set (real_val/joints). Depth grows with the length, so
 the last line also tells which length the network's own view of size asks for.
@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hand_depth_ros.cli import in_one_line
-from hand_depth_ros.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import Dataset, Sample, open_dataset
 from hand_depth_ros.evaluation.scores import roi_of, score

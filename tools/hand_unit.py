@@ -1,6 +1,6 @@
-"""How long rendered hands look beside photographed ones: the measurement behind `hand_depth_ros/rendered_unit.py`.
+"""How long rendered hands look beside photographed ones: the measurement behind `hand_depth_ros/synthesis/units.py`.
 
-    python bench/hand_unit.py DATA RENDERED [--weights FOLDER] [--cache FOLDER] [--limit N]
+    python tools/hand_unit.py DATA RENDERED [--weights FOLDER] [--cache FOLDER] [--limit N]
 
 DATA holds real_train/landmarks.jsonl, RENDERED is a set that `hand-depth synth` made. The depth network looks at hands of both,
 and a skeleton with the photographs' usual proportions is fitted to what it sees (`training/skeleton.py`). Its apparent length
@@ -18,15 +18,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hand_depth_ros.cli import in_one_line
-from hand_depth_ros.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
+from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.network import HandDepthNet, load_weights
-from hand_depth_ros.rendered_unit import REAL_PER_RENDERED
-from hand_depth_ros.training import skeleton
-from hand_depth_ros.training.crops import load_backgrounds
-from hand_depth_ros.training.pseudo import PseudoLabel
-from hand_depth_ros.training.real import RealImage, load_real_images
-from hand_depth_ros.training.rendered import RenderedView, load_views
+from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
+from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.data.rendered import RenderedView, load_views
+from hand_depth_ros.training.labels import skeleton_fit as skeleton
+from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel
+from hand_depth_ros.training.samples.crops import load_backgrounds
 
 OPEN = 0.93
 """A hand is open where its middle finger's chain from the wrist is as long as that in the picture, of the fitted skeleton's."""

@@ -1,6 +1,6 @@
 """Measure the weights on every data set at hand and write the model card from what was measured.
 
-    python bench/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR]
+    python tools/model_card.py --data DATA [--weights FOLDER] [--synthetic FOLDER] [--untrained FOLDER] [--pictures DIR]
                                [--failures docs/failures] [--jobs N]
 
 ``--data`` holds real_val/joints, real_val/masks and backgrounds (not redistributable, so not in this repository);
@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
-from hand_depth_ros.cli import in_one_line
-from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
 

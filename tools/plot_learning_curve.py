@@ -1,6 +1,6 @@
 """Draws the learning curves of training runs from what `hand-depth train` logged.
 
-    python docs/plot_learning_curve.py RUN... [--out docs/learning_curve.png]      (pip install '.[view]')
+    python tools/plot_learning_curve.py RUN... [--out docs/learning_curve.png]      (pip install '.[view]')
 
 RUN is a folder of `hand-depth train --out`. A run that was resumed has a log for each part (log/version_N); they are joined.
 """
@@ -87,7 +87,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("learning_curve.png"))
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parent.parent / "docs" / "learning_curve.png"
+    )
     arguments = parser.parse_args()
     runs = {folder.name: (read_run(folder), batch_of(folder)) for folder in arguments.runs}
     titles = list(dict.fromkeys(title for curves, _ in runs.values() for title in panels(curves)))

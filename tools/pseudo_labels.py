@@ -1,6 +1,6 @@
 """How good the labels are that photographs get from their landmarks, and a picture of some.
 
-    python bench/pseudo_labels.py DATA [--out docs/pseudo_labels.png] [--photographs PICTURE] [--cache FOLDER]
+    python tools/pseudo_labels.py DATA [--out docs/pseudo_labels.png] [--photographs PICTURE] [--cache FOLDER]
 
 DATA holds real_train/landmarks.jsonl (photographs that are trained on) and real_val/masks (photographs with true masks and the
 same model's landmarks, which are not); neither is part of this repository. ``--out`` shows labels alone: relief in colours
@@ -19,17 +19,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hand_depth_ros.cli import in_one_line
+from hand_depth_ros.cli.main import in_one_line
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.training.pseudo import (
+from hand_depth_ros.training.data.photographs import LEAST_WEIGHT, RealImage, load_real_images
+from hand_depth_ros.training.labels.pseudo_labels import (
     PseudoLabel,
     hand_length,
     label_hand,
     pixels_per_metre,
     swept_surface,
 )
-from hand_depth_ros.training.real import LEAST_WEIGHT, RealImage, load_real_images
 
 COLUMNS, ROWS, TILE = 10, 4, 96
 FINGERS = ((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20))

@@ -1,6 +1,6 @@
 """Round a depth network's weights to float16, which halves its file; the network itself still computes in float32.
 
-python bench/round_weights.py FILE --out FILE
+python tools/round_weights.py FILE --out FILE
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hand_depth_ros.cli import in_one_line
+from hand_depth_ros.cli.main import in_one_line
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
 
 

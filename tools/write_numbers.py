@@ -2,8 +2,8 @@
 
 make demo                                                       # demo_out/report.json, demo_out/demo_*.png
 python bench/latency.py --json > demo_out/latency.json
-python bench/model_card.py --data DATA --synthetic SET          # hand_depth_ros/weights/numbers.json
-python docs/write_numbers.py
+python tools/model_card.py --data DATA --synthetic SET          # hand_depth_ros/weights/numbers.json
+python tools/write_numbers.py
 """
 
 from __future__ import annotations

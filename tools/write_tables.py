@@ -1,12 +1,12 @@
-"""Writes the README's topic and parameter tables from the code: python docs/write_tables.py"""
+"""Writes the README's topic and parameter tables from the code: python tools/write_tables.py"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from hand_depth_ros.ros.messages.topics import OUTPUT_TOPICS
 from hand_depth_ros.ros.parameters import markdown_table
-from hand_depth_ros.ros.topics import OUTPUT_TOPICS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from hand_depth_ros import options
+from hand_depth_ros.cli import options
+from hand_depth_ros.cli.interrupt import quiet
 from hand_depth_ros.errors import BagError, HandDepthError, ImageError
-from hand_depth_ros.interrupt import quiet
 
 if TYPE_CHECKING:
-    from hand_depth_ros.bag_files import BagReader, BagWriter, Connection
-    from hand_depth_ros.estimator import HandDepthEstimator
-    from hand_depth_ros.ros.pipeline import OutputSettings
+    from hand_depth_ros.bag.rosbag2 import BagReader, BagWriter, Connection
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
+    from hand_depth_ros.ros.messages.pipeline import OutputSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -123,8 +123,8 @@ def bag(
     when none has or the bag cannot be read or written, 2 for wrong usage.
     """
     with quiet():
-        from hand_depth_ros.bag_files import refuse_existing
-        from hand_depth_ros.ros import topics
+        from hand_depth_ros.bag.rosbag2 import refuse_existing
+        from hand_depth_ros.ros.messages import topics
         from hand_depth_ros.ros.parameters import output_settings
 
     if not NAMESPACE.fullmatch(namespace):
@@ -181,7 +181,7 @@ def convert(
     from rich.console import Console
     from rich.progress import track
 
-    from hand_depth_ros import bag_files
+    from hand_depth_ros.bag import rosbag2 as bag_files
 
     bag_files.refuse_existing(target)
     with bag_files.BagReader(source) as reader:
@@ -209,7 +209,7 @@ class _CameraInfos:
     else the first: a recording may begin between the two."""
 
     def __init__(self, recorded: list[tuple[int, Any]]) -> None:
-        from hand_depth_ros.ros.stamps import stamp_ns
+        from hand_depth_ros.ros.messages.stamps import stamp_ns
 
         self._times = [time for time, _ in recorded]
         self._infos = [info for _, info in recorded]
@@ -235,8 +235,8 @@ class _Adding:
         estimator: HandDepthEstimator,
         infos: _CameraInfos,
     ) -> None:
-        from hand_depth_ros.ros import topics
-        from hand_depth_ros.ros.stamps import Stamps
+        from hand_depth_ros.ros.messages import topics
+        from hand_depth_ros.ros.messages.stamps import Stamps
 
         self._reader, self._writer = reader, writer
         self._wanted, self._settings = wish.wanted, settings
@@ -265,8 +265,8 @@ class _Adding:
 
     def frame(self, connection: Connection, timestamp: int, data: bytes) -> None:
         """Estimate one colour message and write what comes of it; a bad one is counted with its reason."""
-        from hand_depth_ros.ros.pipeline import process_frame
-        from hand_depth_ros.ros.stamps import stamp_ns
+        from hand_depth_ros.ros.messages.pipeline import process_frame
+        from hand_depth_ros.ros.messages.stamps import stamp_ns
 
         try:
             image = self._reader.read(connection, data)
@@ -300,7 +300,7 @@ class _Adding:
 
 
 def _camera_infos(reader: BagReader, wish: BagOptions) -> _CameraInfos:
-    from hand_depth_ros.ros.topics import sibling_camera_info
+    from hand_depth_ros.ros.messages.topics import sibling_camera_info
 
     name = wish.camera_info or sibling_camera_info(wish.image.removesuffix("/compressed"))
     name = one_topic(reader, name, (CAMERA_INFO,), "--camera-info")

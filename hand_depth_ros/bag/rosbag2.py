@@ -33,7 +33,7 @@ try:
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
     from rosbags.typesys.store import Typestore
 
-    from hand_depth_ros.bag_mcap import Extra, McapExtras, McapWriterWithExtras
+    from hand_depth_ros.bag.mcap import Extra, McapExtras, McapWriterWithExtras
 except ImportError as error:
     raise MissingDependencyError.for_extra("bag", "rosbags") from error
 

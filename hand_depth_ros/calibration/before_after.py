@@ -12,7 +12,7 @@ from rich.table import Table
 from hand_depth_ros.calibration.cli import tell
 from hand_depth_ros.calibration.lengths import REFERENCE_LENGTH_M, HandLength, Look, combine, looks_at
 from hand_depth_ros.errors import CalibrationError
-from hand_depth_ros.estimator import HandDepthEstimator
+from hand_depth_ros.estimation.estimator import HandDepthEstimator
 from hand_depth_ros.evaluation.metrics import depth_errors
 from hand_depth_ros.evaluation.readers import Sample, open_dataset
 from hand_depth_ros.evaluation.samples import read_json

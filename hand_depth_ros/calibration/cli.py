@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hand_depth_ros import options
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import CalibrationError, HandDepthError
 
 if TYPE_CHECKING:
     from hand_depth_ros.calibration.lengths import HandLength, Look
-    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
 RULER_SIGMA_M = 0.003
 """How well a ruler from crease to fingertip is read, the crease being a few millimetres wide."""
@@ -150,8 +150,8 @@ def _at_distance(
 ) -> HandLength:
     """From pictures that each show one hand at the distance; those that don't are told and left out."""
     from hand_depth_ros.calibration.lengths import REFERENCE_LENGTH_M, combine, looks_at
-    from hand_depth_ros.camera import Camera
-    from hand_depth_ros.images import jobs_of_list, jobs_of_paths, read_image
+    from hand_depth_ros.geometry.camera import Camera
+    from hand_depth_ros.infer.images import jobs_of_list, jobs_of_paths, read_image
 
     if cameras is not None:
         jobs, errors = jobs_of_list(cameras, images)

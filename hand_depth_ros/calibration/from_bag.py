@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hand_depth_ros.calibration.lengths import REFERENCE_LENGTH_M, Look, looks_at
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import BagError, ImageError
+from hand_depth_ros.geometry.camera import Camera
 
 if TYPE_CHECKING:
-    from hand_depth_ros.bag_files import BagReader
-    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.bag.rosbag2 import BagReader
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
 APART_NS = 50_000_000
 """Colour and depth that belong together have stamps no farther apart."""
@@ -36,10 +36,10 @@ def looks_in_bag(
     from rich.console import Console
     from rich.progress import track
 
-    from hand_depth_ros.bag_files import BagReader
-    from hand_depth_ros.ros.decode import decode_image
-    from hand_depth_ros.ros.stamps import stamp_ns
-    from hand_depth_ros.ros.topics import sibling_camera_info
+    from hand_depth_ros.bag.rosbag2 import BagReader
+    from hand_depth_ros.ros.messages.decode import decode_image
+    from hand_depth_ros.ros.messages.stamps import stamp_ns
+    from hand_depth_ros.ros.messages.topics import sibling_camera_info
 
     with BagReader(path) as reader:
         info_topic = camera_info or sibling_camera_info(image.removesuffix("/compressed"))
@@ -108,7 +108,7 @@ def _partners(colours: list[int], depths: list[int]) -> dict[int, int]:
 
 def _messages(reader: BagReader, topic: str, msgtypes: tuple[str, ...], option: str) -> Any:
     """The messages of a topic; BagError that lists the topics that would do."""
-    from hand_depth_ros.bag import one_topic
+    from hand_depth_ros.bag.convert import one_topic
 
     name = one_topic(reader, topic, msgtypes, option)
     connections = [connection for connection in reader.connections if connection.topic == name]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from hand_depth_ros.cli.options import hand_length_range_m
 from hand_depth_ros.errors import CalibrationError
-from hand_depth_ros.options import hand_length_range_m
 
 if TYPE_CHECKING:
-    from hand_depth_ros.frame import HandDepthFrame
+    from hand_depth_ros.estimation.result import HandDepthFrame
 
 REFERENCE_LENGTH_M = 0.19
 """The length that is given to the estimator; the result does not depend on it."""

@@ -16,7 +16,8 @@ import typer
 import typer.core
 import typer.main
 
-from hand_depth_ros import __version__, interrupt
+from hand_depth_ros import __version__
+from hand_depth_ros.cli import interrupt
 from hand_depth_ros.errors import HandDepthError, MissingDependencyError
 
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -32,11 +33,15 @@ class SubCommand:
 
 
 COMMANDS: dict[str, SubCommand] = {
-    "infer": SubCommand("hand_depth_ros.images", "infer", "Depth of the hands in image files."),
-    "bag": SubCommand("hand_depth_ros.bag", "bag", "Add depth topics to a recorded bag (no ROS needed)."),
-    "node": SubCommand("hand_depth_ros.cli", "node", "Run the ROS 2 node; takes --ros-args like ros2 run."),
+    "infer": SubCommand("hand_depth_ros.infer.images", "infer", "Depth of the hands in image files."),
+    "bag": SubCommand(
+        "hand_depth_ros.bag.convert", "bag", "Add depth topics to a recorded bag (no ROS needed)."
+    ),
+    "node": SubCommand(
+        "hand_depth_ros.cli.main", "node", "Run the ROS 2 node; takes --ros-args like ros2 run."
+    ),
     "doctor": SubCommand(
-        "hand_depth_ros.ros.doctor", "doctor", "Say what keeps a running node or its consumers from working."
+        "hand_depth_ros.doctor.cli", "doctor", "Say what keeps a running node or its consumers from working."
     ),
     "demo": SubCommand(
         "hand_depth_ros.demo.cli", "demo", "Play a clip through the real node; write pictures and a report."
@@ -97,11 +102,11 @@ def node(
 
     hand-depth node --ros-args -r image:=/camera/color/image_raw -p device:=cpu
     """
-    from hand_depth_ros.ros.node import main as run_node
+    from hand_depth_ros.ros.node.main import main as run_node
 
     arguments = list(context.args)
     if preset is not None:
-        from hand_depth_ros.presets import Preset
+        from hand_depth_ros.ros.presets import Preset
 
         if frame not in ("driver", "image"):
             raise typer.BadParameter(f"--frame is {frame!r}: driver or image is needed")

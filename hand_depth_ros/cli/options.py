@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hand_depth_ros.interrupt import quiet
+from hand_depth_ros.cli.interrupt import quiet
 
 if TYPE_CHECKING:
-    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
 Weights = Annotated[
     Path | None, typer.Option(help="Folder of weights.  [default: those shipped]", show_default=False)
@@ -97,8 +97,8 @@ def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) ->
     """The estimator with these values of `checked`, in as many threads as their num_threads says; raises WeightsError or
     DeviceError with the reason."""
     with quiet():
-        from hand_depth_ros.device import use_threads
-        from hand_depth_ros.estimator import HandDepthEstimator
+        from hand_depth_ros.estimation.device import use_threads
+        from hand_depth_ros.estimation.estimator import HandDepthEstimator
         from hand_depth_ros.ros.parameters import estimator_settings
 
         use_threads(values["num_threads"])

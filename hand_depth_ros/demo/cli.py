@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hand_depth_ros import options
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import DatasetError, HandDepthError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def write_pictures(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) 
 
     from hand_depth_ros.demo import pictures
     from hand_depth_ros.demo.player import TAKEN, pixels_of, points_of
-    from hand_depth_ros.images import write_pngs
-    from hand_depth_ros.ros import topics
+    from hand_depth_ros.infer.images import write_pngs
+    from hand_depth_ros.ros.messages import topics
 
     complete = {sent.index: sent for sent in played if len(sent.outputs) == len(TAKEN)}
     indices = sorted(complete)

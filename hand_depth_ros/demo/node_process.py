@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.share import share_file
+from hand_depth_ros.ros.package_files import share_file
 
-START = "import sys; sys.path[:] = filter(None, sys.path); from hand_depth_ros.cli import main; main()"
+START = "import sys; sys.path[:] = filter(None, sys.path); from hand_depth_ros.cli.main import main; main()"
 """Not -m, which looks for the package in the working directory first: a clone lying there would be taken for
 it (-P and PYTHONSAFEPATH, which cure that, are not in Python 3.10)."""
 REAL_NODE = (sys.executable, "-c", START, "node")

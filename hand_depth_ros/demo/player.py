@@ -17,7 +17,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.messages import topics
 
 if TYPE_CHECKING:
     from hand_depth_ros.evaluation.readers import Sample

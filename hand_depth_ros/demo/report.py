@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hand_depth_ros.evaluation.metrics import constant_depth_shape_mm, coverage, depth_errors, mask_iou
-from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.messages import topics
 
 if TYPE_CHECKING:
     from hand_depth_ros.demo.player import Sent

@@ -12,11 +12,11 @@ from typing import Any
 
 from rclpy.qos import QoSProfile
 
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError, ImageError
-from hand_depth_ros.ros.decode import decode_image
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages.decode import decode_image
+from hand_depth_ros.ros.messages.topics import COMPRESSED_DEPTH, other_transport, sibling_camera_info
 from hand_depth_ros.ros.qos import BEST_EFFORT, deaf_subscriber, mute_publisher
-from hand_depth_ros.ros.topics import COMPRESSED_DEPTH, other_transport, sibling_camera_info
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hand_depth_ros.network.finder_net import STRIDE, FinderNet
+from hand_depth_ros.network.detector import STRIDE, FinderNet
 
 
 class Detection(NamedTuple):
@@ -35,7 +35,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def decode_boxes(centre: Tensor, box: Tensor, threshold: float, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4) x, y, width, height in input pixels and scores (n,) of one frame, best first.
 
-    ``centre`` (1, h, w) logits and ``box`` (4, h, w), as :class:`hand_depth_ros.network.finder_net.FinderPrediction` has
+    ``centre`` (1, h, w) logits and ``box`` (4, h, w), as :class:`hand_depth_ros.network.detector.FinderPrediction` has
     them. A cell counts when it is the highest of its 3x3 neighbourhood; boxes that overlap a better one by half are dropped.
     """
     heat = torch.sigmoid(centre)

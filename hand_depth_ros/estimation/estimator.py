@@ -16,24 +16,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hand_depth_ros.boxes import corners, inside, keep_largest, largest_part, outline, to_frame
-from hand_depth_ros.camera import Camera, CropCamera
-from hand_depth_ros.crop_camera import MARGIN
-from hand_depth_ros.device import resolve_device, working_type
 from hand_depth_ros.errors import CameraError, ImageError
-from hand_depth_ros.finder import HandFinder, overlaps
-from hand_depth_ros.frame import Hand, HandDepthFrame, Roi
+from hand_depth_ros.estimation.detector import HandFinder, overlaps
+from hand_depth_ros.estimation.device import resolve_device, working_type
+from hand_depth_ros.estimation.result import Hand, HandDepthFrame, Roi
+from hand_depth_ros.estimation.settings import EstimatorSettings
+from hand_depth_ros.estimation.tracking import Track, Tracker
+from hand_depth_ros.geometry.boxes import corners, inside, keep_largest, largest_part, outline, to_frame
+from hand_depth_ros.geometry.camera import Camera, CropCamera
+from hand_depth_ros.geometry.crop_camera import MARGIN
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
-from hand_depth_ros.network.fold import flat, fold_batch_norms, folded_finder
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
+from hand_depth_ros.network.inference import flat, fold_batch_norms, folded_finder
 from hand_depth_ros.network.joints import SHORTEST_PALM
 from hand_depth_ros.network.weights import calibration_factors
-from hand_depth_ros.settings import EstimatorSettings
-from hand_depth_ros.tracking import Track, Tracker
 
 __all__ = ["EstimatorSettings", "Hand", "HandDepthEstimator", "HandDepthFrame"]
 
-SHIPPED_WEIGHTS = Path(__file__).with_name("weights")
+SHIPPED_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.02

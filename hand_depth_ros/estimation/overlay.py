@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from hand_depth_ros.estimator import HandDepthFrame
+    from hand_depth_ros.estimation.estimator import HandDepthFrame
 
 OPACITY = 0.6
 RELIEF_M = 0.12

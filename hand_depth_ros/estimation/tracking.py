@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from hand_depth_ros.finder import Detection, overlaps
-from hand_depth_ros.frame import Roi
+from hand_depth_ros.estimation.detector import Detection, overlaps
+from hand_depth_ros.estimation.result import Roi
 
 _SAME_HAND = 0.2
 _DOUBLE = 0.6

@@ -11,11 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from hand_depth_ros import options
-
-from .readers import Dataset, open_dataset
-from .report import WORST, draw, print_table, summarise, write_pictures
-from .scores import Estimator, ImageScore, score
+from hand_depth_ros.cli import options
+from hand_depth_ros.evaluation.readers import Dataset, open_dataset
+from hand_depth_ros.evaluation.report import WORST, draw, print_table, summarise, write_pictures
+from hand_depth_ros.evaluation.scores import Estimator, ImageScore, score
 
 
 def evaluate(

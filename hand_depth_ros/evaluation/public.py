@@ -24,9 +24,8 @@ import numpy as np
 import yaml
 
 from hand_depth_ros.errors import DatasetError
-
-from .safe_pickle import load_plain_pickle
-from .samples import (
+from hand_depth_ros.evaluation.safe_pickle import load_plain_pickle
+from hand_depth_ros.evaluation.samples import (
     IMAGE_ENDINGS,
     Dataset,
     Sample,

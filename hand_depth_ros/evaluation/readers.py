@@ -17,12 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hand_depth_ros import options
-from hand_depth_ros.camera import Camera
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import CameraError, DatasetError
-
-from . import metrics, public
-from .samples import (
+from hand_depth_ros.evaluation import metrics, public
+from hand_depth_ros.evaluation.samples import (
     Dataset,
     Sample,
     TrueHand,
@@ -34,6 +32,7 @@ from .samples import (
     read_jsonl,
     read_rgb,
 )
+from hand_depth_ros.geometry.camera import Camera
 
 __all__ = ["Dataset", "Sample", "TrueHand", "image_files", "open_dataset"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from . import metrics
-from .readers import Dataset, Sample
-from .scores import LEAST_JOINTS, LEAST_OVERLAP, HandScore, ImageScore
+from hand_depth_ros.evaluation import metrics
+from hand_depth_ros.evaluation.readers import Dataset, Sample
+from hand_depth_ros.evaluation.scores import LEAST_JOINTS, LEAST_OVERLAP, HandScore, ImageScore
 
 PUBLISHED_MM = 22.0
 """Nicodemou et al., IJCNN 2020, on HandRGBD: other images than any that are measured here."""

@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError, DatasetError
+from hand_depth_ros.geometry.camera import Camera
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 

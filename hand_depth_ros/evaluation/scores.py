@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hand_depth_ros.boxes import seen_share
-from hand_depth_ros.camera import Camera
-
-from . import metrics
-from .readers import Sample, TrueHand
+from hand_depth_ros.evaluation import metrics
+from hand_depth_ros.evaluation.readers import Sample, TrueHand
+from hand_depth_ros.geometry.boxes import seen_share
+from hand_depth_ros.geometry.camera import Camera
 
 LEAST_OVERLAP = 0.3
 LEAST_JOINTS = 5

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from hand_depth_ros.errors import DatasetError
-
-from .readers import Sample
-from .scores import Estimator, overlaps, roi_of, true_length
+from hand_depth_ros.evaluation.readers import Sample
+from hand_depth_ros.evaluation.scores import Estimator, overlaps, roi_of, true_length
 
 GOAL, TOLERANCE = (0.683, 0.954), (0.06, 0.04)
 """Shares of pixels within one and two sigma, and by how much they may be off."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from hand_depth_ros.camera import Camera, CropCamera
 from hand_depth_ros.errors import CameraError
-from hand_depth_ros.finder import Detection
-from hand_depth_ros.frame import Roi
+from hand_depth_ros.estimation.detector import Detection
+from hand_depth_ros.estimation.result import Roi
+from hand_depth_ros.geometry.camera import Camera, CropCamera
 
 _SMALLEST_HAND_PX = 30
 _SMALLEST_PART = 0.15

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from .crop_camera import CropCamera
-from .distortion import COEFFICIENT_COUNTS, distort, is_pinhole, undistort
-from .errors import CameraError
+from hand_depth_ros.errors import CameraError
+from hand_depth_ros.geometry.crop_camera import CropCamera
+from hand_depth_ros.geometry.distortion import COEFFICIENT_COUNTS, distort, is_pinhole, undistort
 
 __all__ = ["Camera", "CropCamera"]
 

@@ -3,7 +3,7 @@
 Crop and frame are related through rays, so lens distortion and perspective are undone exactly and depth maps
 both ways: a crop pixel with ray r and depth z is the point z*r; on the frame ray q its depth there is z / (R
 q)_z. Torch throughout, CPU and CUDA alike; bounding boxes are worked out from the geometry in numpy, without
-asking the GPU. Imported through hand_depth_ros.camera.
+asking the GPU. Imported through hand_depth_ros.geometry.camera.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .distortion import distort
-from .errors import CameraError
+from hand_depth_ros.errors import CameraError
+from hand_depth_ros.geometry.distortion import distort
 
 if TYPE_CHECKING:
-    from .camera import Camera
+    from hand_depth_ros.geometry.camera import Camera
 
 Roi = tuple[float, float, float, float]
 """x, y, width, height in frame pixels."""

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hand_depth_ros.cli.options import hand_length_range_m
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.options import hand_length_range_m
 
 if TYPE_CHECKING:
-    from hand_depth_ros.camera import Camera
+    from hand_depth_ros.geometry.camera import Camera
 
 NEEDED = ("image", "width", "height", "fx", "fy", "cx", "cy")
 CAMERA_KEYS = ("width", "height", "fx", "fy", "cx", "cy", "distortion_model", "d")
@@ -108,7 +108,7 @@ def _foreign(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _listed(entry: Mapping[str, Any], where: str) -> ListedImage:
-    from hand_depth_ros.camera import Camera
+    from hand_depth_ros.geometry.camera import Camera
 
     for key in _foreign(entry):
         if meant := _meant(key):

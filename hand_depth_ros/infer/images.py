@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from hand_depth_ros import options
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import HandDepthError, ImageError
 
 if TYPE_CHECKING:
-    from hand_depth_ros.camera import Camera
-    from hand_depth_ros.camera_list import ListedImage
-    from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
+    from hand_depth_ros.geometry.camera import Camera
+    from hand_depth_ros.infer.camera_list import ListedImage
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 OWN_ENDINGS = (".depth.png", ".sigma.png", ".overlay.png")
@@ -123,7 +123,7 @@ def infer(
     if cameras is not None:
         jobs, errors = jobs_of_list(cameras, paths)
     else:
-        from hand_depth_ros.camera import Camera
+        from hand_depth_ros.geometry.camera import Camera
 
         def camera_of(width: int, height: int) -> Camera:
             if hfov is not None:
@@ -191,7 +191,7 @@ def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[
     Raises:
         DatasetError: The list itself cannot be read, or is empty.
     """
-    from hand_depth_ros.camera_list import read_camera_list
+    from hand_depth_ros.infer.camera_list import read_camera_list
 
     listed = read_camera_list(cameras)
     errors = [f"{path}: no such file or folder" for path in paths if not path.exists()] + listed.errors
@@ -326,7 +326,7 @@ def write_frame(base: Path, rgb: np.ndarray, frame: HandDepthFrame, overlay: boo
     """Write BASE.depth.png, BASE.sigma.png and, if asked, BASE.overlay.png."""
     pictures = {"depth": depth_to_mm(frame.depth), "sigma": sigma_to_units(frame.sigma, frame.depth)}
     if overlay:
-        from hand_depth_ros.overlay import overlay as draw
+        from hand_depth_ros.estimation.overlay import overlay as draw
 
         pictures["overlay"] = draw(rgb, frame)[..., ::-1]
     base.parent.mkdir(parents=True, exist_ok=True)
@@ -335,7 +335,7 @@ def write_frame(base: Path, rgb: np.ndarray, frame: HandDepthFrame, overlay: boo
 
 def depth_to_mm(depth: np.ndarray) -> np.ndarray:
     """Metres with NaN to uint16 millimetres with 0, the pixels of `depth_registered/image_raw`."""
-    from hand_depth_ros.ros.encode import encode_depth_mm
+    from hand_depth_ros.ros.messages.encode import encode_depth_mm
 
     return encode_depth_mm(depth)["data"].view("<u2").reshape(depth.shape)
 

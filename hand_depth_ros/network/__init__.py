@@ -1,7 +1,7 @@
 """The stacked hourglass, its heads and its weights files. Knows nothing of ROS, cameras or training."""
 
 from hand_depth_ros.network.config import FinderConfig, NetworkConfig
-from hand_depth_ros.network.finder_net import FinderNet
+from hand_depth_ros.network.detector import FinderNet
 from hand_depth_ros.network.hourglass import HandDepthNet, StageOutput
 from hand_depth_ros.network.weights import load_weights, save_weights
 

@@ -2,7 +2,8 @@
 
 The layers of MediaPipe's hand landmark model (Google, Apache-2.0), an EfficientNet-Lite (Tan and Le 2019; Liu 2020):
 inverted residual blocks with ReLU6 and without batch norms, those having been folded. Its layers are written down here; their
-values come with the weights file, or for a training of one's own from ``hand_depth_ros.training.pretrained``. Plain PyTorch.
+values come with the weights file, or for a training of one's own from
+``hand_depth_ros.training.modules.mediapipe_weights``. Plain PyTorch.
 """
 
 from __future__ import annotations

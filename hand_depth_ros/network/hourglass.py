@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hand_depth_ros.network.backbone import CHANNELS, WHOLE, Trunk
 from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.joints import JOINTS, JointHead
-from hand_depth_ros.network.trunk import CHANNELS, WHOLE, Trunk
 
 L = TypeVar("L", bound=nn.Module)
 SCALARS = ("log_scale", "log_scale_spread", "log_length", "log_length_spread", "presence")

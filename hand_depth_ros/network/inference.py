@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hand_depth_ros.network.config import NetworkConfig
-from hand_depth_ros.network.finder_net import FinderNet
+from hand_depth_ros.network.detector import FinderNet
 from hand_depth_ros.network.hourglass import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
-from hand_depth_ros.network.packed import pack
+from hand_depth_ros.network.mkldnn import pack
 
 M = TypeVar("M", bound=nn.Module)
 Maps = tuple[Tensor, Tensor, Tensor]

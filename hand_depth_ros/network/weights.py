@@ -14,7 +14,7 @@ from torch import nn
 
 from hand_depth_ros.errors import WeightsError
 from hand_depth_ros.network.config import FinderConfig, NetworkConfig
-from hand_depth_ros.network.finder_net import FinderNet
+from hand_depth_ros.network.detector import FinderNet
 from hand_depth_ros.network.hourglass import HandDepthNet
 
 FORMAT = "hand_depth_ros.1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hand_depth_ros.errors import HandDepthError
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def share_file(relative: str) -> Path:

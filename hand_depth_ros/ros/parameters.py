@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros.pipeline import OutputSettings
-from hand_depth_ros.settings import EstimatorSettings
+from hand_depth_ros.estimation.settings import EstimatorSettings
+from hand_depth_ros.ros.messages.pipeline import OutputSettings
 
 Value = Any  # bool, int, float or str, as the parameter's default is
 

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros import topics
-from hand_depth_ros.share import share_file
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.package_files import share_file
 
 NAMES = ("realsense", "orbbec", "azure_kinect", "openni", "depthai")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import options
-from ..errors import DatasetError
+from hand_depth_ros.cli import options
+from hand_depth_ros.errors import DatasetError
 
 
 class Kind(str, Enum):
@@ -63,13 +63,13 @@ def synth(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from .clip import clip_view
-    from .crops import crop_view
-    from .dataset import Writer
-    from .develop import develop
-    from .frames import frame_view
-    from .render import Renderer, bundled_maps
-    from .views import GENERATOR, VIEWS_PER_PERSON, View
+    from hand_depth_ros.synthesis.dataset import Writer
+    from hand_depth_ros.synthesis.render.render import Renderer, bundled_maps
+    from hand_depth_ros.synthesis.render.tonemap import develop
+    from hand_depth_ros.synthesis.scene.clip import clip_view
+    from hand_depth_ros.synthesis.scene.crops import crop_view
+    from hand_depth_ros.synthesis.scene.frames import frame_view
+    from hand_depth_ros.synthesis.scene.views import GENERATOR, VIEWS_PER_PERSON, View
 
     options.refuse_folder("--out", out)
     if not 1 <= fps <= 240:

@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DatasetError, differences
-from ..rendered_unit import DEPTH_UNIT_M, RENDERED_UNIT_M
-from .mesh import FOREARM
-from .views import View, visible_hands
+from hand_depth_ros.errors import DatasetError, differences
+from hand_depth_ros.synthesis.render.mesh import FOREARM
+from hand_depth_ros.synthesis.scene.views import View, visible_hands
+from hand_depth_ros.synthesis.units import DEPTH_UNIT_M, RENDERED_UNIT_M
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import typer
 
-from ..errors import DatasetError
+from hand_depth_ros.errors import DatasetError
 
 
 def tile(rgba: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hand_depth_ros import options
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import DatasetError, MissingDependencyError, differences
 
 if TYPE_CHECKING:
-    from hand_depth_ros.training.base import NetworkTraining
     from hand_depth_ros.training.config import TrainConfig
-    from hand_depth_ros.training.material import Material
+    from hand_depth_ros.training.datasets import Material
+    from hand_depth_ros.training.modules.base import NetworkTraining
 
 
 def train(
@@ -66,8 +66,8 @@ def train(
     import torch
 
     from hand_depth_ros.training.config import PATHS, TrainConfig
-    from hand_depth_ros.training.material import read_material
-    from hand_depth_ros.training.packed import read_packed
+    from hand_depth_ros.training.datasets import read_material
+    from hand_depth_ros.training.packing import read_packed
 
     cv2.setNumThreads(0)  # its thread pool does not survive the fork of the data loader's workers
 
@@ -172,10 +172,10 @@ def _checkpoint(out: Path, plan: TrainConfig) -> Path | None:
 def _module(plan: TrainConfig, material: Material) -> NetworkTraining:
     sources, validation = material.sources(plan)
     if plan.task == "depth":
-        from hand_depth_ros.training.depth import DepthTraining
+        from hand_depth_ros.training.modules.depth import DepthTraining
 
         return DepthTraining(plan, sources, validation)
-    from hand_depth_ros.training.finder import FinderTraining
+    from hand_depth_ros.training.modules.detector import FinderTraining
 
     return FinderTraining(plan, sources, validation)
 
@@ -198,8 +198,8 @@ def pack(
     """Pack all that a training reads into a few small files, to carry it to where a GPU is: `train --packed` reads them."""
     options.refuse_folder("--out", out)
     from hand_depth_ros.training.config import TrainConfig
-    from hand_depth_ros.training.material import read_material
-    from hand_depth_ros.training.packed import write_packed
+    from hand_depth_ros.training.datasets import read_material
+    from hand_depth_ros.training.packing import write_packed
 
     labels = cache or out.resolve().with_name(f"{out.resolve().name}-labels")
     plan = TrainConfig.read(config)

@@ -11,7 +11,7 @@ import yaml
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderConfig, NetworkConfig
-from hand_depth_ros.network.trunk import BLOCKS as TRUNK_BLOCKS
+from hand_depth_ros.network.backbone import BLOCKS as TRUNK_BLOCKS
 
 _LISTS = ("rendered", "landmarks")
 _ONE_PATH = ("backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")

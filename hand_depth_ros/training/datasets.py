@@ -10,9 +10,9 @@ import numpy as np
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Sources, find_mistakes, load_backgrounds
-from hand_depth_ros.training.real import RealImage, load_real_images
-from hand_depth_ros.training.rendered import View, as_resized_boxes, in_metres, load_views
+from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.data.rendered import View, as_resized_boxes, in_metres, load_views
+from hand_depth_ros.training.samples.crops import Sources, find_mistakes, load_backgrounds
 
 _RUN, _HELD_OUT = 400, 20
 

@@ -19,10 +19,17 @@ import numpy as np
 from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.training.material import Material
-from hand_depth_ros.training.pseudo import PseudoLabel
-from hand_depth_ros.training.real import RealImage
-from hand_depth_ros.training.rendered import RenderedHand, StoredView, View, decoded, from_steps, in_steps
+from hand_depth_ros.training.data.photographs import RealImage
+from hand_depth_ros.training.data.rendered import (
+    RenderedHand,
+    StoredView,
+    View,
+    decoded,
+    from_steps,
+    in_steps,
+)
+from hand_depth_ros.training.datasets import Material
+from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel
 
 FORMAT = 1
 _DEPTH_STEP_M, _RELIEF_STEP = 0.001, 0.004

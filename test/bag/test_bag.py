@@ -18,18 +18,19 @@ pytest.importorskip("rosbags", reason="the bag extra is not installed")
 
 from fakes import FakeEstimator
 from messages import picture
+from paths import SUPPORT
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli, options
-from hand_depth_ros.bag import BagOptions, convert
+from hand_depth_ros.bag.convert import BagOptions, convert
+from hand_depth_ros.cli import main as cli
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import BagError
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.pipeline import OutputSettings, process_frame
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.pipeline import OutputSettings, process_frame
 
-HERE = Path(__file__).resolve().parent
 STORE = get_typestore(Stores.ROS2_JAZZY)
 STORE.register(get_types_from_msg("string what\nfloat64[] values\n", "gripper_msgs/msg/Grip"))
 T = STORE.types
@@ -449,9 +450,9 @@ SLOW_RUN = """
     sys.path.insert(0, {tests!r})
     from pathlib import Path
     from fakes import FakeEstimator
-    from hand_depth_ros.bag import BagOptions, convert
+    from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.ros import topics
-    from hand_depth_ros.ros.pipeline import OutputSettings
+    from hand_depth_ros.ros.messages.pipeline import OutputSettings
 
     class Slow(FakeEstimator):
         done = 0
@@ -473,7 +474,7 @@ def test_a_killed_run_leaves_no_bag_and_does_not_block_the_next(tmp_path: Path, 
     record(source, mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     code = textwrap.dedent(SLOW_RUN).format(
-        tests=str(HERE), image=IMAGE, source=str(source), target=str(target)
+        tests=str(SUPPORT), image=IMAGE, source=str(source), target=str(target)
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
@@ -500,10 +501,10 @@ FULL_DISK_RUN = """
     sys.path.insert(0, {tests!r})
     from pathlib import Path
     from fakes import FakeEstimator
-    from hand_depth_ros.bag import BagOptions, convert
+    from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.errors import BagError
     from hand_depth_ros.ros import topics
-    from hand_depth_ros.ros.pipeline import OutputSettings
+    from hand_depth_ros.ros.messages.pipeline import OutputSettings
 
     if {limit}:
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
@@ -529,7 +530,7 @@ def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path: Path, mca
     folder.mkdir()
     limit = ROOM if disk == "limit" else 0
     code = textwrap.dedent(FULL_DISK_RUN).format(
-        tests=str(HERE), limit=limit, image=IMAGE, source=str(source), target=str(folder / "out")
+        tests=str(SUPPORT), limit=limit, image=IMAGE, source=str(source), target=str(folder / "out")
     )
     command = [sys.executable, "-c", code]
     if disk == "tmpfs":

@@ -16,20 +16,21 @@ pytest.importorskip("rosbags", reason="rosbags is not installed (pip install 'ha
 import ros_graph
 import torch
 from boxed_node import boxed_estimator
+from paths import ROOT
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from hand_depth_ros.bag import BagOptions, convert
-from hand_depth_ros.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
-from hand_depth_ros.ros import topics
+from hand_depth_ros.bag.convert import BagOptions, convert
+from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.parameters import DEFAULTS, output_settings
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 KINDS = {kind.__name__: kind for kind in (Image, CompressedImage, CameraInfo, PointCloud2)}
 IMAGE, INFO = "/camera/image_raw", "/camera/camera_info"
 FIRST_STAMP = 1_000_000_000_000
-CLIP = Path(__file__).resolve().parent.parent / "hand_depth_ros" / "demo" / "clip"
+CLIP = ROOT / "hand_depth_ros" / "demo" / "clip"
 
 Frames = list[tuple[np.ndarray, Any]]
 

@@ -12,11 +12,13 @@ import pytest
 from fakes import DEPTH_M, SIGMA_M, FakeEstimator
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli, options, settings
 from hand_depth_ros.calibration.before_after import before_and_after
 from hand_depth_ros.calibration.lengths import Look, combine, looks_at
-from hand_depth_ros.camera import Camera
+from hand_depth_ros.cli import main as cli
+from hand_depth_ros.cli import options
 from hand_depth_ros.errors import BagError, CalibrationError
+from hand_depth_ros.estimation import settings
+from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.parameters import BY_NAME
 
 WIDTH, HEIGHT = 160, 120

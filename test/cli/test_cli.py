@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hand_depth_ros import __version__, images, interrupt
-from hand_depth_ros.cli import COMMANDS, app
+from hand_depth_ros import __version__
+from hand_depth_ros.cli import interrupt
+from hand_depth_ros.cli.main import COMMANDS, app
+from hand_depth_ros.infer import images
 
 
 def hand_depth(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +49,7 @@ main()
 def test_help_lists_every_command_without_importing_anything_heavy() -> None:
     code = (
         "import sys\n"
-        "from hand_depth_ros import cli\n"
+        "from hand_depth_ros.cli import main as cli\n"
         "sys.argv = ['hand-depth', '--help']\n"
         "try: cli.main()\n"
         "except SystemExit as end: assert not end.code\n"

@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli, options
+from hand_depth_ros.cli import main as cli
+from hand_depth_ros.cli import options
 from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, estimator_settings
 
 INFER = ("infer", "nowhere.png", "--hfov", "60", "--out", "{out}")
@@ -53,7 +54,7 @@ def test_what_the_node_would_refuse_is_wrong_usage(tmp_path: Any, command: Any, 
 
 @pytest.mark.parametrize("namespace", ["", "/", "left", "/left/hand_2", "/left/"])
 def test_names_that_ros_takes_are_taken(namespace: str) -> None:
-    bag = pytest.importorskip("hand_depth_ros.bag", reason="the bag extra is not installed")
+    bag = pytest.importorskip("hand_depth_ros.bag.convert", reason="the bag extra is not installed")
     assert bag.NAMESPACE.fullmatch(namespace)
 
 

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 
 from fakes import DEPTH_M, disc_centres
+from paths import ROOT, SUPPORT
 
 from hand_depth_ros.demo import report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
@@ -22,8 +23,7 @@ from hand_depth_ros.demo.node_process import dds_environment
 from hand_depth_ros.demo.pictures import HEIGHT, panel, side_view, span
 from hand_depth_ros.errors import DatasetError, HandDepthError
 
-HERE = Path(__file__).resolve().parent
-FAKE_NODE = (sys.executable, str(HERE / "fakes.py"))
+FAKE_NODE = (sys.executable, str(SUPPORT / "fakes.py"))
 WIDE, HIGH, FRAMES = 160, 120, 12
 BEHIND_M = 0.02
 
@@ -32,7 +32,7 @@ BEHIND_M = 0.02
 def own_environment() -> Iterator[None]:
     """What the demo sets for its own processes does not stay for the other tests."""
     before = dict(os.environ)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -9,12 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from paths import ROOT
 
 from hand_depth_ros.demo.cli import load_clip
 from hand_depth_ros.demo.node_process import REAL_NODE
 from hand_depth_ros.errors import DatasetError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_pictures_without_depth_are_no_clip(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import typer
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
+from hand_depth_ros.doctor import cli as doctor_module
+from hand_depth_ros.doctor.cli import examine
+from hand_depth_ros.doctor.graph_check import Endpoint, Finding, Graph, Heard, Topic, findings
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros import doctor as doctor_module
-from hand_depth_ros.ros.doctor import examine
-from hand_depth_ros.ros.graph_check import Endpoint, Finding, Graph, Heard, Topic, findings
 
 WIDTH, HEIGHT = 64, 48
 DEPTH, INFO = "/robot/depth_registered/image_raw", "/robot/depth_registered/camera_info"
@@ -114,7 +114,7 @@ def broken(found: list[Finding]) -> list[Finding]:
 
 
 def command(rig: Rig) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "hand_depth_ros.cli", "doctor", "--seconds", "3"]
+    line = [sys.executable, "-m", "hand_depth_ros.cli.main", "doctor", "--seconds", "3"]
     return subprocess.run(
         line,
         env={**rig.environment, "COLUMNS": "200"},

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from small_networks import TINY_FINDER, FakeFinderNet
 
 from hand_depth_ros import demo
-from hand_depth_ros.estimator import FINDER_FILE, SHIPPED_WEIGHTS
-from hand_depth_ros.finder import HandFinder, decode_boxes, overlaps
+from hand_depth_ros.estimation.detector import HandFinder, decode_boxes, overlaps
+from hand_depth_ros.estimation.estimator import FINDER_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.network import FinderConfig, FinderNet, load_weights
-from hand_depth_ros.network.fold import folded_finder
+from hand_depth_ros.network.inference import folded_finder
 
 CPU = torch.device("cpu")
 CELL = 8  # input pixels a cell of the heat map is wide

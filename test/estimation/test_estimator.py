@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import TINY, FakeDepthNet, FakeFinderNet, by_marks, shake, turned
 
-from hand_depth_ros.boxes import corners, keep_largest, largest_part, outline
-from hand_depth_ros.camera import Camera, CropCamera
-from hand_depth_ros.device import resolve_device
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
-from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
+from hand_depth_ros.estimation.device import resolve_device
+from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
+from hand_depth_ros.geometry.boxes import corners, keep_largest, largest_part, outline
+from hand_depth_ros.geometry.camera import Camera, CropCamera
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet
-from hand_depth_ros.network.finder_net import FinderPrediction
+from hand_depth_ros.network.detector import FinderPrediction
 from hand_depth_ros.network.hourglass import Prediction
 
 CPU = torch.device("cpu")

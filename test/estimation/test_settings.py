@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from hand_depth_ros.settings import EstimatorSettings
+from hand_depth_ros.estimation.settings import EstimatorSettings
 
 
 def test_the_defaults_are_allowed() -> None:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hand_depth_ros.finder import Detection
-from hand_depth_ros.tracking import Tracker
+from hand_depth_ros.estimation.detector import Detection
+from hand_depth_ros.estimation.tracking import Tracker
 
 Roi = tuple[float, float, float, float]
 

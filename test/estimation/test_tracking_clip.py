@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import hand_depth_ros
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.estimator import HandDepthEstimator
+from hand_depth_ros.estimation.estimator import HandDepthEstimator
+from hand_depth_ros.geometry.camera import Camera
 
 CLIP = Path(hand_depth_ros.__file__).parent / "demo" / "clip"
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fakes import DEPTH_M, FakeEstimator
 
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation import sigma
 from hand_depth_ros.evaluation.samples import Sample, TrueHand
+from hand_depth_ros.geometry.camera import Camera
 
 
 def hands(

@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError
+from hand_depth_ros.geometry.camera import Camera
 
 PLUMB_BOB = (0.12, -0.25, 0.001, -0.0008, 0.08)
 RATIONAL = (5.2, 3.1, 0.0002, -0.0001, 0.15, 5.5, 4.6, 0.8)  # of the kind that wide RGBD cameras carry

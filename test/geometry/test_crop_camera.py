@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hand_depth_ros.camera import Camera, CropCamera
 from hand_depth_ros.errors import CameraError
+from hand_depth_ros.geometry.camera import Camera, CropCamera
 
 CAMERAS = {
     "pinhole": Camera(640, 480, 600.0, 610.0, 322.0, 238.0),

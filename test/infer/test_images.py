@@ -17,8 +17,10 @@ from fakes import DEPTH_M, SIGMA_M, FakeEstimator
 from messages import picture
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli, images, options
-from hand_depth_ros.camera import Camera
+from hand_depth_ros.cli import main as cli
+from hand_depth_ros.cli import options
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.infer import images
 
 HEIGHT, WIDTH = 60, 80
 CAMERA = {"width": WIDTH, "height": HEIGHT, "fx": 70.0, "fy": 71.0, "cx": 40.0, "cy": 30.0}
@@ -259,7 +261,7 @@ def test_an_empty_list_is_an_error(tmp_path: Path, estimator: Recorder) -> None:
 
 
 def test_every_key_of_the_list_is_in_the_help() -> None:
-    from hand_depth_ros.camera_list import KEYS
+    from hand_depth_ros.infer.camera_list import KEYS
 
     words = infer("--help").output.replace(",", " ").split()
     assert all(key in words for key in KEYS)

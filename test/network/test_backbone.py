@@ -29,13 +29,13 @@ from hand_depth_ros.network import (
     load_weights,
     save_weights,
 )
+from hand_depth_ros.network.backbone import CHANNELS, WHOLE, InvertedResidual, Trunk, _Block
 from hand_depth_ros.network.hourglass import Hourglass, Prediction, _coarser
-from hand_depth_ros.network.trunk import CHANNELS, WHOLE, InvertedResidual, Trunk, _Block
-from hand_depth_ros.training.base import begin
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Sources
-from hand_depth_ros.training.depth import DepthTraining
-from hand_depth_ros.training.pretrained import fill_trunk, read_layers
+from hand_depth_ros.training.modules.base import begin
+from hand_depth_ros.training.modules.depth import DepthTraining
+from hand_depth_ros.training.modules.mediapipe_weights import fill_trunk, read_layers
+from hand_depth_ros.training.samples.crops import Sources
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 BARE = NetworkConfig(

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from hand_depth_ros.network import packed
-from hand_depth_ros.network.packed import PackedConv, pack
+from hand_depth_ros.network import mkldnn as packed
+from hand_depth_ros.network.mkldnn import PackedConv, pack
 
 pytestmark = pytest.mark.skipif(not packed._functions(), reason="this PyTorch has no oneDNN convolutions")
 

@@ -11,8 +11,8 @@ import torch
 from small_networks import TINY, TINY_FINDER, shake
 
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig
-from hand_depth_ros.network.fold import flat, fold_batch_norms
 from hand_depth_ros.network.hourglass import SCALARS
+from hand_depth_ros.network.inference import flat, fold_batch_norms
 from hand_depth_ros.network.joints import towards_knuckles
 
 SWITCHES = [

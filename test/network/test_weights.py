@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from small_networks import TINY, TINY_FINDER, shake
 
 from hand_depth_ros.errors import HandDepthError, WeightsError
-from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, HandDepthEstimator
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, HandDepthEstimator
 from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
 
 INFO = {"samples": 7, "calibration": {"relief": 1.5}}

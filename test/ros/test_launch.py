@@ -17,10 +17,10 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (apt install ros-jazzy-launch-ros)")
 pytest.importorskip("launch.actions", reason="launch is not installed (apt install ros-jazzy-launch)")
 import ros_graph
+from paths import ROOT, SUPPORT
 from sensor_msgs.msg import CameraInfo, Image
 
-HERE = Path(__file__).resolve().parent
-LAUNCH = HERE.parent / "launch"
+LAUNCH = ROOT / "launch"
 
 
 def executable(path: Path, text: str) -> None:
@@ -36,9 +36,9 @@ def prefix(tmp_path: Path) -> Path:
     marker.parent.mkdir(parents=True)
     marker.touch()
     node = tmp_path / "lib" / "hand_depth_ros" / "hand_depth_node"
-    executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "fakes.py"}" "$@"\n')
+    executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{SUPPORT / "fakes.py"}" "$@"\n')
     relay = tmp_path / "lib" / "hand_depth_ros" / "colour_relay"
-    executable(relay, f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "start_relay.py"}" "$@"\n')
+    executable(relay, f'#!/bin/sh\nexec "{sys.executable}" "{SUPPORT / "start_relay.py"}" "$@"\n')
     executable(tmp_path / "bin" / "ros2", f'#!/bin/sh\necho "$@" > "{tmp_path / "asked"}"\n')
     return tmp_path
 
@@ -51,7 +51,7 @@ def launched(prefix: Path, domain: int, *arguments: str) -> Iterator[subprocess.
     )
     environment["PATH"] = os.pathsep.join([str(prefix / "bin"), environment["PATH"]])
     environment["ROS_LOG_DIR"] = str(prefix / "log")
-    command = [sys.executable, str(HERE / "run_launch_file.py"), *arguments]
+    command = [sys.executable, str(SUPPORT / "run_launch_file.py"), *arguments]
     with (prefix / "output").open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

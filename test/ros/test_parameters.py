@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
+from paths import ROOT
 
+from hand_depth_ros.estimation.settings import EstimatorSettings
 from hand_depth_ros.ros import parameters
 from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, PARAMETERS, ParameterError, check_values
-from hand_depth_ros.settings import EstimatorSettings
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_defaults_are_allowed() -> None:

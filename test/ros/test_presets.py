@@ -28,8 +28,8 @@ from rclpy.qos import (
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from typer.testing import CliRunner
 
-from hand_depth_ros import cli
-from hand_depth_ros.presets import NAMES, Preset, PresetError
+from hand_depth_ros.cli import main as cli
+from hand_depth_ros.ros.presets import NAMES, Preset, PresetError
 
 WIDTH, HEIGHT, F = 96, 72, 90.0
 DEFAULT = QoSProfile(depth=10)
@@ -323,7 +323,7 @@ def test_what_the_user_gives_wins() -> None:
 
 def test_the_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr("hand_depth_ros.ros.node.main", lambda arguments: asked.append(arguments) or 0)
+    monkeypatch.setattr("hand_depth_ros.ros.node.main.main", lambda arguments: asked.append(arguments) or 0)
     given = [
         "node",
         "--preset",
@@ -346,7 +346,7 @@ def test_the_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_command_says_which_colour_goes_with_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hand_depth_ros.ros.node.main", lambda _: 0)
+    monkeypatch.setattr("hand_depth_ros.ros.node.main.main", lambda _: 0)
     line = ["node", "--preset", "orbbec", "--frame", "image"]
     assert not CliRunner().invoke(cli.app, line).stderr
     said = CliRunner().invoke(cli.app, [*line, "--image", "/usb/image_raw"]).stderr

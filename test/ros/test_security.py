@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from hand_depth_ros.errors import WeightsError
-from hand_depth_ros.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-POLICY = REPOSITORY / "config" / "sros2_policy.xml"
+POLICY = ROOT / "config" / "sros2_policy.xml"
 PROFILE = "enclaves/enclave/profiles/profile"
 OTHERWISE = ("-p", "use_sim_time:=true", "-p", "image_transport:=compressed", "-r", "image:=/cam/image_raw")
 NEEDED_OTHERWISE = {
@@ -170,7 +170,7 @@ NODE_FOLDERS = ("ros", "network", "calibration")
 
 
 def test_nothing_that_the_node_runs_takes_code_out_of_data() -> None:
-    package = REPOSITORY / "hand_depth_ros"
+    package = ROOT / "hand_depth_ros"
     paths = list(package.glob("*.py"))
     paths += [path for folder in NODE_FOLDERS for path in (package / folder).rglob("*.py")]
     assert len(paths) > 20

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.estimator import HandDepthEstimator, HandDepthFrame
+from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
+from hand_depth_ros.geometry.camera import Camera
 
 
 class BoxedEstimator(HandDepthEstimator):
@@ -30,6 +30,6 @@ def boxed_estimator(values: Mapping[str, Any]) -> BoxedEstimator:
 
 
 if __name__ == "__main__":
-    from hand_depth_ros.ros.node import main
+    from hand_depth_ros.ros.node.main import main
 
     sys.exit(main(estimator_factory=boxed_estimator))

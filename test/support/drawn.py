@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hand_depth_ros.training.rendered import RenderedHand, RenderedView
+from hand_depth_ros.training.data.rendered import RenderedHand, RenderedView
 
 PIXELS_PER_METRE = 800.0
 SKIN, WALL = (205, 150, 120), (60, 90, 140)

@@ -1,6 +1,6 @@
 """A fake estimator: it marks discs at a constant depth, whatever the picture shows. Not a hand in sight.
 
-It has the interface of `hand_depth_ros.estimator.HandDepthEstimator`, so that what surrounds the estimator can
+It has the interface of `hand_depth_ros.estimation.estimator.HandDepthEstimator`, so that what surrounds the estimator can
 be tested against numbers known in advance. Run as a program it is the real node with this stand-in inside.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.estimator import EstimatorSettings, Hand, HandDepthFrame
+from hand_depth_ros.estimation.estimator import EstimatorSettings, Hand, HandDepthFrame
+from hand_depth_ros.geometry.camera import Camera
 
 DEPTH_M = 0.5
 SIGMA_M = 0.01
@@ -123,7 +123,7 @@ def fake_tf2_ros() -> None:
 
 
 if __name__ == "__main__":
-    from hand_depth_ros.ros.node import main
+    from hand_depth_ros.ros.node.main import main
 
     fake_tf2_ros()
     sys.exit(main(estimator_factory=fake_factory))

@@ -15,10 +15,10 @@ import numpy as np
 from fakes import FakeEstimator
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.camera_infos import KEPT, CameraInfos
-from hand_depth_ros.ros.decode import MAX_PIXELS, decode_image
-from hand_depth_ros.ros.pipeline import OutputSettings, process_frame
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.decode import MAX_PIXELS, decode_image
+from hand_depth_ros.ros.messages.pipeline import OutputSettings, process_frame
+from hand_depth_ros.ros.node.camera_infos import KEPT, CameraInfos
 
 REFUSED = "refused"
 PIXELS_A_BYTE = 1032 * 8

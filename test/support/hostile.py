@@ -16,7 +16,7 @@ import messages
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from hand_depth_ros.ros.decode import ENCODINGS
+from hand_depth_ros.ros.messages.decode import ENCODINGS
 
 UINT8, UINT32 = st.integers(0, 255), st.integers(0, 2**32 - 1)
 SIZES = st.one_of(st.integers(0, 9), UINT32, st.sampled_from([2**16, 2**31, 2**32 - 1]))

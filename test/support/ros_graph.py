@@ -15,7 +15,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +23,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 import rclpy
+from paths import ROOT, SUPPORT
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -31,20 +31,19 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-HERE = Path(__file__).resolve().parent
 PATIENCE_S = 90.0
 
 
 def environment(domain: int) -> dict[str, str]:
     """For every process of a test: this machine only, a domain of its own, room for large images."""
-    profile = HERE.parent / "config" / "fastdds_large_images.xml"
+    profile = ROOT / "config" / "fastdds_large_images.xml"
     return {
         **os.environ,
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_DOMAIN_ID": str(domain),
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
         "OMP_NUM_THREADS": "1",
         "RCUTILS_COLORIZED_OUTPUT": "0",
     }
@@ -55,7 +54,7 @@ class NodeProcess:
 
     def __init__(self, domain: int, *ros_args: str, program: str = "fakes.py") -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept while the process runs)
-        command = [sys.executable, str(HERE / program)]
+        command = [sys.executable, str(SUPPORT / program)]
         command += ["--ros-args", *ros_args] if ros_args else []
         self._process = subprocess.Popen(
             command, env=environment(domain), stdout=self._output, stderr=subprocess.STDOUT

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hand_depth_ros.network import FinderConfig, NetworkConfig, StageOutput
-from hand_depth_ros.network.finder_net import STRIDE, FinderPrediction
+from hand_depth_ros.network.detector import STRIDE, FinderPrediction
 from hand_depth_ros.network.hourglass import Prediction
 
 TINY = NetworkConfig(crop_size=32, stacks=2, mask_stacks=1, features=8, levels=2, detail=4)

@@ -2,7 +2,7 @@
 
 import sys
 
-from hand_depth_ros.ros.node import main
+from hand_depth_ros.ros.node.main import main
 
 print("starting", flush=True)
 sys.exit(main())

@@ -4,7 +4,7 @@ import sys
 
 from fakes import fake_tf2_ros
 
-from hand_depth_ros.ros.colour_relay import main
+from hand_depth_ros.ros.node.colour_relay import main
 
 fake_tf2_ros()
 sys.exit(main(sys.argv))

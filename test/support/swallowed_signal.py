@@ -5,7 +5,7 @@ import signal
 import sys
 from importlib.abc import MetaPathFinder
 
-from hand_depth_ros.ros.node import main
+from hand_depth_ros.ros.node.main import main
 
 
 class Swallow(MetaPathFinder):

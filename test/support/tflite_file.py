@@ -11,7 +11,7 @@ import numpy as np
 import tflite
 from torch import nn
 
-from hand_depth_ros.network.trunk import Trunk
+from hand_depth_ros.network.backbone import Trunk
 
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int8): 9}
 _NO_DATA = 0

@@ -16,14 +16,14 @@ pytest.importorskip(
 )
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.rendered_unit import REAL_PER_RENDERED
-from hand_depth_ros.synthesis import views
-from hand_depth_ros.synthesis.body import body_model, bone
-from hand_depth_ros.synthesis.cast import Pinhole, cast
 from hand_depth_ros.synthesis.cli import Kind, synth
-from hand_depth_ros.synthesis.crops import crop_view
-from hand_depth_ros.synthesis.mesh import CLOTH, FOREARM, Subdivision, Surface
-from hand_depth_ros.synthesis.poses import hand_joints_of, penetration
+from hand_depth_ros.synthesis.people.body import body_model, bone
+from hand_depth_ros.synthesis.people.poses import hand_joints_of, penetration
+from hand_depth_ros.synthesis.render.mesh import CLOTH, FOREARM, Subdivision, Surface
+from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.scene import views
+from hand_depth_ros.synthesis.scene.crops import crop_view
+from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
 
 SEED, SIZE, COUNT = 3, 64, 2
 
@@ -178,7 +178,7 @@ def test_kinematics_agree_with_anny() -> None:
 
 
 def test_fingers_that_cross_are_noticed() -> None:
-    from hand_depth_ros.synthesis.poses import gesture
+    from hand_depth_ros.synthesis.people.poses import gesture
 
     model = body_model()
     person = model.person({"age": 0.7}, 0.19)

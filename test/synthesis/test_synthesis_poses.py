@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("anny", reason="anny poses the people: pip install 'hand_depth_ros[synth]'")
 
-from hand_depth_ros.synthesis.body import body_model, hand_axes, hand_joints
-from hand_depth_ros.synthesis.poses import (
+from hand_depth_ros.synthesis.people.body import body_model, hand_axes, hand_joints
+from hand_depth_ros.synthesis.people.poses import (
     ANGLES_HIGH,
     ANGLES_LOW,
     HandAngles,
@@ -25,7 +25,7 @@ from hand_depth_ros.synthesis.poses import (
     rotation,
     set_hand,
 )
-from hand_depth_ros.synthesis.real_poses import real_poses
+from hand_depth_ros.synthesis.people.real_poses import real_poses
 
 GESTURES = ("open", "point", "grip", "fist")
 
@@ -49,7 +49,7 @@ def known() -> tuple[list[HandAngles], np.ndarray]:
 
 
 def test_the_fit_finds_known_hands(known: tuple[list[HandAngles], np.ndarray]) -> None:
-    from hand_depth_ros.synthesis.fit_poses import fit_hands
+    from hand_depth_ros.synthesis.people.fit_poses import fit_hands
 
     poses, joints = known
     right = np.arange(len(poses)) % 2 == 0
@@ -67,7 +67,7 @@ def test_the_fit_finds_known_hands(known: tuple[list[HandAngles], np.ndarray]) -
 
 
 def test_a_view_is_told_in_the_hands_own_axes() -> None:
-    from hand_depth_ros.synthesis.fit_poses import hand_views
+    from hand_depth_ros.synthesis.people.fit_poses import hand_views
 
     model = body_model()
     joints = hand_joints_of(model, model.person({"age": 0.7}), gesture("flat"))
@@ -100,7 +100,7 @@ def test_shipped_poses_are_possible() -> None:
 
 
 def test_rare_poses_weigh_more() -> None:
-    from hand_depth_ros.synthesis.fit_poses import rarity
+    from hand_depth_ros.synthesis.people.fit_poses import rarity
 
     weights = rarity(np.array([[0.0] * 20] * 9 + [[40.0] * 20]))
     assert weights[-1] == pytest.approx(9 * weights[0], rel=1e-3)
@@ -109,7 +109,7 @@ def test_rare_poses_weigh_more() -> None:
 def test_the_command_writes_what_can_be_drawn(
     known: tuple[list[HandAngles], np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hand_depth_ros.synthesis import fit_poses
+    from hand_depth_ros.synthesis.people import fit_poses
 
     monkeypatch.setattr(fit_poses, "_STEPS", 100)
     hands = [

@@ -14,16 +14,16 @@ pytest.importorskip("anny", reason="anny poses the people: pip install 'hand_dep
 from scipy.spatial import cKDTree
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.synthesis import crops
-from hand_depth_ros.synthesis.arms import impossible
-from hand_depth_ros.synthesis.body import SIDES, body_model, bone, hand_axes, hand_joints
-from hand_depth_ros.synthesis.dress import Look, Worn
-from hand_depth_ros.synthesis.grasp import local_joints, random_grasp
-from hand_depth_ros.synthesis.mesh import FOREARM, METAL, OBJECT, SKIN, Surface, vertex_normals
-from hand_depth_ros.synthesis.people import random_look, wardrobe
-from hand_depth_ros.synthesis.poses import flesh, gesture, rotation, set_hand
-from hand_depth_ros.synthesis.things import KINDS, Thing
-from hand_depth_ros.synthesis.together import reach
+from hand_depth_ros.synthesis.people.arms import impossible
+from hand_depth_ros.synthesis.people.body import SIDES, body_model, bone, hand_axes, hand_joints
+from hand_depth_ros.synthesis.people.dress import Look, Worn
+from hand_depth_ros.synthesis.people.people import random_look, wardrobe
+from hand_depth_ros.synthesis.people.poses import flesh, gesture, rotation, set_hand
+from hand_depth_ros.synthesis.render.mesh import FOREARM, METAL, OBJECT, SKIN, Surface, vertex_normals
+from hand_depth_ros.synthesis.scene import crops
+from hand_depth_ros.synthesis.scene.grasp import local_joints, random_grasp
+from hand_depth_ros.synthesis.scene.things import KINDS, Thing
+from hand_depth_ros.synthesis.scene.two_hands import reach
 
 SEED = 11
 

@@ -13,19 +13,17 @@ import pytest
 
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 
+import ablation
 from drawn import open_hand, plane_view, write_landmarks, write_views
+from paths import ROOT
 from small_networks import TINY
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
-
-import ablation
-
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.estimator import HandDepthEstimator
+from hand_depth_ros.estimation.estimator import HandDepthEstimator
+from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Shape, Sources, rendered_sample
-from hand_depth_ros.training.rendered import RenderedHand, as_resized_boxes, in_metres
+from hand_depth_ros.training.data.rendered import RenderedHand, as_resized_boxes, in_metres
+from hand_depth_ros.training.samples.crops import Shape, Sources, rendered_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -155,7 +153,7 @@ def test_the_command_trains_measures_writes_and_goes_on(
         ablation.main()
         return document.read_text()
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parent.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     text = run("metres")
     assert "budget of 4 crops" in text and "metric depth instead" in text and str(data) not in text
     weights = runs / "metres" / "depth.safetensors"

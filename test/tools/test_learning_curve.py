@@ -1,4 +1,4 @@
-"""docs/plot_learning_curve.py: joins the logs of a run that was resumed, and draws them."""
+"""tools/plot_learning_curve.py: joins the logs of a run that was resumed, and draws them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="drawing needs the extra 'view'")
 
+from paths import ROOT
 from small_networks import TINY
 
 from hand_depth_ros.network import HandDepthNet, save_weights
 
-SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "plot_learning_curve.py"
+SCRIPT = ROOT / "tools" / "plot_learning_curve.py"
 
 
 def test_curves_of_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.training.cli import pack, train
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.material import Material, read_material
-from hand_depth_ros.training.packed import read_packed, write_packed
-from hand_depth_ros.training.rendered import RenderedView, from_steps, in_steps
+from hand_depth_ros.training.data.rendered import RenderedView, from_steps, in_steps
+from hand_depth_ros.training.datasets import Material, read_material
+from hand_depth_ros.training.packing import read_packed, write_packed
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -146,7 +146,7 @@ def test_steps_are_as_fine_as_asked_or_as_the_span_allows(span: float) -> None:
 
 
 def test_packed_is_smaller(tmp_path: Path) -> None:
-    from hand_depth_ros.training.packed import pack_view
+    from hand_depth_ros.training.packing import pack_view
 
     view, _, _ = plane_view()
     assert isinstance(view, RenderedView)

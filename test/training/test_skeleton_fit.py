@@ -12,10 +12,10 @@ import torch
 from drawn import open_hand, write_landmarks
 
 from hand_depth_ros.network import HandDepthNet, NetworkConfig, save_weights
-from hand_depth_ros.training import skeleton
-from hand_depth_ros.training.crops import planar_rotation
-from hand_depth_ros.training.pseudo import hand_length
-from hand_depth_ros.training.real import RealImage, load_real_images
+from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.labels import skeleton_fit as skeleton
+from hand_depth_ros.training.labels.pseudo_labels import hand_length
+from hand_depth_ros.training.samples.crops import planar_rotation
 
 LENGTH_PX = 150.0
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 
 from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
 from hand_depth_ros.training.config import TrainConfig
 
-CONFIGS = sorted((Path(__file__).parent.parent / "config").glob("train_*.yaml"))
-WEIGHTS = Path(__file__).parent.parent / "hand_depth_ros" / "weights"
+CONFIGS = sorted((ROOT / "config").glob("train_*.yaml"))
+WEIGHTS = ROOT / "hand_depth_ros" / "weights"
 
 
 def network_of(config: TrainConfig) -> HandDepthNet | FinderNet:

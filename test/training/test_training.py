@@ -15,13 +15,19 @@ from drawn import PIXELS_PER_METRE, SKIN, draw_hand, open_hand, plane_view, writ
 from small_networks import TINY, TINY_FINDER
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.finder import decode_boxes
+from hand_depth_ros.estimation.detector import decode_boxes
 from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
-from hand_depth_ros.rendered_unit import DEPTH_UNIT_M
-from hand_depth_ros.training import augment, crops, frames
+from hand_depth_ros.synthesis.units import DEPTH_UNIT_M
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import (
+from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.data.rendered import RenderedHand, RenderedView, load_views
+from hand_depth_ros.training.datasets import read_material
+from hand_depth_ros.training.labels.pseudo_labels import hand_length, label_hand
+from hand_depth_ros.training.modules.joints import joint_loss
+from hand_depth_ros.training.modules.losses import total_loss
+from hand_depth_ros.training.samples import augment, crops, frames
+from hand_depth_ros.training.samples.crops import (
     CropDataset,
     Shape,
     Sources,
@@ -29,12 +35,6 @@ from hand_depth_ros.training.crops import (
     real_sample,
     rendered_sample,
 )
-from hand_depth_ros.training.joints import joint_loss
-from hand_depth_ros.training.losses import total_loss
-from hand_depth_ros.training.material import read_material
-from hand_depth_ros.training.pseudo import hand_length, label_hand
-from hand_depth_ros.training.real import RealImage, load_real_images
-from hand_depth_ros.training.rendered import RenderedHand, RenderedView, load_views
 
 SIDE = 64
 SHAPE = Shape(SIDE, SIDE)
@@ -152,7 +152,7 @@ def test_without_intermediate_supervision_only_the_end_counts() -> None:
 def test_photographs_sizes_count_as_much_as_the_config_says() -> None:
     """Of two photographs and two rendered hands; how much a size counts is how much the loss grows when it is far off."""
     pytest.importorskip("lightning", reason="training needs the extra 'train'")
-    from hand_depth_ros.training.depth import DepthTraining
+    from hand_depth_ros.training.modules.depth import DepthTraining
 
     def loss(module: DepthTraining, photographs: float, rendered: float) -> float:
         torch.manual_seed(0)
@@ -175,7 +175,7 @@ def test_photographs_sizes_count_as_much_as_the_config_says() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_finders_targets_are_read_back_as_the_boxes_they_came_from(seed: int) -> None:
     pytest.importorskip("lightning", reason="training needs the extra 'train'")
-    from hand_depth_ros.training.finder import targets
+    from hand_depth_ros.training.modules.detector import targets
 
     rng = np.random.default_rng(seed)
     low = np.array([[12, 12], [110, 20], [60, 100]]) + rng.uniform(0, 20, (3, 2))

@@ -15,12 +15,12 @@ from small_networks import TINY
 
 from hand_depth_ros.network import HandDepthNet
 from hand_depth_ros.network.joints import JointHead, towards_knuckles
-from hand_depth_ros.training import augment
-from hand_depth_ros.training.crops import CropDataset, Shape, Sources
-from hand_depth_ros.training.joints import joint_loss
-from hand_depth_ros.training.losses import total_loss
-from hand_depth_ros.training.real import load_real_images
-from hand_depth_ros.training.rendered import load_views
+from hand_depth_ros.training.data.photographs import load_real_images
+from hand_depth_ros.training.data.rendered import load_views
+from hand_depth_ros.training.modules.joints import joint_loss
+from hand_depth_ros.training.modules.losses import total_loss
+from hand_depth_ros.training.samples import augment
+from hand_depth_ros.training.samples.crops import CropDataset, Shape, Sources
 
 SIDE = 96
 

@@ -22,13 +22,13 @@ from tflite_file import landmark_layers, write_tflite
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
-from hand_depth_ros.network.trunk import Trunk
-from hand_depth_ros.training.base import Average, NetworkTraining, one_cycle
+from hand_depth_ros.network.backbone import Trunk
 from hand_depth_ros.training.cli import train
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Sources
-from hand_depth_ros.training.depth import DepthTraining
-from hand_depth_ros.training.pretrained import fill_trunk
+from hand_depth_ros.training.modules.base import Average, NetworkTraining, one_cycle
+from hand_depth_ros.training.modules.depth import DepthTraining
+from hand_depth_ros.training.modules.mediapipe_weights import fill_trunk
+from hand_depth_ros.training.samples.crops import Sources
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -120,7 +120,7 @@ def test_a_budget_in_minutes_ends_by_the_clock_and_counts_what_ran_before(
 ) -> None:
     """A clock that goes on by 6 s a look: a minute ends after a few steps, and a second one after as many more."""
     now = iter(range(0, 100_000, 6))
-    monkeypatch.setattr("hand_depth_ros.training.base.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("hand_depth_ros.training.modules.base.monotonic", lambda: float(next(now)))
     config = plan(data, "clock", TINY, samples=10**9)
     run(config, tmp_path, minutes=1.0)
     first = torch.load(tmp_path / "last.ckpt", weights_only=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from hand_depth_ros.ros.throttle import Throttle
+from hand_depth_ros.ros.diagnostics.throttle import Throttle
 
 
 class Stops:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from hand_depth_ros.ros.encode import Fields
+    from hand_depth_ros.ros.messages.encode import Fields
 
 INVERSE_DEPTH = 0
 PNG_LEVEL = 1

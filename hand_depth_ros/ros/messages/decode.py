@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from hand_depth_ros.errors import ImageError
-from hand_depth_ros.ros.cv_bridge_converter import cv_bridge_converter
+from hand_depth_ros.ros.messages.cv_bridge_converter import cv_bridge_converter
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded: more than any camera on a robot, less than what would exhaust its memory."""

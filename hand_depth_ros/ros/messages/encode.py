@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hand_depth_ros.camera import Camera
+from hand_depth_ros.geometry.camera import Camera
 
 Fields = dict[str, Any]
 FLOAT32 = 7

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import CameraError
-from hand_depth_ros.overlay import overlay
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.compressed_depth import compress_depth
-from hand_depth_ros.ros.decode import decode_image
-from hand_depth_ros.ros.encode import (
+from hand_depth_ros.estimation.overlay import overlay
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.compressed_depth import compress_depth
+from hand_depth_ros.ros.messages.decode import decode_image
+from hand_depth_ros.ros.messages.encode import (
     Fields,
     encode_depth_m,
     encode_depth_mm,
@@ -29,7 +29,7 @@ from hand_depth_ros.ros.encode import (
 )
 
 if TYPE_CHECKING:
-    from hand_depth_ros.frame import HandDepthFrame
+    from hand_depth_ros.estimation.result import HandDepthFrame
 
 
 class Estimator(Protocol):

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from typing import Any
 
-from hand_depth_ros.ros.stamps import stamp_ns
+from hand_depth_ros.ros.messages.stamps import stamp_ns
 
 KEPT = 60
 """Camera_infos remembered: two seconds at 30 fps."""

@@ -18,9 +18,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros.inputs import COMPRESSED, FollowingSubscription, resolve_inputs
+from hand_depth_ros.ros.node.inputs import COMPRESSED, FollowingSubscription, resolve_inputs
+from hand_depth_ros.ros.node.tf import OutputFrame
 from hand_depth_ros.ros.qos import output_qos, overridable
-from hand_depth_ros.ros.tf import OutputFrame
 
 FOLLOW_PERIOD_S = 0.5
 

@@ -13,15 +13,15 @@ from typing import Any
 from rclpy.node import Node
 
 from hand_depth_ros.errors import CameraError, HandDepthError
-from hand_depth_ros.ros.inputs import ColourCamera
-from hand_depth_ros.ros.outputs import Outputs
+from hand_depth_ros.ros.messages.pipeline import process_frame
+from hand_depth_ros.ros.messages.stamps import stamp_ns
+from hand_depth_ros.ros.node.fallback_estimator import EstimatorFactory, SteadyEstimator
+from hand_depth_ros.ros.node.inputs import ColourCamera
+from hand_depth_ros.ros.node.outputs import Outputs
+from hand_depth_ros.ros.node.reporter import Report
+from hand_depth_ros.ros.node.tf import OutputFrame
+from hand_depth_ros.ros.node.worker import Worker
 from hand_depth_ros.ros.parameters import Value, output_settings
-from hand_depth_ros.ros.pipeline import process_frame
-from hand_depth_ros.ros.report import Report
-from hand_depth_ros.ros.stamps import stamp_ns
-from hand_depth_ros.ros.steady_estimator import EstimatorFactory, SteadyEstimator
-from hand_depth_ros.ros.tf import OutputFrame
-from hand_depth_ros.ros.worker import Worker
 
 PARTNER_TIMEOUT_S = 0.25
 """How long an image waits for the camera_info of its stamp, while they come in pairs."""

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.device import device_failure, free_device_memory
 from hand_depth_ros.errors import DeviceError
-from hand_depth_ros.frame import HandDepthFrame
+from hand_depth_ros.estimation.device import device_failure, free_device_memory
+from hand_depth_ros.estimation.result import HandDepthFrame
+from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.parameters import Value, estimator_settings
 
 EstimatorFactory = Callable[[Mapping[str, Value]], Any]

@@ -21,14 +21,14 @@ from std_srvs.srv import Trigger
 
 from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros import parameters
-from hand_depth_ros.ros.declare import declare, warn_of_idle_qos_overrides
-from hand_depth_ros.ros.engine import Engine
-from hand_depth_ros.ros.inputs import ColourCamera, resolve_inputs
-from hand_depth_ros.ros.last_words import tell_rosout
-from hand_depth_ros.ros.report import Report
-from hand_depth_ros.ros.stamps import Stamps, stamp_ns
-from hand_depth_ros.ros.steady_estimator import EstimatorFactory
-from hand_depth_ros.ros.tf import OutputFrame
+from hand_depth_ros.ros.messages.stamps import Stamps, stamp_ns
+from hand_depth_ros.ros.node.declare import declare, warn_of_idle_qos_overrides
+from hand_depth_ros.ros.node.engine import Engine
+from hand_depth_ros.ros.node.fallback_estimator import EstimatorFactory
+from hand_depth_ros.ros.node.inputs import ColourCamera, resolve_inputs
+from hand_depth_ros.ros.node.reporter import Report
+from hand_depth_ros.ros.node.rosout import tell_rosout
+from hand_depth_ros.ros.node.tf import OutputFrame
 
 FOLLOW_PERIOD_S = 0.5
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -36,8 +36,8 @@ DIAGNOSTICS_PERIOD_S = 1.0
 
 def shipped_estimator(values: Mapping[str, parameters.Value]) -> Any:
     """The real estimator for a set of parameter values."""
-    from hand_depth_ros.device import use_threads
-    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.estimation.device import use_threads
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
     use_threads(int(values["num_threads"]))
     return HandDepthEstimator.from_pretrained(

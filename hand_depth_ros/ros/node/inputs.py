@@ -19,7 +19,8 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from hand_depth_ros.ros.camera_infos import CameraInfos
+from hand_depth_ros.ros.messages.topics import sibling_camera_info
+from hand_depth_ros.ros.node.camera_infos import CameraInfos
 from hand_depth_ros.ros.qos import (
     BEST_EFFORT,
     POLICIES,
@@ -33,7 +34,6 @@ from hand_depth_ros.ros.qos import (
     override_name,
     reliability_to_ask,
 )
-from hand_depth_ros.ros.topics import sibling_camera_info
 
 COMPRESSED = "/compressed"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hand_depth_ros.errors import HandDepthError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+    from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 
 
 def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | None = None) -> int:
@@ -86,7 +86,7 @@ def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None, ear
     node: HandDepthNode | None = None
     try:
         early.check()
-        from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+        from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 
         node = HandDepthNode(estimator_factory) if estimator_factory else HandDepthNode()
         rclpy.spin(node)

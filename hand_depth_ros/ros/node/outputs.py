@@ -12,8 +12,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.encode import Fields
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.encode import Fields
 from hand_depth_ros.ros.qos import deaf_subscriber, full_name, is_known, output_qos, overridable
 
 _TYPES = {

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
-from hand_depth_ros.ros.diagnostics import Health, Rate, Statistics
-from hand_depth_ros.ros.inputs import ColourCamera, InputTopics
-from hand_depth_ros.ros.outputs import Outputs
+from hand_depth_ros.ros.diagnostics.stalled_topics import Stops
+from hand_depth_ros.ros.diagnostics.status import Health, Rate, Statistics
+from hand_depth_ros.ros.diagnostics.throttle import Throttle
+from hand_depth_ros.ros.messages.topics import other_transport
+from hand_depth_ros.ros.node.inputs import ColourCamera, InputTopics
+from hand_depth_ros.ros.node.outputs import Outputs
 from hand_depth_ros.ros.qos import overridable
-from hand_depth_ros.ros.stops import Stops
-from hand_depth_ros.ros.throttle import Throttle
-from hand_depth_ros.ros.topics import other_transport
 
 GRACE_S = 5.0
 """So long after it was activated, what hasn't come yet isn't logged; /diagnostics tells it at once."""

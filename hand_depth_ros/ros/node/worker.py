@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros.mailbox import Mailbox
+from hand_depth_ros.ros.node.mailbox import Mailbox
 
 T = TypeVar("T")
 STOP_TIMEOUT_S = 10.0

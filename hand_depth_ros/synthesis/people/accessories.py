@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .body import BodyModel, Person, bone, hand_axes, hand_joints
-from .mesh import FABRIC, FOREARM, METAL, THING, Surface
+from hand_depth_ros.synthesis.people.body import BodyModel, Person, bone, hand_axes, hand_joints
+from hand_depth_ros.synthesis.render.mesh import FABRIC, FOREARM, METAL, THING, Surface
 
 _AROUND = 48
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .body import SIDES, Person, body_model, bone, hand_joints
-from .poses import opened_until_free, random_angles, rotation, set_arm, set_hand, set_wrist
-from .real_poses import HandView, real_poses
+from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model, bone, hand_joints
+from hand_depth_ros.synthesis.people.poses import (
+    opened_until_free,
+    random_angles,
+    rotation,
+    set_arm,
+    set_hand,
+    set_wrist,
+)
+from hand_depth_ros.synthesis.people.real_poses import HandView, real_poses
 
 _REAL_POSE = 0.6  # share of poses near fitted ones
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import MissingDependencyError
+from hand_depth_ros.errors import MissingDependencyError
 
 SIDES = ("right", "left")
 FINGERS = 5

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .body import SIDES, BodyModel, Person, bone, hand_axes, hand_joints
-from .mesh import (
+from hand_depth_ros.synthesis.people.accessories import ring, watch
+from hand_depth_ros.synthesis.people.body import SIDES, BodyModel, Person, bone, hand_axes, hand_joints
+from hand_depth_ros.synthesis.render.mesh import (  # fmt: skip
     BODY,
     CLOTH,
     FABRIC,
@@ -20,8 +21,7 @@ from .mesh import (
     joined,
     vertex_normals,
     waves,
-)  # fmt: skip
-from .worn import ring, watch
+)
 
 
 @dataclass(frozen=True)

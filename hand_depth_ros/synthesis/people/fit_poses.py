@@ -1,6 +1,6 @@
 """Real poses: anny's hand fitted to 21 landmarks in space, all hands of a file at once (torch). Makes poses.npz.
 
-    python -m hand_depth_ros.synthesis.fit_poses LANDMARKS.jsonl
+    python -m hand_depth_ros.synthesis.people.fit_poses LANDMARKS.jsonl
 
 LANDMARKS.jsonl has `hands` with `world_m` (21, 3) in metres and `handedness_mirrored` in each line, as MediaPipe Hands
 gives them: axes of the camera (x right, y down, z forward), origin anywhere. Left hands are mirrored into right ones.
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 import typer
 
-from .body import BodyModel, Person, body_model, bone, hand_axes
-from .poses import ANGLES_HIGH, ANGLES_LOW, SPREAD_FADES
-from .real_poses import PATH, HandView
+from hand_depth_ros.synthesis.people.body import BodyModel, Person, body_model, bone, hand_axes
+from hand_depth_ros.synthesis.people.poses import ANGLES_HIGH, ANGLES_LOW, SPREAD_FADES
+from hand_depth_ros.synthesis.people.real_poses import PATH, HandView
 
 _PALM = [0, 5, 9, 13, 17]
 _STEPS = 500

@@ -7,10 +7,10 @@ import functools
 
 import numpy as np
 
-from .body import SIDES, Person, body_model
-from .dress import Look, Wardrobe, Worn
-from .poses import rotation
-from .render import Light
+from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model
+from hand_depth_ros.synthesis.people.dress import Look, Wardrobe, Worn
+from hand_depth_ros.synthesis.people.poses import rotation
+from hand_depth_ros.synthesis.render.render import Light
 
 # Linear albedos of skin from light to very dark.
 _SKIN = np.array(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .body import BodyModel, Person, bone, hand_joints
+from hand_depth_ros.synthesis.people.body import BodyModel, Person, bone, hand_joints
 
 # Flexion of (knuckle, middle, end joint) for index, middle, ring, little.
 FLAT, SOFT, BENT, HOOK, FIST = (-18, -7, -5), (4, 12, 8), (30, 38, 22), (0, 75, 48), (62, 88, 52)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .poses import HandAngles, rotation
+from hand_depth_ros.synthesis.people.poses import HandAngles, rotation
 
 PATH = Path(__file__).with_name("poses.npz")
 

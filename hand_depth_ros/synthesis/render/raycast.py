@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingDependencyError
-from .mesh import FOREARM, Surface
+from hand_depth_ros.errors import MissingDependencyError
+from hand_depth_ros.synthesis.render.mesh import FOREARM, Surface
 
 
 @dataclass(frozen=True)

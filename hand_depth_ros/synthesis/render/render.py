@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DatasetError, MissingDependencyError
-from .cast import Pinhole
-from .dress import Look
-from .mesh import FABRIC, HAIR, METAL, SKIN, THING, TROUSERS, Surface
-from .poses import rotation
+from hand_depth_ros.errors import DatasetError, MissingDependencyError
+from hand_depth_ros.synthesis.people.dress import Look
+from hand_depth_ros.synthesis.people.poses import rotation
+from hand_depth_ros.synthesis.render.mesh import FABRIC, HAIR, METAL, SKIN, THING, TROUSERS, Surface
+from hand_depth_ros.synthesis.render.raycast import Pinhole
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dress import Look
-from .mesh import FOREARM
-from .render import Light
+from hand_depth_ros.synthesis.people.dress import Look
+from hand_depth_ros.synthesis.render.mesh import FOREARM
+from hand_depth_ros.synthesis.render.render import Light
 
 WHITE_BALANCE = 0.65  # how much of the light's colour the camera removes
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .body import body_model
-from .cast import Pinhole, cast
-from .dress import Look, Wardrobe
-from .poses import HandAngles, gesture, set_arm, set_hand, set_wrist
-from .render import Light
-from .views import View, finished, in_view, looking
+from hand_depth_ros.synthesis.people.body import body_model
+from hand_depth_ros.synthesis.people.dress import Look, Wardrobe
+from hand_depth_ros.synthesis.people.poses import HandAngles, gesture, set_arm, set_hand, set_wrist
+from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.render.render import Light
+from hand_depth_ros.synthesis.scene.views import View, finished, in_view, looking
 
 # Keys are spread evenly over the film. Each: gestures of the right and left hand; the right arm's
 # (raise, twist, adduct, elbow) and (flexion, deviation, turn of the wrist); the left's; in degrees.

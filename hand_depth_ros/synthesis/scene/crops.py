@@ -6,17 +6,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arms import any_view, impossible, random_arm
-from .body import SIDES, Person, body_model, bone, hand_axes
-from .cast import Pinhole, cast
-from .dress import Figure, Look, Wardrobe
-from .grasp import Grasp, random_grasp
-from .mesh import SKIN, Surface, joined
-from .people import random_light, random_look, rng_of, wardrobe, worn_things
-from .poses import set_hand
-from .real_poses import HandView
-from .together import Move, brought_together, reach, settled
-from .views import VIEWS_PER_PERSON, View, finished, hand_points, in_view, looking, visible_share
+from hand_depth_ros.synthesis.people.arms import any_view, impossible, random_arm
+from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model, bone, hand_axes
+from hand_depth_ros.synthesis.people.dress import Figure, Look, Wardrobe
+from hand_depth_ros.synthesis.people.people import random_light, random_look, rng_of, wardrobe, worn_things
+from hand_depth_ros.synthesis.people.poses import set_hand
+from hand_depth_ros.synthesis.people.real_poses import HandView
+from hand_depth_ros.synthesis.render.mesh import SKIN, Surface, joined
+from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.scene.grasp import Grasp, random_grasp
+from hand_depth_ros.synthesis.scene.two_hands import Move, brought_together, reach, settled
+from hand_depth_ros.synthesis.scene.views import (
+    VIEWS_PER_PERSON,
+    View,
+    finished,
+    hand_points,
+    in_view,
+    looking,
+    visible_share,
+)
 
 _TRIES = 300
 _REAL_VIEW = 0.45  # share of crops that are seen as the fitted hands were

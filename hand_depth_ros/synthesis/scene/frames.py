@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arms import impossible, random_arm
-from .body import SIDES, body_model, hand_axes, hand_joints
-from .cast import cast
-from .people import random_light, random_look, rng_of, wardrobe
-from .views import VIEWS_PER_PERSON, View, finished, in_view, looking, visible_share
+from hand_depth_ros.synthesis.people.arms import impossible, random_arm
+from hand_depth_ros.synthesis.people.body import SIDES, body_model, hand_axes, hand_joints
+from hand_depth_ros.synthesis.people.people import random_light, random_look, rng_of, wardrobe
+from hand_depth_ros.synthesis.render.raycast import cast
+from hand_depth_ros.synthesis.scene.views import (
+    VIEWS_PER_PERSON,
+    View,
+    finished,
+    in_view,
+    looking,
+    visible_share,
+)
 
 _TRIES = 8000
 

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .body import BodyModel, Person, hand_axes
-from .poses import HandAngles, flesh, gesture, hand_joints_of, penetration, rotation
-from .things import Thing
+from hand_depth_ros.synthesis.people.body import BodyModel, Person, hand_axes
+from hand_depth_ros.synthesis.people.poses import (
+    HandAngles,
+    flesh,
+    gesture,
+    hand_joints_of,
+    penetration,
+    rotation,
+)
+from hand_depth_ros.synthesis.scene.things import Thing
 
 _STEPS = 12
 _DEEPEST_M = 0.004  # flesh gives way

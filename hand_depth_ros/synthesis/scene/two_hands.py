@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .body import Person, body_model, bone, hand_axes, hand_joints
-from .mesh import Surface, vertex_normals
-from .poses import flesh, rotation, set_arm, set_wrist
+from hand_depth_ros.synthesis.people.body import Person, body_model, bone, hand_axes, hand_joints
+from hand_depth_ros.synthesis.people.poses import flesh, rotation, set_arm, set_wrist
+from hand_depth_ros.synthesis.render.mesh import Surface, vertex_normals
 
 _DEEPEST_M = 0.003  # flesh gives way
 

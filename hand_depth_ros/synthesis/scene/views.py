@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..rendered_unit import REAL_PER_RENDERED
-from .body import Person
-from .cast import Hits, Pinhole, cast
-from .dress import Look
-from .mesh import FOREARM, Surface
-from .people import rng_of
-from .render import Light
+from hand_depth_ros.synthesis.people.body import Person
+from hand_depth_ros.synthesis.people.dress import Look
+from hand_depth_ros.synthesis.people.people import rng_of
+from hand_depth_ros.synthesis.render.mesh import FOREARM, Surface
+from hand_depth_ros.synthesis.render.raycast import Hits, Pinhole, cast
+from hand_depth_ros.synthesis.render.render import Light
+from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
 
 GENERATOR = 4  # of what views show; goes up whenever view k changes, so that no set is a mixture
 VIEWS_PER_PERSON = 8  # neighbours share person, clothes and environment map

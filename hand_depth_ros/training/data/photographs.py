@@ -14,7 +14,7 @@ import numpy as np
 from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.training.pseudo import VERSION, PseudoLabel, label_hand
+from hand_depth_ros.training.labels.pseudo_labels import VERSION, PseudoLabel, label_hand
 
 LEAST_WEIGHT = 0.15
 """Labels of photographs with no more weight than this are not trained on."""
@@ -85,7 +85,7 @@ def load_real_images(
 
 def _relabelled(landmarks: Path, cache: Path, workers: int, seen_by: Path) -> list[RealImage]:
     from hand_depth_ros.network import HandDepthNet, load_weights
-    from hand_depth_ros.training import skeleton
+    from hand_depth_ros.training.labels import skeleton_fit as skeleton
 
     network, _ = load_weights(seen_by, HandDepthNet)
     key = hashlib.sha256(

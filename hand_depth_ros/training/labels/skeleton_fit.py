@@ -19,12 +19,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hand_depth_ros.crop_camera import MARGIN
+from hand_depth_ros.geometry.crop_camera import MARGIN
 from hand_depth_ros.network import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
-from hand_depth_ros.training.crops import Shape, finer, planar_rotation, similarity, warp
-from hand_depth_ros.training.pseudo import PseudoLabel, swept_surface
-from hand_depth_ros.training.real import LEAST_WEIGHT, RealImage
+from hand_depth_ros.training.data.photographs import LEAST_WEIGHT, RealImage
+from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel, swept_surface
+from hand_depth_ros.training.samples.crops import Shape, finer, planar_rotation, similarity, warp
 
 VERSION = 1
 """To be raised when labels change, so that caches are made anew."""

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
-from hand_depth_ros.network.trunk import BLOCKS, Trunk
+from hand_depth_ros.network.backbone import BLOCKS, Trunk
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Sources
-from hand_depth_ros.training.pretrained import fill_trunk
+from hand_depth_ros.training.modules.mediapipe_weights import fill_trunk
+from hand_depth_ros.training.samples.crops import Sources
 
 _VALIDATION_SEED = 12345
 _WARM_UP = 0.03

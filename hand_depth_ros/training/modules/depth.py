@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hand_depth_ros.network import HandDepthNet, NetworkConfig
-from hand_depth_ros.training.base import NetworkTraining
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import CropDataset, Shape, Sources
-from hand_depth_ros.training.losses import UNKNOWN, total_loss
+from hand_depth_ros.training.modules.base import NetworkTraining
+from hand_depth_ros.training.modules.losses import UNKNOWN, total_loss
+from hand_depth_ros.training.samples.crops import CropDataset, Shape, Sources
 
 
 class DepthTraining(NetworkTraining):

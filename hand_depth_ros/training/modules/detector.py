@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from hand_depth_ros.network import FinderConfig, FinderNet
-from hand_depth_ros.network.finder_net import STRIDE, FinderPrediction
-from hand_depth_ros.training.base import NetworkTraining
+from hand_depth_ros.network.detector import STRIDE, FinderPrediction
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.crops import Sources
-from hand_depth_ros.training.frames import FrameDataset
+from hand_depth_ros.training.modules.base import NetworkTraining
+from hand_depth_ros.training.samples.crops import Sources
+from hand_depth_ros.training.samples.frames import FrameDataset
 
 _MEET = 0.3
 
@@ -78,7 +78,7 @@ class FinderTraining(NetworkTraining):
         return centre + 0.3 * box
 
     def validation_step(self, batch: dict[str, Tensor], index: int, dataloader_idx: int = 0) -> None:
-        from hand_depth_ros.finder import decode_boxes, overlaps
+        from hand_depth_ros.estimation.detector import decode_boxes, overlaps
 
         prediction = self.average.network(self.pictures(batch))
         found: list[float] = []

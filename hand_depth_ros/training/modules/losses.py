@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hand_depth_ros.network.hourglass import Prediction, StageOutput
-from hand_depth_ros.training.joints import joint_loss
+from hand_depth_ros.training.modules.joints import joint_loss
 
 UNKNOWN = 255
 _RELIEF_WEIGHT = 4.0
@@ -72,7 +72,7 @@ def _shrink_relief(relief: Tensor, size: int) -> Tensor:
 def total_loss(
     prediction: Prediction, batch: dict[str, Tensor], intermediate: bool = True
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum over stages, and its parts for the log. ``batch`` as :mod:`hand_depth_ros.training.crops` makes it."""
+    """Sum over stages, and its parts for the log. ``batch`` as :mod:`hand_depth_ros.training.samples.crops` makes it."""
     mask = batch["mask"][:, None].float()
     mask = torch.where(mask == UNKNOWN, torch.full_like(mask, torch.nan), mask)
     relief, weight = batch["relief"][:, None], batch["weight"]

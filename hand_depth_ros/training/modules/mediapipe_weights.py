@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from hand_depth_ros.errors import DatasetError, MissingDependencyError
-from hand_depth_ros.network.trunk import Trunk
+from hand_depth_ros.network.backbone import Trunk
 
 _FLOAT32, _FLOAT16 = 0, 1
 

@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hand_depth_ros.boxes import seen_share
-from hand_depth_ros.crop_camera import MARGIN
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.finder import HandFinder
+from hand_depth_ros.estimation.detector import HandFinder
+from hand_depth_ros.geometry.boxes import seen_share
+from hand_depth_ros.geometry.crop_camera import MARGIN
 from hand_depth_ros.network import FinderNet, NetworkConfig, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network.joints import SHORTEST_PALM, towards_knuckles
-from hand_depth_ros.training import augment
-from hand_depth_ros.training.pseudo import hand_length
-from hand_depth_ros.training.real import RealImage
-from hand_depth_ros.training.rendered import RenderedHand, RenderedView, View
+from hand_depth_ros.training.data.photographs import RealImage
+from hand_depth_ros.training.data.rendered import RenderedHand, RenderedView, View
+from hand_depth_ros.training.labels.pseudo_labels import hand_length
+from hand_depth_ros.training.samples import augment
 
 Rng = np.random.Generator
 UNKNOWN = 255

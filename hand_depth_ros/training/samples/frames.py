@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from hand_depth_ros.training import augment
-from hand_depth_ros.training.crops import Sources
-from hand_depth_ros.training.real import RealImage
-from hand_depth_ros.training.rendered import RenderedView
+from hand_depth_ros.training.data.photographs import RealImage
+from hand_depth_ros.training.data.rendered import RenderedView
+from hand_depth_ros.training.samples import augment
+from hand_depth_ros.training.samples.crops import Sources
 
 Rng = np.random.Generator
 MOST_BOXES = 8

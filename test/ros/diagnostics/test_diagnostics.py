@@ -8,9 +8,9 @@ pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip insta
 from rclpy.qos import QoSDurabilityPolicy as Durability
 from rclpy.qos import QoSReliabilityPolicy as Reliability
 
-from hand_depth_ros.ros.diagnostics import Health, Rate, Statistics
+from hand_depth_ros.ros.diagnostics.stalled_topics import Stops
+from hand_depth_ros.ros.diagnostics.status import Health, Rate, Statistics
 from hand_depth_ros.ros.qos import durability_to_ask, reliability_to_ask
-from hand_depth_ros.ros.stops import Stops
 
 NEVER = float("inf")
 WELL = {

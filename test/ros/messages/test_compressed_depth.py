@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hand_depth_ros.ros.compressed_depth import compress_depth
-from hand_depth_ros.ros.encode import Fields, encode_depth_m, encode_depth_mm
+from hand_depth_ros.ros.messages.compressed_depth import compress_depth
+from hand_depth_ros.ros.messages.encode import Fields, encode_depth_m, encode_depth_mm
 
 
 class ConfigHeader(ctypes.LittleEndianStructure):

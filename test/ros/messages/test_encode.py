@@ -7,8 +7,8 @@ import messages
 import numpy as np
 import pytest
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.ros.encode import (
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages.encode import (
     encode_depth_m,
     encode_depth_mm,
     encode_mask,

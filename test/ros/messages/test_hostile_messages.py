@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +18,7 @@ import messages
 from fuzz_checks import check_camera_info, check_frame, check_image, check_pairing
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-
-HERE = Path(__file__).resolve().parent
+from paths import ROOT
 
 
 def examples(count: int) -> settings:
@@ -116,7 +114,7 @@ TRY = """
     from types import SimpleNamespace
     import cv2, numpy as np
     from hand_depth_ros.errors import ImageError
-    from hand_depth_ros.ros.decode import decode_image
+    from hand_depth_ros.ros.messages.decode import decode_image
 
     data = np.frombuffer(sys.stdin.buffer.read(), np.uint8)
     good = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1]
@@ -141,7 +139,7 @@ def test_a_decompression_bomb_is_refused_before_memory_is_taken(name: str) -> No
         [sys.executable, "-c", textwrap.dedent(TRY)],
         input=BOMBS[name],
         capture_output=True,
-        cwd=HERE.parent,
+        cwd=ROOT,
         check=True,
     )
     says, memory_mb = process.stdout.decode().splitlines()
@@ -150,7 +148,7 @@ def test_a_decompression_bomb_is_refused_before_memory_is_taken(name: str) -> No
 
 
 def test_the_fuzzing_script_finds_nothing_and_memory_stays() -> None:
-    script = HERE.parent / "bench" / "fuzz.py"
+    script = ROOT / "bench" / "fuzz.py"
     process = subprocess.run(
         [sys.executable, str(script), "--examples", "1500", "--seed", "0"],
         capture_output=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 
-from hand_depth_ros.ros.camera_infos import KEPT, CameraInfos
+from hand_depth_ros.ros.node.camera_infos import KEPT, CameraInfos
 
 
 def info(stamp: int, f: float = 1.0) -> SimpleNamespace:

@@ -13,12 +13,12 @@ import pytest
 import torch
 from fakes import FakeEstimator
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.device import device_failure
 from hand_depth_ros.errors import DeviceError, WeightsError
-from hand_depth_ros.ros import steady_estimator
+from hand_depth_ros.estimation.device import device_failure
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.node import fallback_estimator as steady_estimator
+from hand_depth_ros.ros.node.fallback_estimator import SteadyEstimator
 from hand_depth_ros.ros.parameters import DEFAULTS
-from hand_depth_ros.ros.steady_estimator import SteadyEstimator
 
 CAMERA = Camera.from_hfov(64, 48, 60.0)
 RGB = np.zeros((48, 64, 3), np.uint8)

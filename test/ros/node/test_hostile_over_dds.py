@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fuzz_checks import REFUSED, accounted, check_frame, resident_mb
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.messages import topics
 
 ROUNDS, IN_A_ROUND = 40, 4
 GROWTH_LIMIT_MB = 30.0

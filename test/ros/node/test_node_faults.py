@@ -25,9 +25,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
-from hand_depth_ros.camera import Camera
-from hand_depth_ros.ros import diagnostics, topics
-from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.diagnostics import status as diagnostics
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 
 WIDTH, HEIGHT, F = 64, 48, 60.0
 

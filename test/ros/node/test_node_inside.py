@@ -17,10 +17,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from hand_depth_ros.camera import Camera
 from hand_depth_ros.errors import MissingDependencyError, WeightsError
-from hand_depth_ros.ros import last_words, topics
-from hand_depth_ros.ros.hand_depth_node import HandDepthNode, shipped_estimator
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.node import rosout as last_words
+from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode, shipped_estimator
 from hand_depth_ros.ros.parameters import DEFAULTS
 
 RGB = messages.picture(48, 64)
@@ -259,7 +260,7 @@ def test_a_latched_camera_info_published_once_is_heard(client, make_node) -> Non
 
 
 def test_the_real_estimator_is_asked_for_what_the_parameters_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hand_depth_ros.estimator import HandDepthEstimator
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
     asked: dict[str, Any] = {}
     threads: list[int] = []

@@ -27,10 +27,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
 from hand_depth_ros.errors import WeightsError
-from hand_depth_ros.estimator import HandDepthEstimator
+from hand_depth_ros.estimation.estimator import HandDepthEstimator
 from hand_depth_ros.network import FinderNet, HandDepthNet
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.hand_depth_node import HandDepthNode, shipped_estimator
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode, shipped_estimator
 
 RGB = messages.picture(48, 64)
 ROUNDS = 50
@@ -193,7 +193,7 @@ def test_bad_weights_or_device_fail_configure_with_the_reason(
 
 
 def test_a_truncated_weights_file_fails_configure(client, managed, tmp_path: Path) -> None:
-    from hand_depth_ros.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS
+    from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS
 
     for name in (DEPTH_FILE, FINDER_FILE):
         (tmp_path / name).write_bytes((SHIPPED_WEIGHTS / name).read_bytes()[:-1000])

@@ -10,11 +10,11 @@ import pytest
 from fakes import DEPTH_M, FakeEstimator
 
 from hand_depth_ros.errors import CameraError, ImageError
-from hand_depth_ros.overlay import overlay
-from hand_depth_ros.ros import topics
-from hand_depth_ros.ros.mailbox import Mailbox
-from hand_depth_ros.ros.pipeline import OutputSettings, process_frame
-from hand_depth_ros.ros.throttle import Throttle
+from hand_depth_ros.estimation.overlay import overlay
+from hand_depth_ros.ros.diagnostics.throttle import Throttle
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.pipeline import OutputSettings, process_frame
+from hand_depth_ros.ros.node.mailbox import Mailbox
 
 RGB = messages.picture()
 IMAGE, INFO = messages.image(RGB, "rgb8"), messages.camera_info()
@@ -110,7 +110,7 @@ def test_another_size_or_a_broken_image_is_an_error() -> None:
 
 def test_the_overlay_colours_the_hands_and_leaves_the_rest() -> None:
     rgb = messages.picture(240, 320)
-    from hand_depth_ros.camera import Camera
+    from hand_depth_ros.geometry.camera import Camera
 
     frame = FakeEstimator(max_hands=1).estimate(rgb, Camera.from_hfov(320, 240, 60))
     picture = overlay(rgb, frame)
@@ -122,6 +122,6 @@ def test_the_overlay_colours_the_hands_and_leaves_the_rest() -> None:
 
 def test_the_overlay_bears_pictures_smaller_than_its_text() -> None:
     rgb = messages.picture(8, 6)
-    from hand_depth_ros.camera import Camera
+    from hand_depth_ros.geometry.camera import Camera
 
     assert overlay(rgb, FakeEstimator().estimate(rgb, Camera.from_hfov(6, 8, 60))).shape == rgb.shape

@@ -15,15 +15,16 @@ import pytest
 import ros_graph
 from diagnostic_msgs.msg import DiagnosticArray
 from fakes import fake_factory
+from paths import ROOT
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters
 from ros_graph import NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from hand_depth_ros.ros import last_words
-from hand_depth_ros.ros.node import main
+from hand_depth_ros.ros.node import rosout as last_words
+from hand_depth_ros.ros.node.main import main
 
-CONFIG = Path(__file__).resolve().parent.parent / "config" / "hand_depth.yaml"
+CONFIG = ROOT / "config" / "hand_depth.yaml"
 RGB = messages.picture(48, 64)
 REMAPPED = (
     *("-r", "__ns:=/robot", "-r", "image:=/wrist/color/image_raw"),

@@ -16,8 +16,9 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from hand_depth_ros.ros import last_words, topics
-from hand_depth_ros.ros.hand_depth_node import HandDepthNode
+from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.node import rosout as last_words
+from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 from hand_depth_ros.ros.parameters import ParameterError
 
 OUTPUTS = [f"/{topic.name}" for topic in topics.OUTPUT_TOPICS] + ["/debug/camera_info", "/diagnostics"]

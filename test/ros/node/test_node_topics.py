@@ -16,7 +16,7 @@ import ros_graph
 from fakes import CRASH_AT, DEPTH_M, RADIUS, SIGMA_M, disc_centres
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from hand_depth_ros.ros import topics
+from hand_depth_ros.ros.messages import topics
 
 WIDTH, HEIGHT, F = 96, 72, 90.0
 RGB = messages.picture(HEIGHT, WIDTH)
