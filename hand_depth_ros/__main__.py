@@ -1,11 +1,11 @@
 """Entry point of the `hand-depth` command, and of `python -m hand_depth_ros`: quiet about Ctrl-C from the start."""
 
-from hand_depth_ros.cli.interrupt import quiet
+from hand_depth_ros.cli.interrupt import exit_on_sigint
 
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
-    with quiet():
+    with exit_on_sigint():
         from hand_depth_ros.cli.main import main as run
     run()
 

@@ -18,7 +18,7 @@ import pytest
 
 import hand_depth_ros
 from hand_depth_ros.cli import main as cli
-from hand_depth_ros.ros.package_files import share_file
+from hand_depth_ros.ros.package_files import package_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "README.md", "LICENSE")
@@ -83,14 +83,14 @@ def test_an_installed_package_finds_its_shared_files(wheel: Path, tmp_path: Path
     run([sys.executable, "-m", "pip", "install", *options, str(wheel)], tmp_path)
     code = (
         "from hand_depth_ros.ros.presets import NAMES, Preset; list(map(Preset.load, NAMES));"
-        "from hand_depth_ros.ros.package_files import share_file; print(share_file('config/fastdds_large_images.xml'))"
+        "from hand_depth_ros.ros.package_files import package_file; print(package_file('config/fastdds_large_images.xml'))"
     )
     found = run([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(target)).strip()
     assert found.startswith(str(target)) and Path(found).is_file()
 
 
 def test_a_checkout_finds_its_shared_files() -> None:
-    assert share_file("config/hand_depth.yaml") == REPOSITORY / "config/hand_depth.yaml"
+    assert package_file("config/hand_depth.yaml") == REPOSITORY / "config/hand_depth.yaml"
 
 
 def test_colcon_builds_and_tests_the_package(sources: Path, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ import numpy as np
 import yaml
 from safetensors import safe_open
 
-from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.estimation.result import HandDepthFrame, Roi
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
@@ -59,19 +59,19 @@ ROWS: dict[str, Row] = {
     "resized_box": Row("resized box instead of the virtual crop camera", config={"crop": "box"}),
     "metres": Row("metric depth instead of depth in hand lengths", config={"unit": "metres"}),
     "no_joints": Row(
-        "without the joints (and so not upright, without a trunk)", {"joints": False, "trunk": False}
+        "without the joints (and so not upright, without a backbone)", {"joints": False, "backbone": False}
     ),
-    "no_trunk": Row("without the trunk", {"trunk": False}),
+    "no_backbone": Row("without the backbone", {"backbone": False}),
     "synthetic_only": Row("synthetic only: without photographs", config={"landmarks": [], "real_share": 0.0}),
 }
 
 
 _TRUNK = (
-    "All rows have the shipped network's trunk, which nothing changes, but for the one that says so: what they differ in is "
+    "All rows have the shipped network's backbone, which nothing changes, but for the one that says so: what they differ in is "
     "learned on top of it."
 )
 _NO_TRUNK = (
-    "No row has the trunk that the shipped network has: these are the paper's question and this project's, asked of the "
+    "No row has the backbone that the shipped network has: these are the paper's question and this project's, asked of the "
     "hourglasses alone, on crops small enough to ask them all."
 )
 
@@ -182,7 +182,7 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
     weights = out / "weights"
     weights.mkdir(exist_ok=True)
     shutil.copyfile(trained, weights / DEPTH_FILE)
-    shutil.copyfile(SHIPPED_WEIGHTS / FINDER_FILE, weights / FINDER_FILE)
+    shutil.copyfile(SHIPPED_WEIGHTS / DETECTOR_FILE, weights / DETECTOR_FILE)
     return weights
 
 
@@ -327,7 +327,7 @@ def write(numbers: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> 
 Written by `python tools/ablation.py {command}`. Every row is
 trained from scratch with the same budget of {arguments.samples:,} crops (batch {plan["batch"]}), differs from the first only in
 what its name says, and has the same seed. The first row's network: `{plan["network"]}`.
-{_TRUNK if plan["network"].get("trunk") else _NO_TRUNK}
+{_TRUNK if plan["network"].get("backbone") else _NO_TRUNK}
 Boxes of the hands are given: only the depth network is measured. Means of absolute errors over the hands
 whose mask is found; images: {images}. One run a row: differences of a few per cent are noise.
 
@@ -346,7 +346,7 @@ Best in each column:
   in whole frames more than in crops, whose cameras look at the hand as it is.
 - *metric depth*: every hand is taken to be {MEAN_HAND_LENGTH_M:g} m long, so that apparent size and relief are in metres and
   the network has to see from the picture how large the person is; a known length is of no use then.
-- *without the trunk*, *without the joints*: the hourglasses have to learn all that they know of hands within this budget.
+- *without the backbone*, *without the joints*: the hourglasses have to learn all that they know of hands within this budget.
 - *synthetic only*: neither photographs with pseudo labels nor parts of photographs as negatives.
 """
     if missing:
@@ -389,4 +389,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

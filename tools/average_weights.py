@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
 from hand_depth_ros.network.weights import calibration_factors
 
@@ -53,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hand_depth_ros.cli.main import in_one_line
-from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.cli.main import run_cli
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation import sigma
 from hand_depth_ros.evaluation.readers import Dataset, open_dataset
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
@@ -73,18 +73,18 @@ def main() -> None:
     network, info = load_weights(arguments.weights / DEPTH_FILE, HandDepthNet)
     old = {
         "relief": 1.0,
-        "scale": 1.0,
+        "apparent_size": 1.0,
         "length": 1.0,
         **calibration_factors(info, arguments.weights / DEPTH_FILE),
     }
-    factors = {"relief": rest, "scale": rest, "length": length}
+    factors = {"relief": rest, "apparent_size": rest, "length": length}
     info["calibration"] = {name: round(old[name] * factor, 5) for name, factor in factors.items()}
     info["coverage"] = {"sets": [path.name for path in arguments.sets], **covered}
     save_weights(network, arguments.out / DEPTH_FILE, info)
     if arguments.out.resolve() != arguments.weights.resolve():
-        shutil.copyfile(arguments.weights / FINDER_FILE, arguments.out / FINDER_FILE)
+        shutil.copyfile(arguments.weights / DETECTOR_FILE, arguments.out / DETECTOR_FILE)
     print(f"factors {info['calibration']} written to {arguments.out / DEPTH_FILE}")
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import Dataset, Sample, open_dataset
@@ -32,7 +32,7 @@ def lengths(samples: list[Sample]) -> dict[str, np.ndarray]:
     joints = [hand.joints for sample in samples for hand in sample.hands if hand.joints is not None]
     chain = np.array([metrics.hand_length_of(each) for each in joints])
     finger = np.array([metrics.hand_length_from_finger(each) for each in joints])
-    earlier = finger * metrics.FINGER_SHARE / EARLIER_SHARE
+    earlier = finger * metrics.FINGER_FRACTION / EARLIER_SHARE
 
     def over_the_set(values: np.ndarray) -> np.ndarray:
         return np.full_like(values, np.median(values))
@@ -41,8 +41,8 @@ def lengths(samples: list[Sample]) -> dict[str, np.ndarray]:
         "the annotation's chain, per image": chain,
         "the annotation's chain, median": over_the_set(chain),
         f"finger bones / {EARLIER_SHARE:g}, median (earlier cards)": over_the_set(earlier),
-        f"finger bones / {metrics.FINGER_SHARE:g}, per image": finger,
-        f"finger bones / {metrics.FINGER_SHARE:g}, median (what evaluate takes)": over_the_set(finger),
+        f"finger bones / {metrics.FINGER_FRACTION:g}, per image": finger,
+        f"finger bones / {metrics.FINGER_FRACTION:g}, median (what evaluate takes)": over_the_set(finger),
     }
 
 
@@ -95,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

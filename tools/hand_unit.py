@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.estimation.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
@@ -32,7 +32,7 @@ OPEN = 0.93
 """A hand is open where its middle finger's chain from the wrist is as long as that in the picture, of the fitted skeleton's."""
 CHAIN = (8, 9, 10, 11)
 """Of `skeleton.BONES`: from the wrist to the middle fingertip."""
-LEAST_PIXELS = 1500
+MIN_PIXELS = 1500
 
 
 def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None:
@@ -41,7 +41,7 @@ def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None
         return None
     hand = view.hands[0]
     mask = (view.mask == hand.instance).astype(np.uint8)
-    if mask.sum() < LEAST_PIXELS:
+    if mask.sum() < MIN_PIXELS:
         return None
     alpha = view.rgba[..., 3:] / 255
     behind = cv2.resize(background, view.size[::-1])
@@ -93,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

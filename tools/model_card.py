@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
-from hand_depth_ros.cli.main import in_one_line
-from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
+from hand_depth_ros.cli.main import run_cli
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
 
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
     reports = measure(arguments)
-    depth, finder = _info(arguments.weights / DEPTH_FILE), _info(arguments.weights / FINDER_FILE)
+    depth, detector = _info(arguments.weights / DEPTH_FILE), _info(arguments.weights / DETECTOR_FILE)
     plain = {k: {n: v for n, v in r.items() if n != "median_ms_per_image"} for k, r in reports.items()}
     (arguments.weights / "numbers.json").write_text(json.dumps(plain, indent=1) + "\n")
     card = TEMPLATE.read_text()
@@ -190,10 +190,10 @@ def main() -> None:
         "COVERAGE": coverage(reports),
         "FAILURES": show_failures(arguments),
         "DEPTH_CONFIG": json.dumps(depth["config"]),
-        "FINDER_CONFIG": json.dumps(finder["config"]),
+        "DETECTOR_CONFIG": json.dumps(detector["config"]),
         "DEPTH_SAMPLES": f"{depth.get('samples', 0):,}",
-        "FINDER_SAMPLES": f"{finder.get('samples', 0):,}",
-        "MEGABYTES": f"{(depth['bytes'] + finder['bytes']) / 1e6:.1f}",
+        "DETECTOR_SAMPLES": f"{detector.get('samples', 0):,}",
+        "MEGABYTES": f"{(depth['bytes'] + detector['bytes']) / 1e6:.1f}",
     }.items():
         card = card.replace("{{" + key + "}}", value)
     (arguments.weights / "MODEL_CARD.md").write_text(card)
@@ -201,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

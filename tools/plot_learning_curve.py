@@ -65,7 +65,7 @@ def smooth(points: list[tuple[int, float]], share: float = 0.02) -> list[tuple[i
 PANELS: dict[str, tuple[str, float]] = {
     "validation: mask IoU": ("iou", 1.0),
     f"validation: shape error, mm of a {LENGTH_MM:g} mm hand": ("shape", LENGTH_MM),
-    "validation: error of the apparent size, %": ("scale", 100.0),
+    "validation: error of the apparent size, %": ("apparent_size", 100.0),
     "validation: error of the hand length, %": ("length", 100.0),
     "validation: hands found, share": ("found", 1.0),
 }

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hand_depth_ros.cli.main import in_one_line
+from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.training.data.photographs import LEAST_WEIGHT, RealImage, load_real_images
+from hand_depth_ros.training.data.photographs import MIN_WEIGHT, RealImage, load_real_images
 from hand_depth_ros.training.labels.pseudo_labels import (
     PseudoLabel,
     hand_length,
@@ -72,7 +72,7 @@ def against_true_masks(masks: Path) -> tuple[np.ndarray, np.ndarray]:
         outline, open_to_doubt = found.copy(), found.copy()
         for hand in line["hands"]:
             label = label_hand(sample.rgb, np.array(hand["px"])[:, :2], np.array(hand["world_m"]))
-            if label is None or label.weight <= LEAST_WEIGHT:
+            if label is None or label.weight <= MIN_WEIGHT:
                 continue
             rows, columns = label.mask.shape
             window = slice(label.y, label.y + rows), slice(label.x, label.x + columns)
@@ -146,8 +146,8 @@ def main() -> None:
     table.add_row("fitted outline and true masks, IoU", *worse(fitted, 10, 3))
     console = Console()
     console.print(
-        f"{len(images)} photographs, {len(labels)} hands, {100 * (weights > LEAST_WEIGHT).mean():.0f} % of them with labels "
-        f"that are used (weight over {LEAST_WEIGHT}); {len(cut)} photographs with true masks",
+        f"{len(images)} photographs, {len(labels)} hands, {100 * (weights > MIN_WEIGHT).mean():.0f} % of them with labels "
+        f"that are used (weight over {MIN_WEIGHT}); {len(cut)} photographs with true masks",
         highlight=False,
     )
     console.print(table)
@@ -162,4 +162,4 @@ def worse(values: np.ndarray, percentile: float, digits: int = 1) -> tuple[str, 
 
 
 if __name__ == "__main__":
-    in_one_line(main)
+    run_cli(main)

@@ -21,7 +21,7 @@ import numpy as np
 import typer
 
 from hand_depth_ros.cli import options
-from hand_depth_ros.cli.interrupt import quiet
+from hand_depth_ros.cli.interrupt import exit_on_sigint
 from hand_depth_ros.errors import BagError, HandDepthError, ImageError
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def bag(
     depth; how many there are, and why, is told at the end. Exit code: 0 when at least one frame has depth, 1
     when none has or the bag cannot be read or written, 2 for wrong usage.
     """
-    with quiet():
-        from hand_depth_ros.bag.rosbag2 import refuse_existing
+    with exit_on_sigint():
+        from hand_depth_ros.bag.rosbag2 import validate_existing
         from hand_depth_ros.ros.messages import topics
         from hand_depth_ros.ros.parameters import output_settings
 
@@ -144,7 +144,7 @@ def bag(
         background=None if far_m is None else "far",
         far_m=far_m,
     )
-    refuse_existing(target)
+    validate_existing(target)
     left_out = {topics.POINTS: not (points or points_organized), topics.DEBUG: not debug}
     for name in topics.COMPRESSED:
         left_out[name] = not compressed_depth
@@ -183,7 +183,7 @@ def convert(
 
     from hand_depth_ros.bag import rosbag2 as bag_files
 
-    bag_files.refuse_existing(target)
+    bag_files.validate_existing(target)
     with bag_files.BagReader(source) as reader:
         colour = one_topic(reader, wish.image, (RAW, COMPRESSED), "--image")
         infos = _camera_infos(reader, wish)

@@ -231,7 +231,7 @@ def new_bag(
     Raises:
         BagError: `path` exists, another process is writing it, or the disk does not take it.
     """
-    refuse_existing(path)
+    validate_existing(path)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with _alone_in(partial):
@@ -242,7 +242,7 @@ def new_bag(
                 writer.set_custom_data(key, value)
             with writer:
                 yield BagWriter(writer, source)
-            refuse_existing(path)
+            validate_existing(path)
             (partial / path.name).rename(path)
     except (OSError, sqlite3.Error, WriterError) as error:
         raise BagError(f"{path}: cannot be written ({error})") from error
@@ -256,7 +256,7 @@ def compression_for(storage: StoragePlugin, recorded: CompressionMode, zstd: boo
     return recorded
 
 
-def refuse_existing(path: Path) -> None:
+def validate_existing(path: Path) -> None:
     """BagError if there is anything at `path`."""
     if path.exists() or path.is_symlink():
         raise BagError(f"{path} exists and is not overwritten: give another name, or remove it first")

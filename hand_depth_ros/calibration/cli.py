@@ -89,7 +89,7 @@ def calibrate(
         raise typer.BadParameter("pictures need --distance-m and their camera: --hfov or --cameras, not both")
     if distance_m is not None and not 0.1 <= distance_m <= 2.0:
         raise typer.BadParameter(f"--distance-m is {distance_m:g}: 0.1 to 2 metres are possible")
-    options.refuse_hfov(hfov)
+    options.validate_hfov(hfov)
     estimator = options.load_estimator(weights, device, options.checked(num_threads=threads))
     try:
         if demo or dataset is not None:

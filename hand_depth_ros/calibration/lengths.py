@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REFERENCE_LENGTH_M = 0.19
 """The length that is given to the estimator; the result does not depend on it."""
 
-LEAST_PIXELS = 200
+MIN_PIXELS = 200
 
 _BORDER = 5  # px at the rim of a hand that are not looked at: a depth camera mixes hand and background there
 _SYSTEMATIC = 0.01  # relative; what no number of pictures averages away
@@ -67,7 +67,7 @@ def looks_at(
             kernel = np.ones((2 * _BORDER + 1, 2 * _BORDER + 1), np.uint8)
             pixels &= cv2.erode(pixels.astype(np.uint8), kernel) > 0
             pixels &= np.isfinite(true_depth) & (true_depth > 0)
-        if pixels.sum() < LEAST_PIXELS:
+        if pixels.sum() < MIN_PIXELS:
             continue
         if isinstance(true_depth, np.ndarray):
             ratio = float(np.median(true_depth[pixels] / frame.depth[pixels]))

@@ -1,6 +1,6 @@
 """Ctrl-C in the `hand-depth` command: one line, exit code 130, no traceback.
 
-Imports only what Python has loaded or loads at once: whatever is slow is imported under `quiet`.
+Imports only what Python has loaded or loads at once: whatever is slow is imported under `exit_on_sigint`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TOLD = "hand-depth: interrupted"
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def exit_on_sigint() -> Iterator[None]:
     """While modules are imported or networks read, Ctrl-C ends the process at once.
 
     As an exception it could be dropped within an import, or come out of one as another error. Nothing that must be

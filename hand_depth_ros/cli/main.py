@@ -55,7 +55,7 @@ COMMANDS: dict[str, SubCommand] = {
     "synth": SubCommand(
         "hand_depth_ros.synthesis.cli", "synth", "Render a data set with exact depth and masks."
     ),
-    "train": SubCommand("hand_depth_ros.training.cli", "train", "Train the finder and the depth network."),
+    "train": SubCommand("hand_depth_ros.training.cli", "train", "Train the detector and the depth network."),
     "pack": SubCommand(
         "hand_depth_ros.training.cli", "pack", "Pack a training's data small, for another machine."
     ),
@@ -131,7 +131,7 @@ class LazyCommand(typer.core.TyperCommand):
         self.entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        with interrupt.quiet():
+        with interrupt.exit_on_sigint():
             function = getattr(importlib.import_module(self.entry.module), self.entry.function)
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         settings = PASS_THROUGH if self.entry.function == "node" else None
@@ -177,10 +177,10 @@ def hand_depth(
 
 def main() -> None:
     """Run the command; the console script comes here by way of `__main__`."""
-    in_one_line(lambda: app(prog_name="hand-depth"))
+    run_cli(lambda: app(prog_name="hand-depth"))
 
 
-def in_one_line(run: Callable[[], object]) -> None:
+def run_cli(run: Callable[[], object]) -> None:
     """Call ``run``; an error that is no fault of the program is one line on stderr and exit code 1. For scripts, too."""
     try:
         run()

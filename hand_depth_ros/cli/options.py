@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hand_depth_ros.cli.interrupt import quiet
+from hand_depth_ros.cli.interrupt import exit_on_sigint
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
@@ -51,7 +51,7 @@ def checked(**given: Any) -> dict[str, Any]:
     Raises:
         typer.BadParameter: What the node would refuse, said of the option.
     """
-    with quiet():
+    with exit_on_sigint():
         from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, ParameterError, check_values
 
     wanted = {name: value for name, value in given.items() if value is not None}
@@ -76,7 +76,7 @@ def hand_length_range_m() -> tuple[float, float]:
     return low, high
 
 
-def refuse_folder(option: str, folder: Path) -> None:
+def validate_folder(option: str, folder: Path) -> None:
     """Raises typer.BadParameter when nothing can be written to `folder`, which need not exist yet."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -87,7 +87,7 @@ def refuse_folder(option: str, folder: Path) -> None:
         )
 
 
-def refuse_hfov(hfov: float | None) -> None:
+def validate_hfov(hfov: float | None) -> None:
     """Raises typer.BadParameter for what is no angle of view."""
     if hfov is not None and not 0.0 < hfov < 180.0:
         raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
@@ -96,7 +96,7 @@ def refuse_hfov(hfov: float | None) -> None:
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:
     """The estimator with these values of `checked`, in as many threads as their num_threads says; raises WeightsError or
     DeviceError with the reason."""
-    with quiet():
+    with exit_on_sigint():
         from hand_depth_ros.estimation.device import use_threads
         from hand_depth_ros.estimation.estimator import HandDepthEstimator
         from hand_depth_ros.ros.parameters import estimator_settings

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hand_depth_ros.evaluation.readers import Sample
 
 CLIP = Path(__file__).resolve().parent / "clip"
-LEAST_SECONDS = 6.0
+MIN_SECONDS = 6.0
 PICTURES = 6
 
 
@@ -46,7 +46,7 @@ def demo(
     from hand_depth_ros.demo import report
     from hand_depth_ros.demo.node_process import REAL_NODE
 
-    options.refuse_folder("--out", out)
+    options.validate_folder("--out", out)
     ros_args = ["-p", f"device:={device}"]
     if weights is not None:
         ros_args += ["-p", f"weights:={weights.resolve()}"]
@@ -88,7 +88,7 @@ def run(
         raise MissingDependencyError.for_extra("ros", error.name or "rclpy") from error
 
     out.mkdir(parents=True, exist_ok=True)
-    passes = max(1, math.ceil(LEAST_SECONDS * fps / len(frames)))
+    passes = max(1, math.ceil(MIN_SECONDS * fps / len(frames)))
     console = Console(stderr=True)
     remaps = ["-r", f"image:={ros.IMAGE}", "-r", f"camera_info:={ros.INFO}"]
     with NodeProcess(out / "node.log", [*remaps, *ros_args], command) as node, ros.Player(frames) as player:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros.package_files import share_file
+from hand_depth_ros.ros.package_files import package_file
 
 START = "import sys; sys.path[:] = filter(None, sys.path); from hand_depth_ros.cli.main import main; main()"
 """Not -m, which looks for the package in the working directory first: a clone lying there would be taken for
@@ -22,7 +22,7 @@ LAST_LINES = 12
 def dds_environment() -> dict[str, str]:
     """Variables for every process of the demo: nothing leaves this machine, no other ROS is heard or
     disturbed, shared memory is large enough for images."""
-    profile = str(share_file("config/fastdds_large_images.xml"))
+    profile = str(package_file("config/fastdds_large_images.xml"))
     return {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),

@@ -12,10 +12,10 @@ HEIGHT = 360
 TITLE_HEIGHT = 26
 AXIS_HEIGHT = 26
 DARK, LIGHT, TRUE_GREY = (24, 24, 28), (235, 235, 235), (96, 96, 104)
-LEAST_SPAN_M = 0.01
+MIN_SPAN_M = 0.01
 """The colours and the side view cover at least so much, or a flat frame would show nothing but its noise."""
 TICK_STEPS_M = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-MOST_TICKS = 7
+MAX_TICKS = 7
 Colours = Callable[[np.ndarray], np.ndarray]
 """Levels 0..1, (H, W), to RGB, (H, W, 3) uint8."""
 
@@ -47,15 +47,15 @@ def panel(
 
 
 def span(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """From the `low` to the `high` percentile of the finite values, at least LEAST_SPAN_M apart.
+    """From the `low` to the `high` percentile of the finite values, at least MIN_SPAN_M apart.
 
-    (0, LEAST_SPAN_M) if none is finite.
+    (0, MIN_SPAN_M) if none is finite.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
-        return 0.0, LEAST_SPAN_M
+        return 0.0, MIN_SPAN_M
     start, end = (float(v) for v in np.percentile(finite, (low, high)))
-    missing = max(0.0, LEAST_SPAN_M - (end - start))
+    missing = max(0.0, MIN_SPAN_M - (end - start))
     return start - missing / 2, end + missing / 2
 
 
@@ -71,7 +71,7 @@ def side_view(points: np.ndarray, colours: np.ndarray, true_points: np.ndarray) 
     low, high = np.percentile(everything, (0.2, 99.8), axis=0)  # a stray pixel must not shrink the rest
     middle = (low + high) / 2
     room = HEIGHT - AXIS_HEIGHT
-    width_m, height_m = max(high[2] - low[2], LEAST_SPAN_M), max(high[1] - low[1], LEAST_SPAN_M)
+    width_m, height_m = max(high[2] - low[2], MIN_SPAN_M), max(high[1] - low[1], MIN_SPAN_M)
     scale = 0.9 * min(HEIGHT / width_m, room / height_m)
     column = np.rint((everything[:, 2] - middle[2]) * scale + HEIGHT / 2).astype(int)
     row = np.rint((everything[:, 1] - middle[1]) * scale + room / 2).astype(int)
@@ -85,7 +85,7 @@ def _draw_axis(canvas: np.ndarray, start_m: float, length_m: float) -> None:
     """Ticks along the lower edge, in cm, as many as have room for their labels."""
     top = HEIGHT - AXIS_HEIGHT
     cv2.line(canvas, (0, top), (HEIGHT, top), TRUE_GREY, 1)
-    step = next((s for s in TICK_STEPS_M if length_m / s <= MOST_TICKS), TICK_STEPS_M[-1])
+    step = next((s for s in TICK_STEPS_M if length_m / s <= MAX_TICKS), TICK_STEPS_M[-1])
     for number in range(int(np.ceil(start_m / step)), int((start_m + length_m) / step) + 1):
         x = round((number * step - start_m) / length_m * HEIGHT)
         text = f"{100 * number * step:.0f}"

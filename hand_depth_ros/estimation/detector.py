@@ -1,4 +1,4 @@
-"""Where the hands are in a whole frame: boxes from the finder network, at a reduced, letter-boxed resolution.
+"""Where the hands are in a whole frame: boxes from the detector network, at a reduced, letter-boxed resolution.
 
 Knows nothing of ROS or of training.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hand_depth_ros.network.detector import STRIDE, FinderNet
+from hand_depth_ros.network.detector import STRIDE, HandDetectorNet
 
 
 class Detection(NamedTuple):
@@ -35,7 +35,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def decode_boxes(centre: Tensor, box: Tensor, threshold: float, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4) x, y, width, height in input pixels and scores (n,) of one frame, best first.
 
-    ``centre`` (1, h, w) logits and ``box`` (4, h, w), as :class:`hand_depth_ros.network.detector.FinderPrediction` has
+    ``centre`` (1, h, w) logits and ``box`` (4, h, w), as :class:`hand_depth_ros.network.detector.DetectorPrediction` has
     them. A cell counts when it is the highest of its 3x3 neighbourhood; boxes that overlap a better one by half are dropped.
     """
     heat = torch.sigmoid(centre)
@@ -54,10 +54,12 @@ def decode_boxes(centre: Tensor, box: Tensor, threshold: float, most: int) -> tu
     return boxes[kept], packed[0][kept]
 
 
-class HandFinder:
-    """Finds hands in RGB frames of any size with a :class:`FinderNet` whose weights are of type ``dtype``."""
+class HandDetector:
+    """Finds hands in RGB frames of any size with a :class:`HandDetectorNet` whose weights are of type ``dtype``."""
 
-    def __init__(self, network: FinderNet, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, network: HandDetectorNet, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self._network = network.to(device).eval()
         self._device, self._dtype = device, dtype
 

@@ -33,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 @cache
-def working_type(device: torch.device) -> torch.dtype:
+def inference_dtype(device: torch.device) -> torch.dtype:
     """In which the depth network's weights are kept on that device: bfloat16 on a CPU that multiplies it in hardware (x86's
     avx512_bf16, amx_bf16), where it takes two thirds of the time; else float32."""
     if device.type != "cpu":

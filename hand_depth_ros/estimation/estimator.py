@@ -17,32 +17,32 @@ import numpy as np
 import torch
 
 from hand_depth_ros.errors import CameraError, ImageError
-from hand_depth_ros.estimation.detector import HandFinder, overlaps
-from hand_depth_ros.estimation.device import resolve_device, working_type
+from hand_depth_ros.estimation.detector import HandDetector, overlaps
+from hand_depth_ros.estimation.device import inference_dtype, resolve_device
 from hand_depth_ros.estimation.result import Hand, HandDepthFrame, Roi
 from hand_depth_ros.estimation.settings import EstimatorSettings
 from hand_depth_ros.estimation.tracking import Track, Tracker
 from hand_depth_ros.geometry.boxes import corners, inside, keep_largest, largest_part, outline, to_frame
 from hand_depth_ros.geometry.camera import Camera, CropCamera
 from hand_depth_ros.geometry.crop_camera import MARGIN
-from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
+from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
-from hand_depth_ros.network.inference import flat, fold_batch_norms, folded_finder
-from hand_depth_ros.network.joints import SHORTEST_PALM
+from hand_depth_ros.network.inference import compile_for_inference, fuse_batch_norms, fuse_detector
+from hand_depth_ros.network.joints import MIN_PALM_FRACTION
 from hand_depth_ros.network.weights import calibration_factors
 
 __all__ = ["EstimatorSettings", "Hand", "HandDepthEstimator", "HandDepthFrame"]
 
 SHIPPED_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
-DEPTH_FILE, FINDER_FILE = "hand_depth.safetensors", "hand_finder.safetensors"
+DEPTH_FILE, DETECTOR_FILE = "hand_depth.safetensors", "hand_detector.safetensors"
 _LAPLACE_STD = math.sqrt(2.0)
 _KNOWN_LENGTH_SIGMA = 0.02
 """Of a length that was given, as a share of it: a ruler's reading, and that hands don't all bend at the same crease, nor have
 palms of one length to their fingers (docs/hand_length.md)."""
-_MOST_ROIS = 255
+_MAX_ROIS = 255
 _HAND_IN_CROP = 2 / MARGIN
 _CANDIDATES = 3
-"""The finder gives so many boxes for each hand that may be followed."""
+"""The detector gives so many boxes for each hand that may be followed."""
 _SAME_BOX = 0.4
 """A box that was given and that of the mask in it, intersection over union: from here on the mask says where the hand is."""
 
@@ -75,22 +75,22 @@ class HandDepthEstimator:
     def __init__(
         self,
         network: HandDepthNet,
-        finder: FinderNet,
+        detector: HandDetectorNet,
         device: torch.device,
         calibration: dict[str, float],
         **settings: Any,
     ) -> None:
         self.device = device
         self._settings = EstimatorSettings(**settings)
-        self.crop_size, self._picture_size = network.config.crop_size, network.config.picture_size
-        folded = fold_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        dtype = working_type(device)
-        self._network = flat(folded, device, dtype)
+        self.crop_size, self._input_size = network.config.crop_size, network.config.input_size
+        folded = fuse_batch_norms(network.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        dtype = inference_dtype(device)
+        self._network = compile_for_inference(folded, device, dtype)
         self._knows_up = network.config.joints
-        self._finder = HandFinder(folded_finder(finder.eval(), device, dtype), device, dtype)
+        self._detector = HandDetector(fuse_detector(detector.eval(), device, dtype), device, dtype)
         self._tracker = Tracker(self._settings.max_hands)
         self._camera: Camera | None = None
-        self._calibration = {"relief": 1.0, "scale": 1.0, "length": 1.0, **calibration}
+        self._calibration = {"relief": 1.0, "apparent_size": 1.0, "length": 1.0, **calibration}
 
     @classmethod
     def from_pretrained(
@@ -105,8 +105,8 @@ class HandDepthEstimator:
         target = resolve_device(device)
         folder = Path(weights) if weights else SHIPPED_WEIGHTS
         network, info = load_weights(folder / DEPTH_FILE, HandDepthNet)
-        finder, _ = load_weights(folder / FINDER_FILE, FinderNet)
-        return cls(network, finder, target, calibration_factors(info, folder / DEPTH_FILE), **settings)
+        detector, _ = load_weights(folder / DETECTOR_FILE, HandDetectorNet)
+        return cls(network, detector, target, calibration_factors(info, folder / DEPTH_FILE), **settings)
 
     @classmethod
     def untrained(
@@ -115,7 +115,7 @@ class HandDepthEstimator:
         """The real networks with random weights, for tests and benchmarks that need no right answer."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            nets = HandDepthNet(network or NetworkConfig()), FinderNet(FinderConfig())
+            nets = HandDepthNet(network or NetworkConfig()), HandDetectorNet(DetectorConfig())
         return cls(*nets, resolve_device(device), {}, **settings)
 
     @property
@@ -145,7 +145,7 @@ class HandDepthEstimator:
     def close(self) -> None:
         """Forget everything and free the device's memory; the estimator can't be used afterwards."""
         self.reset()
-        del self._network, self._finder
+        del self._network, self._detector
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -156,7 +156,7 @@ class HandDepthEstimator:
         rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
         box = (camera.width * 0.3, camera.height * 0.3, camera.width * 0.4, camera.height * 0.4)
         for _ in range(3):
-            self._finder.find(self._upload(rgb) if self.device.type == "cuda" else rgb)
+            self._detector.find(self._upload(rgb) if self.device.type == "cuda" else rgb)
             self.estimate(rgb, camera, rois=[box])
 
     @torch.inference_mode()
@@ -173,7 +173,7 @@ class HandDepthEstimator:
         Args:
             rgb: uint8 (H, W, 3) RGB, H and W the camera's.
             camera: the camera that took it. Another one than before starts the tracking anew.
-            rois: tight boxes x, y, width, height of the hands, frame pixels. Skips the finder and the tracking.
+            rois: tight boxes x, y, width, height of the hands, frame pixels. Skips the detector and the tracking.
             hand_length_m: metres, for all hands or one for each of ``rois`` (None: not known); beats the setting.
             track: False looks at this frame alone: no hand is remembered from before or for later.
 
@@ -188,8 +188,8 @@ class HandDepthEstimator:
         clock.lap("upload")
         seen: dict[int, _Seen] = {}
         if rois is not None:
-            if len(rois) > _MOST_ROIS:
-                raise ValueError(f"{len(rois)} rois were given: {_MOST_ROIS} at most, the mask has 8 bits")
+            if len(rois) > _MAX_ROIS:
+                raise ValueError(f"{len(rois)} rois were given: {_MAX_ROIS} at most, the mask has 8 bits")
             tracks = [Track(i + 1, _checked(roi), 1.0) for i, roi in enumerate(rois)]
             lengths = self._lengths(len(tracks), hand_length_m)
             tracker = None
@@ -237,15 +237,15 @@ class HandDepthEstimator:
     def _find(
         self, rgb: np.ndarray, image: torch.Tensor, camera: Camera, tracker: Tracker
     ) -> dict[int, _Seen]:
-        """Let the finder look, when it is due, and the network at what it found: a first time, to see where in the box the hand
-        is and which way is up, and a second time, upright, to decide. Where that is no hand, the finder's next candidate has
+        """Let the detector look, when it is due, and the network at what it found: a first time, to see where in the box the hand
+        is and which way is up, and a second time, upright, to decide. Where that is no hand, the detector's next candidate has
         its turn. Gives what was seen of the new hands, by the track's id."""
         seen: dict[int, _Seen] = {}
-        if not tracker.wants_finder(self._settings.finder_interval):
+        if not tracker.detection_due(self._settings.detection_interval):
             return seen
         picture = image if self.device.type == "cuda" else rgb
         most = _CANDIDATES * self._settings.max_hands
-        found = inside(self._finder.find(picture, self._settings.finder_threshold, most), camera)
+        found = inside(self._detector.find(picture, self._settings.detection_threshold, most), camera)
         new = tracker.look(found)
         while new:
             presences = self._first_look(new, image, camera, given=False)
@@ -267,7 +267,7 @@ class HandDepthEstimator:
         """Look at hands of which only a box is known: where in it they are, which way is up, and (returned) how sure it is that
         they are hands. A box that was ``given`` is kept, and the mask says where in it the hand is only if its own box is much
         the same."""
-        crops = [CropCamera.looking_at(camera, track.roi, self.crop_size) for track in tracks]
+        crops = [CropCamera.from_box(camera, track.roi, self.crop_size) for track in tracks]
         maps, scalars = self._predict(crops, image, camera)
         masks = (torch.sigmoid(maps[:, 0]) > self._settings.mask_threshold).cpu().numpy()
         rows = scalars.cpu().numpy()
@@ -289,27 +289,29 @@ class HandDepthEstimator:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the network says of the crops, float32.
 
-        Maps (B, 3, S, S): mask logit, relief, log spread. Scalars (B, 8): the network's five, the last of them turned
+        Maps (B, 3, S, S): mask logit, relief, log log_b. Scalars (B, 8): the network's five, the last of them turned
         into the probability of a hand; the mean probability of the pixels that are called hand; right and down from the
         wrist to the knuckles, the crop being 2 wide.
         """
-        pictures = [crop.finer(self._picture_size).sample(camera, image) for crop in crops]
+        pictures = [crop.resized(self._input_size).sample(camera, image) for crop in crops]
         batch = torch.stack(pictures) / 255
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            maps, scalars, stance = self._network(batch.contiguous(memory_format=torch.channels_last))
+            maps, scalars, wrist_to_knuckles = self._network(
+                batch.contiguous(memory_format=torch.channels_last)
+            )
         maps, scalars = maps.float(), scalars.float()
         mask = torch.sigmoid(maps[:, 0])
         hand = mask > self._settings.mask_threshold
         sureness = (mask * hand).sum((1, 2)) / hand.sum((1, 2)).clamp_min(1)
         presence = torch.sigmoid(scalars[:, 4:])
-        return maps, torch.cat((scalars[:, :4], presence, sureness[:, None], stance.float()), 1)
+        return maps, torch.cat((scalars[:, :4], presence, sureness[:, None], wrist_to_knuckles.float()), 1)
 
     def _crop(self, track: Track, camera: Camera) -> CropCamera:
         """Where to look for a hand, turned upright. CameraError where the lens cannot see."""
         points = track.predicted_outline()
         if points is not None and np.isfinite(camera.unproject(points)).all(1).sum() > 2:
-            return CropCamera.around(camera, points, self.crop_size, roll=track.roll)
-        return CropCamera.looking_at(camera, track.predicted(), self.crop_size, roll=track.roll)
+            return CropCamera.from_points(camera, points, self.crop_size, roll=track.roll)
+        return CropCamera.from_box(camera, track.predicted(), self.crop_size, roll=track.roll)
 
     def _look(
         self,
@@ -380,14 +382,14 @@ class HandDepthEstimator:
         best: torch.Tensor,
     ) -> torch.Tensor:
         """Write one hand's depth, sigma, id into the frame where it is the likeliest; returns (length, its sigma), metres."""
-        scale, scale_spread, guess, guess_spread = scalars[:4]
+        scale, apparent_size_log_b, guess, length_log_b = scalars[:4]
         if look.length_m is not None:
             length, relative = (
                 torch.full_like(guess, look.length_m),
                 torch.full_like(guess, _KNOWN_LENGTH_SIGMA),
             )
         else:
-            relative = self._calibration["length"] * _LAPLACE_STD * guess_spread.exp()
+            relative = self._calibration["length"] * _LAPLACE_STD * length_log_b.exp()
             known = look.track.log_length
             length = (
                 MEAN_HAND_LENGTH_M * guess.exp() if known is None else torch.full_like(guess, math.exp(known))
@@ -396,10 +398,17 @@ class HandDepthEstimator:
         depth = length * (distance + maps[1])
         error = torch.sqrt(
             (depth * relative) ** 2
-            + (length * distance * self._calibration["scale"] * _LAPLACE_STD * scale_spread.exp()) ** 2
+            + (
+                length
+                * distance
+                * self._calibration["apparent_size"]
+                * _LAPLACE_STD
+                * apparent_size_log_b.exp()
+            )
+            ** 2
             + (length * self._calibration["relief"] * _LAPLACE_STD * maps[2].exp()) ** 2
         )
-        placed = look.crop.place(camera, depth, torch.sigmoid(maps[0]), {"sigma": error / depth})
+        placed = look.crop.reproject(camera, depth, torch.sigmoid(maps[0]), {"sigma": error / depth})
         rows, columns = placed.slice_y, placed.slice_x
         wins = placed.mask > best[rows, columns]
         wins &= torch.isfinite(placed.depth) & (placed.depth > 0)
@@ -460,7 +469,7 @@ def _turned(roll: float, numbers: np.ndarray) -> float:
     """The roll that puts a hand upright which a crop with ``roll`` shows as ``numbers`` (a row of `_predict`'s scalars) tell;
     unchanged where palm and fingers point at the camera, so that no direction is up."""
     right, down = (float(value) for value in numbers[-2:])
-    if not math.hypot(right, down) > SHORTEST_PALM * _HAND_IN_CROP:
+    if not math.hypot(right, down) > MIN_PALM_FRACTION * _HAND_IN_CROP:
         return roll
     return math.remainder(roll + math.atan2(right, -down), 2 * math.pi)
 

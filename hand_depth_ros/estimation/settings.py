@@ -14,8 +14,8 @@ class EstimatorSettings:
     hand_length_m    wrist to middle fingertip, metres, 0.08..0.30; None: the network's own guess
     min_range_m, max_range_m   depth outside is invalid, metres
     max_sigma_m      pixels less sure than this (one standard deviation, metres) are invalid; None: all count
-    finder_interval  the finder looks at every n-th frame, 1..1000, and sooner when a hand is doubtful
-    finder_threshold score from which a box of the finder is looked at, 0.01..1
+    detection_interval  the detector looks at every n-th frame, 1..1000, and sooner when a hand is doubtful
+    detection_threshold score from which a box of the detector is looked at, 0.01..1
     mask_threshold   probability from which a pixel is hand, 0.5..0.99
     """
 
@@ -24,8 +24,8 @@ class EstimatorSettings:
     min_range_m: float = 0.1
     max_range_m: float = 2.0
     max_sigma_m: float | None = None
-    finder_interval: int = 5
-    finder_threshold: float = 0.15
+    detection_interval: int = 5
+    detection_threshold: float = 0.15
     mask_threshold: float = 0.5
 
     def __post_init__(self) -> None:
@@ -34,14 +34,14 @@ class EstimatorSettings:
         _within("min_range_m", self.min_range_m, 0.0, 100.0)
         _within("max_range_m", self.max_range_m, 0.0, 100.0)
         _within("max_sigma_m", self.max_sigma_m, 1e-6, 100.0, optional=True)
-        _within("finder_interval", self.finder_interval, 1, 1000)
-        _within("finder_threshold", self.finder_threshold, 0.01, 1.0)
+        _within("detection_interval", self.detection_interval, 1, 1000)
+        _within("detection_threshold", self.detection_threshold, 0.01, 1.0)
         _within("mask_threshold", self.mask_threshold, 0.5, 0.99)
         if self.min_range_m >= self.max_range_m:
             raise ValueError(
                 f"min_range_m ({self.min_range_m}) must be smaller than max_range_m ({self.max_range_m})"
             )
-        for name in ("max_hands", "finder_interval"):
+        for name in ("max_hands", "detection_interval"):
             if int(getattr(self, name)) != getattr(self, name):
                 raise ValueError(f"{name} must be a whole number, not {getattr(self, name)}")
             object.__setattr__(self, name, int(getattr(self, name)))

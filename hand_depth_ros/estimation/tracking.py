@@ -13,8 +13,8 @@ from hand_depth_ros.estimation.result import Roi
 _SAME_HAND = 0.2
 _DOUBLE = 0.6
 _NEW_EVIDENCE = 1.6
-_FINDERS_SHARE = 0.5
-"""A new hand needs this much: the presence's logit and this share of the finder's. Set by how many backgrounds have one."""
+_DETECTORS_SHARE = 0.5
+"""A new hand needs this much: the presence's logit and this share of the detector's. Set by how many backgrounds have one."""
 _FIRST_EVIDENCE = -1.0
 """And this much at the first look, at which it is turned anyhow, for a second one."""
 _KEEP_PRESENCE = 0.35
@@ -25,13 +25,13 @@ _DOUBTFUL_PRESENCE = 0.6
 _SHRUNK = 0.5
 _ASTRAY = 0.4
 _REACH = 1.5
-_LEAST_SUPPORT = 0.1
+_MIN_SUPPORT = 0.1
 _SURE_PRESENCE = 0.8
 _BETTER = 0.15
 _LENGTH_MEMORY_FRAMES = 60.0
 _SAME_PLACE = 0.5
 _REFUSED_FRAMES = 10
-"""What the network took for no hand is not looked at again for so long, unless the finder is surer (by ``_BETTER``): a chair
+"""What the network took for no hand is not looked at again for so long, unless the detector is surer (by ``_BETTER``): a chair
 that looks like a hand would otherwise cost a look in every frame."""
 
 
@@ -40,8 +40,8 @@ class Track:
     """One hand that is followed. ``id`` is its value in the mask, ``roi`` the tight box of its last mask, frame pixels.
 
     ``roll`` turns the hand upright: radians counter-clockwise. ``outline`` (n, 2) is the hull of its last mask, frame pixels,
-    None where only the box is known. ``support`` is the running mean of the finder's scores for it, 0 where the finder saw
-    nothing; ``found_in`` the finder's box that began it. ``log_length`` is the running mean of ``guesses`` of the network's
+    None where only the box is known. ``support`` is the running mean of the detector's scores for it, 0 where the detector saw
+    nothing; ``found_in`` the detector's box that began it. ``log_length`` is the running mean of ``guesses`` of the network's
     guesses of log(hand length / m); ``seen`` counts the frames that showed the hand.
     """
 
@@ -61,7 +61,7 @@ class Track:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the finder should look in the next frame: the hand was missed, is hardly one, or moves fast."""
+        """Whether the detector should look in the next frame: the hand was missed, is hardly one, or moves fast."""
         reach = _FAST * max(self.roi[2:])
         return self.misses > 0 or self.score < _DOUBTFUL_PRESENCE or math.hypot(*self.velocity) > reach
 
@@ -96,7 +96,7 @@ class Track:
 
 @dataclasses.dataclass(frozen=True)
 class _Refusal:
-    """A box of the finder, its score, and the frame in which the network saw no hand in it."""
+    """A box of the detector, its score, and the frame in which the network saw no hand in it."""
 
     roi: Roi
     score: float
@@ -127,8 +127,8 @@ class Tracker:
             track.log_length, track.guesses = None, 0
         return len(self.tracks)
 
-    def wants_finder(self, interval: int) -> bool:
-        """Whether the finder should look at this frame: nothing is followed, a hand is doubtful, or it is the n-th frame.
+    def detection_due(self, interval: int) -> bool:
+        """Whether the detector should look at this frame: nothing is followed, a hand is doubtful, or it is the n-th frame.
 
         To be called once a frame.
         """
@@ -137,7 +137,7 @@ class Tracker:
         return due
 
     def look(self, detections: list[Detection]) -> list[Track]:
-        """The finder's second opinion. Returns the tracks, old and new, that now have a detection's box.
+        """The detector's second opinion. Returns the tracks, old and new, that now have a detection's box.
 
         A hand that is followed gains or loses support and goes to the detection's box if its own is astray. One without
         support that isn't sure is dropped. What is left over is a new hand, while there is room for one or if it is
@@ -153,7 +153,7 @@ class Tracker:
             if _overlap(track.predicted(), match.roi) < _ASTRAY:
                 track.look_from(match.roi)
                 placed.append(track)
-        self.tracks = [t for t in self.tracks if t.support >= _LEAST_SUPPORT or t.score >= _SURE_PRESENCE]
+        self.tracks = [t for t in self.tracks if t.support >= _MIN_SUPPORT or t.score >= _SURE_PRESENCE]
         return self._begin(free, placed)
 
     def refuse(self, track: Track, presence: float, upright: bool = False) -> bool:
@@ -225,7 +225,7 @@ class Tracker:
 
 
 def _evidence(presence: float, support: float) -> float:
-    return _logit(presence) + _FINDERS_SHARE * _logit(support)
+    return _logit(presence) + _DETECTORS_SHARE * _logit(support)
 
 
 def _logit(probability: float) -> float:

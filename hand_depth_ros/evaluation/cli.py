@@ -33,7 +33,7 @@ def evaluate(
         Path | None, typer.Option(help="Write pictures of the 16 worst images into this folder.")
     ] = None,
     rois: Annotated[
-        bool, typer.Option("--rois", help="Give the true boxes: measure without the finder.")
+        bool, typer.Option("--rois", help="Give the true boxes: measure without the detector.")
     ] = False,
     backgrounds: Annotated[
         Path | None, typer.Option(help="Photographs to lay behind a transparent set; without: grey.")
@@ -53,11 +53,11 @@ def evaluate(
 
     hand-depth evaluate my_set --json report.json --out worst/
     """
-    options.refuse_hfov(hfov)
+    options.validate_hfov(hfov)
     if out is not None:
-        options.refuse_folder("--out", out)
+        options.validate_folder("--out", out)
     if json is not None:
-        options.refuse_folder("--json", json.parent)
+        options.validate_folder("--json", json.parent)
         if json.is_dir():
             raise typer.BadParameter(f"--json is {json}, a folder: name a file")
     data = open_dataset(

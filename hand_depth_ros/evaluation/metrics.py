@@ -21,7 +21,7 @@ SURFACE_JOINTS = (2, 3, 6, 7, 10, 11, 14, 15, 18, 19)
 MIDDLE_FINGER = (0, 9, 10, 11, 12)
 """Wrist, then the middle finger to its tip: the hand length runs along these."""
 
-FINGER_SHARE = 0.53
+FINGER_FRACTION = 0.53
 """From the middle finger's MCP joint to its tip, over the hand length (wrist crease to tip). Skeletons have 92.3 mm of
 phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J. Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 +
 24 to 35 from the metacarpal to the crease. But a joint is what a finger turns about, and that of the MCP lies within the
@@ -140,7 +140,7 @@ def hand_length_of(joints: np.ndarray) -> float:
     return float(_middle_bones(joints).sum())
 
 
-def finger_share(joints: np.ndarray) -> float:
+def finger_fraction(joints: np.ndarray) -> float:
     """The middle finger's bones (MCP to tip) over the whole chain from the wrist, of 21 joints (21, 3)."""
     bones = _middle_bones(joints)
     return float(bones[1:].sum() / bones.sum())
@@ -148,7 +148,7 @@ def finger_share(joints: np.ndarray) -> float:
 
 def hand_length_from_finger(joints: np.ndarray) -> float:
     """Hand length (m) of 21 joints (21, 3) by the middle finger alone, for annotations whose wrist is not the wrist's joint."""
-    return float(_middle_bones(joints)[1:].sum() / FINGER_SHARE)
+    return float(_middle_bones(joints)[1:].sum() / FINGER_FRACTION)
 
 
 def _middle_bones(joints: np.ndarray) -> np.ndarray:

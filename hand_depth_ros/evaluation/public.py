@@ -38,7 +38,7 @@ from hand_depth_ros.evaluation.samples import (
     read_rgb,
 )
 
-LEAST_PIXELS = 100
+MIN_PIXELS = 100
 """A hand that shows fewer is left out: a finger tip at the border says nothing."""
 
 _SENSOR_MARGIN_M = 0.04
@@ -117,7 +117,7 @@ def _rhd_lines(path: Path, split: str | None) -> tuple[list[dict[str, Any]], lis
             raise DatasetError(f"{file} is not the annotation of RHD: no dictionary in it.")
         for number, about in sorted(annotation.items()):
             lines.append({"image": f"{part}/color/{number:05d}.png", "file": file, "about": about})
-    return lines, [f"hands of {LEAST_PIXELS} pixels or more"]
+    return lines, [f"hands of {MIN_PIXELS} pixels or more"]
 
 
 def _rhd_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
@@ -130,7 +130,7 @@ def _rhd_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     hands = []
     for first, low, high in _RHD_HANDS:
         mask = (labels >= low) & (labels <= high)
-        if mask.sum() < LEAST_PIXELS:
+        if mask.sum() < MIN_PIXELS:
             continue
         joints = _joints(xyz[first : first + 21], line["image"])[_FROM_RHD]
         depth_m = np.where(mask, depth, np.nan).astype(np.float32)
@@ -224,7 +224,7 @@ def _ho3d_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     mask = _ho3d_mask(dataset.root, line, rgb.shape[:2])
     if mask is None:
         return Sample(name, rgb, camera, (TrueHand(box_of_points(camera.project(joints)), joints=joints),))
-    if mask.sum() < LEAST_PIXELS:
+    if mask.sum() < MIN_PIXELS:
         return Sample(name, rgb, camera)
     coded = read_image(folder / "depth" / f"{number}.png", cv2.IMREAD_COLOR).astype(np.float32)
     depth = (coded[..., 2] + coded[..., 1] * 256) * _HO3D_UNIT_M  # low byte red, high byte green
@@ -272,7 +272,7 @@ def _dexycb_lines(path: Path, split: str | None) -> tuple[list[dict[str, Any]], 
             if ("train" if i % 5 != 4 else "val" if first else "test") in wanted:
                 for file in sorted(sequence.glob("*/color_*.jpg")):
                     lines.append({"image": file.relative_to(path).as_posix()})
-    return lines, [f"sensor depth; hands of {LEAST_PIXELS} pixels or more"]
+    return lines, [f"sensor depth; hands of {MIN_PIXELS} pixels or more"]
 
 
 def _dexycb_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
@@ -296,7 +296,7 @@ def _dexycb_sample(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample
     name = "_".join(file.relative_to(dataset.root).parts[:-1]) + f"_{number}"
     mask = seg == _DEXYCB_HAND
     joints = _joints(joint_3d.reshape(-1, 3), line["image"])
-    if mask.sum() < LEAST_PIXELS or (joints == -1).all():  # all -1: no hand in view
+    if mask.sum() < MIN_PIXELS or (joints == -1).all():  # all -1: no hand in view
         return Sample(name, rgb, camera)
     depth = _near(raw.astype(np.float32) / 1000, mask, joints)
     return Sample(name, rgb, camera, (TrueHand(box_of_mask(mask), mask, depth, joints),))

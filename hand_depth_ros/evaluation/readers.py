@@ -136,10 +136,10 @@ def _annotated_length(lines: list[dict[str, Any]]) -> tuple[float | None, list[s
         return None, []
     length = float(np.median(lengths))
     share = float(
-        np.median([metrics.finger_share(joints) for joints in all_joints if joints.shape == (21, 3)])
+        np.median([metrics.finger_fraction(joints) for joints in all_joints if joints.shape == (21, 3)])
     )
     return length, [
-        f"hand length {1e3 * length:.0f} mm: median over the set of the middle finger's bones / {metrics.FINGER_SHARE:g} "
+        f"hand length {1e3 * length:.0f} mm: median over the set of the middle finger's bones / {metrics.FINGER_FRACTION:g} "
         f"(they are {100 * share:.0f} % of the annotation's own chain from the wrist)"
     ]
 

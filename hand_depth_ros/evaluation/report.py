@@ -14,7 +14,7 @@ from rich.table import Table
 
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import Dataset, Sample
-from hand_depth_ros.evaluation.scores import LEAST_JOINTS, LEAST_OVERLAP, HandScore, ImageScore
+from hand_depth_ros.evaluation.scores import MIN_JOINTS, MIN_OVERLAP, HandScore, ImageScore
 
 PUBLISHED_MM = 22.0
 """Nicodemou et al., IJCNN 2020, on HandRGBD: other images than any that are measured here."""
@@ -40,7 +40,7 @@ def summarise(dataset: Dataset, scores: Sequence[ImageScore], given_boxes: bool)
     return {
         "dataset": dataset.path.name,
         "kind": dataset.kind,
-        "notes": [*dataset.notes, *(["true boxes given, finder not used"] if given_boxes else [])],
+        "notes": [*dataset.notes, *(["true boxes given, detector not used"] if given_boxes else [])],
         "images": len(scores),
         **_of_hands(hands),
         "half_seen": _of_hands(half_seen) if half_seen else None,
@@ -113,9 +113,9 @@ def print_table(report: dict[str, Any], console: Console) -> None:
             table.add_row(name, *(_shown(cell, digits) for cell in cells))
     console.print(table)
     console.print(
-        f"Found: IoU >= {LEAST_OVERLAP}. Constant depth: each hand at its own true median. "
+        f"Found: IoU >= {MIN_OVERLAP}. Constant depth: each hand at its own true median. "
         + (
-            f"Joints: PIP and DIP, 6 mm to the surface, hands with {LEAST_JOINTS} or more. "
+            f"Joints: PIP and DIP, 6 mm to the surface, hands with {MIN_JOINTS} or more. "
             * (report["kind"] in ("joints", "freihand"))
         )
         + f"Published for this method: {PUBLISHED_MM:g} mm, on HandRGBD, not these images.",

@@ -17,11 +17,11 @@ import numpy as np
 
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import Sample, TrueHand
-from hand_depth_ros.geometry.boxes import seen_share
+from hand_depth_ros.geometry.boxes import visible_fraction
 from hand_depth_ros.geometry.camera import Camera
 
-LEAST_OVERLAP = 0.3
-LEAST_JOINTS = 5
+MIN_OVERLAP = 0.3
+MIN_JOINTS = 5
 _BOX_GROWTH = 0.08  # from the box of the joints to that of the hand around them, of the longer side
 
 
@@ -90,7 +90,7 @@ class ImageScore:
 def score(sample: Sample, estimator: Estimator, given_boxes: bool = False) -> tuple[ImageScore, Any]:
     """Score one image; also gives the HandDepthFrame that the guessed hand length led to.
 
-    ``given_boxes``: the true boxes are given as rois, the finder is not used.
+    ``given_boxes``: the true boxes are given as rois, the detector is not used.
     """
     rois = [roi_of(hand) for hand in sample.hands] if given_boxes else None
     start = time.perf_counter()
@@ -152,7 +152,7 @@ def overlaps(hands: Sequence[TrueHand], frame: Any) -> tuple[np.ndarray, dict[in
                 overlap[i, j] = metrics.mask_iou(pixels, true.mask) if box else 0.0
             elif box is not None:
                 overlap[i, j] = metrics.box_iou(box, true.box)
-    return overlap, metrics.match(overlap, LEAST_OVERLAP)
+    return overlap, metrics.match(overlap, MIN_OVERLAP)
 
 
 def true_length(hand: TrueHand) -> float | None:
@@ -174,7 +174,7 @@ def roi_of(hand: TrueHand) -> tuple[float, float, float, float]:
 def _seen(sample: Sample, true: TrueHand) -> float | None:
     if true.mask is None or true.joints is None:
         return None
-    return seen_share(true.mask, sample.camera.project(true.joints))
+    return visible_fraction(true.mask, sample.camera.project(true.joints))
 
 
 def _constant_all(true: TrueHand) -> float | None:
@@ -206,7 +206,7 @@ def _measured(
     wanted = np.isfinite(surface)
     measured = wanted & np.isfinite(depth)
     completeness = float(measured.sum() / wanted.sum()) if wanted.any() else None
-    if true.depth_m is None and measured.sum() < LEAST_JOINTS:
+    if true.depth_m is None and measured.sum() < MIN_JOINTS:
         return None, completeness, None, None
     constant = metrics.constant_depth_shape_mm(np.where(measured, surface, np.nan))
     return (

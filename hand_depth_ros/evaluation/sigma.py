@@ -22,8 +22,8 @@ GOAL, TOLERANCE = (0.683, 0.954), (0.06, 0.04)
 """Shares of pixels within one and two sigma, and by how much they may be off."""
 
 FACTORS = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
-LEAST_HANDS = 10
-_LEAST_PIXELS, _MOST_PIXELS = 50, 1000
+MIN_HANDS = 10
+_MIN_PIXELS, _MAX_PIXELS = 50, 1000
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def hand_errors(sample: Sample, estimator: Estimator, known: bool) -> list[HandE
         hand, depth = frame.hands[predicted], hands[true].depth_m
         assert depth is not None
         good = np.flatnonzero((frame.mask == hand.id) & np.isfinite(frame.depth) & np.isfinite(depth))
-        if good.size < _LEAST_PIXELS:
+        if good.size < _MIN_PIXELS:
             continue
-        good = good[:: -(-good.size // _MOST_PIXELS)]
+        good = good[:: -(-good.size // _MAX_PIXELS)]
         z, sigma = (values.ravel()[good].astype(np.float64) for values in (frame.depth, frame.sigma))
         length = z * hand.hand_length_sigma_m / hand.hand_length_m
         rest = np.sqrt(np.maximum(sigma**2 - length**2, 0.0))
@@ -77,17 +77,17 @@ def off_goal(covered: tuple[float, float]) -> float:
 
 def factors(known: Sequence[HandErrors], guessed: Sequence[HandErrors]) -> tuple[float, float]:
     """Factors on the length's part and on the rest that bring coverage nearest to GOAL. DatasetError for few hands."""
-    if min(len(known), len(guessed)) < LEAST_HANDS:
+    if min(len(known), len(guessed)) < MIN_HANDS:
         raise DatasetError(
-            f"{min(len(known), len(guessed))} hands with known depth and length: {LEAST_HANDS} are needed to calibrate sigma"
+            f"{min(len(known), len(guessed))} hands with known depth and length: {MIN_HANDS} are needed to calibrate sigma"
         )
     # a length that is given has a sigma of its own, which is no guess of the network
-    rest = _least_change([off_goal(coverage(known, 1.0, factor)) for factor in FACTORS])
-    length = _least_change([off_goal(coverage(guessed, factor, rest)) for factor in FACTORS])
+    rest = _min_change([off_goal(coverage(known, 1.0, factor)) for factor in FACTORS])
+    length = _min_change([off_goal(coverage(guessed, factor, rest)) for factor in FACTORS])
     return length, rest
 
 
-def _least_change(off: Sequence[float]) -> float:
+def _min_change(off: Sequence[float]) -> float:
     """The factor nearest to 1 that comes within half of the tolerance, else the one that comes nearest to the goal.
 
     A hand's pixels are wrong together, so that 60 hands tell a coverage to 6 % only: what they can't tell is left as it is.

@@ -24,7 +24,7 @@ def inside(found: list[Detection], camera: Camera) -> list[Detection]:
     return kept
 
 
-def seen_share(mask: np.ndarray, pixels: np.ndarray) -> float:
+def visible_fraction(mask: np.ndarray, pixels: np.ndarray) -> float:
     """How much of a hand can be seen: the share of its joints, at ``pixels`` (n, 2) of the picture, that have one of the hand's
     ``mask`` (h, w) in the 3 x 3 pixels around them; the others are hidden, or beyond the picture's edge."""
     around = np.pad(cv2.dilate((mask != 0).astype(np.uint8), np.ones((3, 3), np.uint8)), 1)

@@ -31,7 +31,7 @@ MARGIN = 1.35
 _LARGEST_POOL = 8
 
 
-class Placed(NamedTuple):
+class Reprojected(NamedTuple):
     """A crop's result on the frame's pixels; tensors of the shape of ``frame[slice_y, slice_x]``."""
 
     slice_y: slice
@@ -57,7 +57,7 @@ class CropCamera:
     size: int
 
     @classmethod
-    def looking_at(
+    def from_box(
         cls, camera: Camera, roi: Roi, size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
         """The crop camera for a hand whose tight box in the frame is ``roi``; the box may leave the frame.
@@ -89,12 +89,12 @@ class CropCamera:
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
     @classmethod
-    def around(
+    def from_points(
         cls, camera: Camera, pixels: np.ndarray, size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
         """The crop camera for a hand whose outline (or part of it) in the frame is ``pixels`` (n, 2).
 
-        Turned by ``roll`` about the mean ray first, as `looking_at` does; then towards the middle of the box around what it
+        Turned by ``roll`` about the mean ray first, as `from_box` does; then towards the middle of the box around what it
         sees so turned, whose larger extent times ``margin`` fills ``size``. Pixels that the lens has no rays for do not count;
         CameraError when fewer than three are left.
         """
@@ -110,7 +110,7 @@ class CropCamera:
         extent = float((high - low).max())
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
-    def finer(self, size: int) -> CropCamera:
+    def resized(self, size: int) -> CropCamera:
         """The same camera with pixels of another size: ``size`` of them side by side see what its own do."""
         return self if size == self.size else CropCamera(self.rotation, self.f * size / self.size, size)
 
@@ -156,8 +156,8 @@ class CropCamera:
         if x1 <= x0 or y1 <= y0:
             return torch.zeros((image.shape[0], self.size, self.size), device=image.device)
         pool = max(1, min(round(shrink), _LARGEST_POOL))
-        x0, x1 = _in_steps(x0, x1, pool, camera.width)
-        y0, y1 = _in_steps(y0, y1, pool, camera.height)
+        x0, x1 = _quantize(x0, x1, pool, camera.width)
+        y0, y1 = _quantize(y0, y1, pool, camera.height)
         part = image[:, y0:y1, x0:x1].float()
         if pool > 1:
             part = _pooled(part, pool)
@@ -178,13 +178,13 @@ class CropCamera:
         grid = torch.nan_to_num(grid, 9.0)
         return F.grid_sample(part[None], grid[None], "bilinear", "border", align_corners=False)[0] * hit
 
-    def place(
+    def reproject(
         self,
         camera: Camera,
         depth: torch.Tensor,
         weight: torch.Tensor,
         extra: dict[str, torch.Tensor] | None = None,
-    ) -> Placed:
+    ) -> Reprojected:
         """The crop's depth, put on the frame's own pixels.
 
         ``depth`` (size, size) metres along the crop's axis; ``weight`` (size, size) the hand's probability;
@@ -204,7 +204,7 @@ class CropCamera:
         names, maps = list(extra), [depth, *extra.values()]
         if x1 == x0 or y1 == y0:
             empty = weight.new_zeros((y1 - y0, x1 - x0))
-            return Placed(slice(y0, y1), slice(x0, x1), empty, empty, dict.fromkeys(names, empty))
+            return Reprojected(slice(y0, y1), slice(x0, x1), empty, empty, dict.fromkeys(names, empty))
         zero = weight.new_zeros(())
         stacked = torch.stack((weight, hand.float(), *(torch.where(hand, m.float(), zero) for m in maps)))[
             None
@@ -214,7 +214,7 @@ class CropCamera:
         mask = values[0]
         total = values[1] + 0 * F.threshold(mask, 0.5, float("nan"))  # NaN where it is no hand
         placed = values[2:] / total
-        return Placed(
+        return Reprojected(
             slice(y0, y1),
             slice(x0, x1),
             placed[0] / axis_z,
@@ -285,7 +285,7 @@ class CropCamera:
         return (grid if camera.is_pinhole else torch.nan_to_num(grid, 9.0)), z
 
 
-def _in_steps(low: int, high: int, step: int, limit: int) -> tuple[int, int]:
+def _quantize(low: int, high: int, step: int, limit: int) -> tuple[int, int]:
     """low..high made longer, within 0..limit, until ``step`` divides it; unchanged where it cannot be."""
     high = min(high + (low - high) % step, limit)
     longer = low - (low - high) % step

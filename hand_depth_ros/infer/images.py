@@ -109,8 +109,8 @@ def infer(
             raise typer.BadParameter(
                 f"{name} is {value:g}: a number of pixels is needed, a focal length above 0"
             )
-    options.refuse_hfov(hfov)
-    options.refuse_folder("--out", out)
+    options.validate_hfov(hfov)
+    options.validate_folder("--out", out)
     values = options.checked(
         hand_length_m=hand_length_m,
         max_hands=max_hands,

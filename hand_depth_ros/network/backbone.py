@@ -1,4 +1,4 @@
-"""The trunk: a network that has seen many real hands, whose features guide the hourglasses.
+"""The backbone: a network that has seen many real hands, whose features guide the hourglasses.
 
 The layers of MediaPipe's hand landmark model (Google, Apache-2.0), an EfficientNet-Lite (Tan and Le 2019; Liu 2020):
 inverted residual blocks with ReLU6 and without batch norms, those having been folded. Its layers are written down here; their
@@ -45,13 +45,13 @@ _BLOCKS = (
     _Block(1152, 5, 1, 192),
 )
 BLOCKS = len(_BLOCKS)
-_TAPS = (2, 4, 10, 14)
+_PYRAMID_BLOCKS = (2, 4, 10, 14)
 """After these blocks the features are handed out: the last ones before each halving."""
-WHOLE = 1152
-_PLACES_SIDE = 224
+GLOBAL_CHANNELS = 1152
+_LANDMARK_IMAGE_SIDE = 224
 """Pixels; the landmarks' places are in those of the picture that the model was made for."""
 _MIDDLE_FINGER = (0, 9, 10, 11, 12)
-CHANNELS = tuple(_BLOCKS[i].outputs for i in _TAPS)
+CHANNELS = tuple(_BLOCKS[i].outputs for i in _PYRAMID_BLOCKS)
 """Of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 
@@ -99,10 +99,10 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """Pictures (B, 3, S, S) float RGB in 0..1, S a multiple of 32, of a hand that stands upright and spans most of them.
 
-    Gives the features at 1/4, 1/8, 1/16, 1/32 with ``CHANNELS``, those of the whole picture (B, ``WHOLE``), and the
+    Gives the features at 1/4, 1/8, 1/16, 1/32 with ``CHANNELS``, those of the whole picture (B, ``GLOBAL_CHANNELS``), and the
     landmarks that it was made for (B, 21, 3): x, y in 0..1 of the picture, z along the optical axis in hand lengths, away from
     the camera, 0 at the median joint.
     """
@@ -116,27 +116,27 @@ class Trunk(nn.Module):
             channels = block.outputs
         self.blocks = nn.ModuleList(blocks)
         self.last = nn.Sequential(
-            *_conv(channels, WHOLE, 1),
+            *_conv(channels, GLOBAL_CHANNELS, 1),
             nn.ReLU6(inplace=True),
-            *_conv(WHOLE, WHOLE, 3, 1, WHOLE),
+            *_conv(GLOBAL_CHANNELS, GLOBAL_CHANNELS, 3, 1, GLOBAL_CHANNELS),
             nn.ReLU6(inplace=True),
         )
-        self.places = nn.Linear(WHOLE, 3 * JOINTS)
-        self.world = nn.Linear(WHOLE, 3 * JOINTS)
+        self.landmarks = nn.Linear(GLOBAL_CHANNELS, 3 * JOINTS)
+        self.world = nn.Linear(GLOBAL_CHANNELS, 3 * JOINTS)
 
     def forward(self, rgb: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        x, taps = self.stem(rgb), []
+        x, pyramid = self.stem(rgb), []
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i in _TAPS:
-                taps.append(x)
-        whole = self.last(x).mean((2, 3))
-        places = self.places(whole).float().view(-1, JOINTS, 3)[..., :2] / _PLACES_SIDE
-        world = self.world(whole).float().view(-1, JOINTS, 3)
+            if i in _PYRAMID_BLOCKS:
+                pyramid.append(x)
+        global_feature = self.last(x).mean((2, 3))
+        landmarks = self.landmarks(global_feature).float().view(-1, JOINTS, 3)[..., :2] / _LANDMARK_IMAGE_SIDE
+        world = self.world(global_feature).float().view(-1, JOINTS, 3)
         bones = world[:, _MIDDLE_FINGER[1:]] - world[:, _MIDDLE_FINGER[:-1]]
         length = bones.square().sum(-1).sqrt().sum(1).clamp_min(1e-3)
         z = (world[..., 2] - world[..., 2].median(1, keepdim=True).values) / length[:, None]
-        return taps, whole, torch.cat((places, z[..., None]), -1)
+        return pyramid, global_feature, torch.cat((landmarks, z[..., None]), -1)
 
     def freeze(self, blocks: int) -> None:
         """The first so many of the ``BLOCKS``, with the stem, learn nothing from here on; with all of them nothing does."""

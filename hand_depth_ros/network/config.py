@@ -49,7 +49,7 @@ class NetworkConfig(_Config):
     bottom          residual blocks at the lowest resolution, where the hand is seen as a whole
     plane           the last head adds a plane to its relief, predicted from the whole crop
     joints          every hourglass tells where the joints are; their depth is fed forward, and the last head adds to it
-    trunk           features of a network that has seen many real hands (network/trunk.py) guide the hourglasses
+    backbone           features of a network that has seen many real hands (network/backbone.py) guide the hourglasses
     feed_mask       the estimated mask is fed forward into the next hourglass
     predict_mask    False: depth only, the mask is not supervised in the hourglasses (the last head always has one)
     intermediate    every hourglass has its own loss; False: only the last head
@@ -66,17 +66,17 @@ class NetworkConfig(_Config):
     bottom: int = 1
     plane: bool = False
     joints: bool = False
-    trunk: bool = False
+    backbone: bool = False
     feed_mask: bool = True
     predict_mask: bool = True
     intermediate: bool = True
     detail: int = 16
 
     @property
-    def picture_size(self) -> int:
-        """Side of the pictures that the network takes, pixels: the crops', or with a trunk, which wants hands of the size that
+    def input_size(self) -> int:
+        """Side of the pictures that the network takes, pixels: the crops', or with a backbone, which wants hands of the size that
         it knows, 7/4 of that. Maps are of the crop's size."""
-        return self.crop_size * 7 // 4 if self.trunk else self.crop_size
+        return self.crop_size * 7 // 4 if self.backbone else self.crop_size
 
     def __post_init__(self) -> None:
         _check_range(
@@ -90,7 +90,7 @@ class NetworkConfig(_Config):
             bottom=(1, 8),
             detail=(4, 256),
         )
-        for name in ("plane", "joints", "trunk", "feed_mask", "predict_mask", "intermediate"):
+        for name in ("plane", "joints", "backbone", "feed_mask", "predict_mask", "intermediate"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"NetworkConfig.{name} must be true or false, not {getattr(self, name)!r}")
         if self.mask_stacks >= self.stacks:
@@ -98,9 +98,9 @@ class NetworkConfig(_Config):
         for name in ("features", "growth"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")
-        if self.trunk and (self.levels > 3 or self.crop_size != 128 or not self.joints):
+        if self.backbone and (self.levels > 3 or self.crop_size != 128 or not self.joints):
             raise ValueError(
-                "a trunk knows joints, has features down to 1/32 and takes pictures of one size: "
+                "a backbone knows joints, has features down to 1/32 and takes pictures of one size: "
                 f"joints ({self.joints}) must be true, levels ({self.levels}) 3 or less, crop_size ({self.crop_size}) 128"
             )
         if self.crop_size % (4 * 2**self.levels):
@@ -108,8 +108,8 @@ class NetworkConfig(_Config):
 
 
 @dataclasses.dataclass(frozen=True)
-class FinderConfig(_Config):
-    """The finder: a small one-shot centre detector.
+class DetectorConfig(_Config):
+    """The detector: a small one-shot centre detector.
 
     input_width, input_height   the frame is letter-boxed into this, pixels (multiples of 32)
     features                    channels of the first stage
@@ -117,7 +117,7 @@ class FinderConfig(_Config):
                                 with fewer of them starts as that network
     """
 
-    kind: ClassVar[str] = "hand_finder"
+    kind: ClassVar[str] = "hand_detector"
     input_width: int = 192
     input_height: int = 160
     features: int = 16

@@ -1,4 +1,4 @@
-"""The finder network: where hands are in a whole frame. CenterNet-style (Zhou et al. 2019), small enough for a CPU.
+"""The detector network: where hands are in a whole frame. CenterNet-style (Zhou et al. 2019), small enough for a CPU.
 
 Plain PyTorch; imports nothing else of ours but the config.
 """
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hand_depth_ros.network.config import FinderConfig
+from hand_depth_ros.network.config import DetectorConfig
 
 STRIDE = 8
 
 
-class FinderPrediction(NamedTuple):
+class DetectorPrediction(NamedTuple):
     """Maps at 1/8 of the input.
 
     centre   (B, 1, h, w) logit of "a hand's box has its centre in this cell"
@@ -36,9 +36,9 @@ def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Seq
 
 
 class _Block(nn.Module):
-    """Bottleneck residual block; a ``silent`` one adds nothing until it has learned to."""
+    """Bottleneck residual block; a ``zero_init`` one adds nothing until it has learned to."""
 
-    def __init__(self, channels: int, silent: bool = False) -> None:
+    def __init__(self, channels: int, zero_init: bool = False) -> None:
         super().__init__()
         self.body = nn.Sequential(
             _conv(channels, channels // 2, kernel=1),
@@ -46,7 +46,7 @@ class _Block(nn.Module):
             nn.Conv2d(channels // 2, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
         )
-        if silent:
+        if zero_init:
             norm = self.body[-1]
             assert isinstance(norm, nn.BatchNorm2d)
             nn.init.zeros_(norm.weight)
@@ -55,10 +55,10 @@ class _Block(nn.Module):
         return F.relu(x + self.body(x))
 
 
-class FinderNet(nn.Module):
-    """Frames (B, 3, H, W) float RGB in 0..1, H and W multiples of 32, to a :class:`FinderPrediction`."""
+class HandDetectorNet(nn.Module):
+    """Frames (B, 3, H, W) float RGB in 0..1, H and W multiples of 32, to a :class:`DetectorPrediction`."""
 
-    def __init__(self, config: FinderConfig) -> None:
+    def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         self.config = config
         f = config.features
@@ -67,7 +67,7 @@ class FinderNet(nn.Module):
         self.down16 = nn.Sequential(_conv(4 * f, 6 * f, 2), _Block(6 * f), _Block(6 * f), _Block(6 * f))
         self.down32 = nn.Sequential(_conv(6 * f, 8 * f, 2), _Block(8 * f), _Block(8 * f), _Block(8 * f))
         self.extra8, self.extra16, self.extra32 = (
-            nn.Sequential(*(_Block(k * f, silent=True) for _ in range(config.extra_blocks)))
+            nn.Sequential(*(_Block(k * f, zero_init=True) for _ in range(config.extra_blocks)))
             for k in (4, 6, 8)
         )
         self.lateral8 = nn.Conv2d(4 * f, 4 * f, 1)
@@ -81,11 +81,11 @@ class FinderNet(nn.Module):
         with torch.no_grad():
             final.bias[0] = -4.0
 
-    def forward(self, rgb: Tensor) -> FinderPrediction:
+    def forward(self, rgb: Tensor) -> DetectorPrediction:
         x8 = self.extra8(self.down8(self.down4((rgb - 0.45) * 4.0)))
         x16 = self.extra16(self.down16(x8))
         x32 = self.extra32(self.down32(x16))
         y16 = self.merge16(self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0))
         y8 = self.merge8(self.lateral8(x8) + F.interpolate(y16, scale_factor=2.0))
         raw = self.head(y8).float()
-        return FinderPrediction(raw[:, :1], raw[:, 1:])
+        return DetectorPrediction(raw[:, :1], raw[:, 1:])

@@ -4,9 +4,9 @@ Method: Nicodemou, Oikonomidis, Tzimiropoulos, Argyros, "Learning to Infer the D
 Image", IJCNN 2020; hourglass: Newell, Yang, Deng, ECCV 2016. Plain PyTorch; imports nothing of ours from outside this package.
 
 Depth is predicted in hand lengths L and in two parts, because a crop tells them apart: how large the hand looks,
-``log_scale`` = log(s / S) with s = f * L / z_ref the apparent hand length in crop pixels and S the crop side, one
+``log_apparent_size`` = log(s / S) with s = f * L / z_ref the apparent hand length in crop pixels and S the crop side, one
 number a crop; and the ``relief``, (z - z_ref) / L per pixel, which does not depend on how far away the hand is.
-z_ref is the median depth of the hand's visible pixels. Metric depth: z = L * (f / S * exp(-log_scale) + relief).
+z_ref is the median depth of the hand's visible pixels. Metric depth: z = L * (f / S * exp(-log_apparent_size) + relief).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hand_depth_ros.network.backbone import CHANNELS, WHOLE, Trunk
+from hand_depth_ros.network.backbone import CHANNELS, GLOBAL_CHANNELS, Backbone
 from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.joints import JOINTS, JointHead
 
 L = TypeVar("L", bound=nn.Module)
-SCALARS = ("log_scale", "log_scale_spread", "log_length", "log_length_spread", "presence")
+SCALARS = ("log_apparent_size", "log_apparent_size_log_b", "log_length", "log_length_log_b", "presence")
 MEAN_HAND_LENGTH_M = 0.19
 _RELIEF_UNIT = 0.25
 _SCALAR_UNIT = 0.25
-_SPREAD_AT_START = -3.0
-_DOUBT = -3.0
-"""Logit of the share that the trunk's landmarks have in the joints before anything is learned."""
+_INITIAL_LOG_B = -3.0
+_GATE_BIAS = -3.0
+"""Logit of the share that the backbone's landmarks have in the joints before anything is learned."""
 
 
 class StageOutput(NamedTuple):
@@ -37,12 +37,12 @@ class StageOutput(NamedTuple):
 
     mask      logit of "this pixel is the hand"
     relief    (z - z_ref) / L, hand lengths, positive behind the reference
-    spread    log of the relief's Laplace scale, hand lengths
+    log_b    log of the relief's Laplace scale, hand lengths
     """
 
     mask: Tensor | None
     relief: Tensor | None
-    spread: Tensor | None
+    log_b: Tensor | None
 
 
 class Prediction(NamedTuple):
@@ -69,16 +69,16 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
     )
 
 
-def _silent(layer: L) -> L:
+def _zero_init(layer: L) -> L:
     """A layer that adds nothing until it has learned to: a network without it can be trained on with it."""
     for value in layer.parameters():
         nn.init.zeros_(value)
     return layer
 
 
-def _doubting(layer: nn.Linear) -> nn.Linear:
+def _closed_gate(layer: nn.Linear) -> nn.Linear:
     nn.init.zeros_(layer.weight)
-    nn.init.constant_(layer.bias, _DOUBT)
+    nn.init.constant_(layer.bias, _GATE_BIAS)
     return layer
 
 
@@ -113,14 +113,14 @@ class Hourglass(nn.Module):
         wider = features + growth
         self.skip = Residual(features, features)
         self.down = Residual(features, wider)
-        self.guide = _silent(nn.Conv2d(guides[0], wider, 1)) if guides else None
+        self.guide = _zero_init(nn.Conv2d(guides[0], wider, 1)) if guides else None
         self.inner: nn.Module
         if levels > 1:
             self.inner = Hourglass(wider, levels - 1, growth, bottom, guides[1:])
         elif bottom > 1:
             blocks = [Residual(wider, wider) for _ in range(bottom)]
             for block in blocks[1:]:
-                _silent(block.body[-1])
+                _zero_init(block.body[-1])
             self.inner = nn.Sequential(*blocks)
         else:
             self.inner = Residual(wider, wider)
@@ -135,9 +135,9 @@ class Hourglass(nn.Module):
 
 
 class HandDepthNet(nn.Module):
-    """Pictures (B, 3, P, P) float RGB in 0..1, P the config's ``picture_size``, to a :class:`Prediction` of what they show."""
+    """Pictures (B, 3, P, P) float RGB in 0..1, P the config's ``input_size``, to a :class:`Prediction` of what they show."""
 
-    steps: Tensor
+    grid: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -145,84 +145,92 @@ class HandDepthNet(nn.Module):
         f, d = config.features, config.detail
         self.detail = _conv(3, d, 5, 2)
         self.stem = nn.Sequential(_conv(d, f // 2, 3), _conv(f // 2, f, 3, 2), Residual(f, f))
-        guides = CHANNELS[1 : config.levels + 1] if config.trunk else ()
+        guides = CHANNELS[1 : config.levels + 1] if config.backbone else ()
         self.hourglasses = nn.ModuleList(
             Hourglass(f, config.levels, config.growth, config.bottom, guides) for _ in range(config.stacks)
         )
-        self.after = nn.ModuleList(
-            nn.Sequential(Residual(f, f), _conv(f, f, 1)) for _ in range(config.stacks)
-        )
+        self.post = nn.ModuleList(nn.Sequential(Residual(f, f), _conv(f, f, 1)) for _ in range(config.stacks))
         self.heads = nn.ModuleList(nn.Conv2d(f, 3, 1) for _ in range(config.stacks))
-        self.back = nn.ModuleList(nn.Conv2d(f, f, 1) for _ in range(config.stacks - 1))
-        self.feed = nn.ModuleList(nn.Conv2d(3, f, 1) for _ in range(config.stacks - 1))
+        self.merge_features = nn.ModuleList(nn.Conv2d(f, f, 1) for _ in range(config.stacks - 1))
+        self.merge_predictions = nn.ModuleList(nn.Conv2d(3, f, 1) for _ in range(config.stacks - 1))
         heads = config.stacks if config.joints else 0
         self.joints = nn.ModuleList(JointHead(f, config.crop_size // 4) for _ in range(heads))
-        self.rise = nn.Sequential(nn.Conv2d(f, 8 * d, 1), nn.PixelShuffle(2))
-        self.sharpen = _conv(3 * d, 2 * d, 3)
+        self.upsample = nn.Sequential(nn.Conv2d(f, 8 * d, 1), nn.PixelShuffle(2))
+        self.refine = _conv(3 * d, 2 * d, 3)
         self.last = nn.Sequential(nn.Conv2d(2 * d, 12, 3, padding=1), nn.PixelShuffle(2))
         self.pool = nn.Sequential(_conv(f, 2 * f, 3, 2), _conv(2 * f, 2 * f, 3, 2))
         self.scalars = nn.Sequential(
             nn.Linear(4 * f, 2 * f), nn.ReLU(inplace=True), nn.Linear(2 * f, len(SCALARS) + 2 * config.plane)
         )
-        if config.trunk:
-            self.trunk = Trunk()
-            self.guide = _silent(nn.Conv2d(CHANNELS[0] + 1, f, 1))
-            self.told = _silent(nn.Linear(WHOLE, 2 * f))
-            self.trust = nn.ModuleList(_doubting(nn.Linear(WHOLE, 3 * JOINTS)) for _ in range(config.stacks))
-        steps = torch.linspace(-1.0, 1.0, config.crop_size)
-        self.register_buffer("steps", steps, persistent=False)
+        if config.backbone:
+            self.backbone = Backbone()
+            self.guide = _zero_init(nn.Conv2d(CHANNELS[0] + 1, f, 1))
+            self.global_proj = _zero_init(nn.Linear(GLOBAL_CHANNELS, 2 * f))
+            self.gate = nn.ModuleList(
+                _closed_gate(nn.Linear(GLOBAL_CHANNELS, 3 * JOINTS)) for _ in range(config.stacks)
+            )
+        grid = torch.linspace(-1.0, 1.0, config.crop_size)
+        self.register_buffer("grid", grid, persistent=False)
 
     def forward(self, rgb: Tensor) -> Prediction:
-        size = self.config.picture_size
+        size = self.config.input_size
         if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2:] != (size, size):
             raise ValueError(f"crops must be (B, 3, {size}, {size}), not {tuple(rgb.shape)}")
-        crop = _coarser(rgb) if self.config.trunk else rgb
+        crop = _downsampled(rgb) if self.config.backbone else rgb
         detail = self.detail((crop - 0.45) * 4.0)
         x = self.stem(detail)
         guides: Sequence[Tensor] = ()
-        whole = known = None
-        if self.config.trunk:
-            taps, whole, known = self.trunk(rgb)
-            known = torch.cat((2 * known[..., :2] - 1, known[..., 2:]), -1)
-            first, *guides = (_coarser(tap) for tap in taps)
-            shape = self.joints[0].relief(known) / _RELIEF_UNIT  # type: ignore[operator]
+        global_feature = landmarks = None
+        if self.config.backbone:
+            pyramid, global_feature, landmarks = self.backbone(rgb)
+            landmarks = torch.cat((2 * landmarks[..., :2] - 1, landmarks[..., 2:]), -1)
+            first, *guides = (_downsampled(level) for level in pyramid)
+            shape = self.joints[0].relief(landmarks) / _RELIEF_UNIT  # type: ignore[operator]
             x = x + self.guide(torch.cat((first, shape.to(first.dtype)), 1))
         stages, joints, coarse = [], [], None
         for i, hourglass in enumerate(self.hourglasses):
-            y = self.after[i](hourglass(x, guides))
+            y = self.post[i](hourglass(x, guides))
             raw = self.heads[i](y)
             stages.append(self._stage(i, raw))
             if self.config.joints:
                 head = self.joints[i]
                 assert isinstance(head, JointHead)
-                joints.append(head(y) if whole is None else self._trusting(i, head(y), known, whole))
+                joints.append(
+                    head(y)
+                    if global_feature is None
+                    else self._gated_joints(i, head(y), landmarks, global_feature)
+                )
                 coarse = head.relief(joints[i])
             if i + 1 < self.config.stacks:
-                x = x + self.back[i](y) + self.feed[i](self._fed(i, raw, coarse).to(x.dtype))
-        fine = torch.cat((detail, F.relu(self.rise(y))), 1)
-        raw = self.last(self.sharpen(fine)).float()
-        numbers = self._numbers(y, whole)
+                x = (
+                    x
+                    + self.merge_features[i](y)
+                    + self.merge_predictions[i](self._prediction_input(i, raw, coarse).to(x.dtype))
+                )
+        fine = torch.cat((detail, F.relu(self.upsample(y))), 1)
+        raw = self.last(self.refine(fine)).float()
+        scalars = self._predict_scalars(y, global_feature)
         if self.config.plane:
-            right, down = numbers[:, -2, None, None], numbers[:, -1, None, None]
-            plane = right * self.steps + down * self.steps[:, None]
-            raw = _deeper(raw, plane[:, None])
+            right, down = scalars[:, -2, None, None], scalars[:, -1, None, None]
+            plane = right * self.grid + down * self.grid[:, None]
+            raw = _add_relief(raw, plane[:, None])
         if coarse is not None:
-            raw = _deeper(raw, F.interpolate(coarse, scale_factor=4.0, mode="bilinear") / _RELIEF_UNIT)
-        return Prediction(tuple(stages), _maps(raw), _scalars(numbers), tuple(joints))
+            raw = _add_relief(raw, F.interpolate(coarse, scale_factor=4.0, mode="bilinear") / _RELIEF_UNIT)
+        return Prediction(tuple(stages), _maps(raw), _scalars(scalars), tuple(joints))
 
     def _predicts(self, stack: int) -> tuple[bool, bool]:
         """Whether this stack is supervised with (the mask, the depth)."""
         return self.config.predict_mask, stack >= self.config.mask_stacks or not self.config.predict_mask
 
     def _stage(self, stack: int, raw: Tensor) -> StageOutput:
-        mask, relief, spread = _maps(raw.float())
+        mask, relief, log_b = _maps(raw.float())
         has_mask, has_depth = self._predicts(stack)
         return StageOutput(
-            mask if has_mask else None, relief if has_depth else None, spread if has_depth else None
+            mask if has_mask else None, relief if has_depth else None, log_b if has_depth else None
         )
 
-    def _fed(self, stack: int, raw: Tensor, coarse: Tensor | None) -> Tensor:
-        """What the next hourglass gets: mask probability, relief (or the joints') and its spread; zero where that isn't
+    def _prediction_input(self, stack: int, raw: Tensor, coarse: Tensor | None) -> Tensor:
+        """What the next hourglass gets: mask probability, relief (or the joints') and its log_b; zero where that isn't
         predicted or isn't fed forward."""
         has_mask, has_depth = self._predicts(stack)
         mask = (
@@ -233,38 +241,40 @@ class HandDepthNet(nn.Module):
             depth = torch.cat((coarse / _RELIEF_UNIT, depth[:, 1:]), 1)
         return torch.cat((mask, depth), 1)
 
-    def _trusting(self, stack: int, own: Tensor, known: Tensor | None, whole: Tensor) -> Tensor:
-        """The joints, as far between the stack's ``own`` and the trunk's ``known`` ones as it has learned to trust these."""
-        assert known is not None
-        share = torch.sigmoid(self.trust[stack](whole).float()).view_as(own)
-        return own + share * (known - own)
+    def _gated_joints(
+        self, stack: int, own: Tensor, landmarks: Tensor | None, global_feature: Tensor
+    ) -> Tensor:
+        """The joints, as far between the stack's ``own`` and the backbone's ``landmarks`` ones as it has learned to trust these."""
+        assert landmarks is not None
+        share = torch.sigmoid(self.gate[stack](global_feature).float()).view_as(own)
+        return own + share * (landmarks - own)
 
-    def _numbers(self, y: Tensor, whole: Tensor | None) -> Tensor:
+    def _predict_scalars(self, y: Tensor, global_feature: Tensor | None) -> Tensor:
         pooled = self.pool(y)
         both = torch.cat((pooled.mean((2, 3)), pooled.amax((2, 3))), 1)
         hidden = self.scalars[0](both)
-        if whole is not None:
-            hidden = hidden + self.told(whole)
+        if global_feature is not None:
+            hidden = hidden + self.global_proj(global_feature)
         return self.scalars[2](self.scalars[1](hidden)).float()  # type: ignore[no-any-return]
 
 
-def _coarser(features: Tensor) -> Tensor:
-    """A trunk's picture or features, resized to those of the crop at the same stride: 4/7 of the size."""
+def _downsampled(features: Tensor) -> Tensor:
+    """A backbone's picture or features, resized to those of the crop at the same stride: 4/7 of the size."""
     side = features.shape[-1] * 4 // 7
     resized = F.interpolate(features.float(), size=(side, side), mode="bilinear", antialias=True)
     return resized.to(features.dtype)
 
 
-def _deeper(raw: Tensor, relief: Tensor) -> Tensor:
+def _add_relief(raw: Tensor, relief: Tensor) -> Tensor:
     return torch.cat((raw[:, :1], raw[:, 1:2] + relief, raw[:, 2:]), 1)
 
 
 def _scalars(raw: Tensor) -> Tensor:
-    log_scale, log_length = _SCALAR_UNIT * raw[:, 0], _SCALAR_UNIT * raw[:, 2]
-    spreads = (raw[:, 1:4:2] + _SPREAD_AT_START).clamp(-6.0, 1.0)
-    return torch.stack((log_scale, spreads[:, 0], log_length, spreads[:, 1], raw[:, 4]), 1)
+    log_apparent_size, log_length = _SCALAR_UNIT * raw[:, 0], _SCALAR_UNIT * raw[:, 2]
+    log_bs = (raw[:, 1:4:2] + _INITIAL_LOG_B).clamp(-6.0, 1.0)
+    return torch.stack((log_apparent_size, log_bs[:, 0], log_length, log_bs[:, 1], raw[:, 4]), 1)
 
 
 def _maps(raw: Tensor) -> StageOutput:
-    spread = (raw[:, 2:3] + _SPREAD_AT_START).clamp(-6.0, 1.0)
-    return StageOutput(raw[:, :1], _RELIEF_UNIT * raw[:, 1:2], spread)
+    log_b = (raw[:, 2:3] + _INITIAL_LOG_B).clamp(-6.0, 1.0)
+    return StageOutput(raw[:, :1], _RELIEF_UNIT * raw[:, 1:2], log_b)

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hand_depth_ros.network.config import NetworkConfig
-from hand_depth_ros.network.detector import FinderNet
+from hand_depth_ros.network.detector import HandDetectorNet
 from hand_depth_ros.network.hourglass import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
-from hand_depth_ros.network.mkldnn import pack
+from hand_depth_ros.network.mkldnn import prepack
 
 M = TypeVar("M", bound=nn.Module)
 Maps = tuple[Tensor, Tensor, Tensor]
 
 
-def fold_batch_norms(network: M) -> M:
+def fuse_batch_norms(network: M) -> M:
     """Fold in place every Conv2d, BatchNorm2d pair that follow each other in a Sequential; the network must be in eval mode."""
     for module in list(network.modules()):
         if not isinstance(module, nn.Sequential):
@@ -34,8 +34,8 @@ def fold_batch_norms(network: M) -> M:
     return network
 
 
-class _Flat(nn.Module):
-    """A depth network's last maps, (B, 3, S, S) mask logit, relief, log spread, its scalars (B, 5), and from its last
+class _InferenceOutputs(nn.Module):
+    """A depth network's last maps, (B, 3, S, S) mask logit, relief, log log_b, its scalars (B, 5), and from its last
     joints where the knuckles are from the wrist, (B, 2) right and down, the crop being 2 wide; zeros where it has no joints."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -45,8 +45,10 @@ class _Flat(nn.Module):
     def forward(self, crops: Tensor) -> Maps:
         prediction = self.network(crops)
         joints = prediction.joints
-        stance = towards_knuckles(joints[-1]) if joints else torch.zeros_like(prediction.scalars[:, :2])
-        return torch.cat(prediction.final, 1), prediction.scalars, stance
+        wrist_to_knuckles = (
+            towards_knuckles(joints[-1]) if joints else torch.zeros_like(prediction.scalars[:, :2])
+        )
+        return torch.cat(prediction.final, 1), prediction.scalars, wrist_to_knuckles
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -57,7 +59,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def _traced(config: NetworkConfig, dtype: torch.dtype) -> Callable[..., Maps]:
     """The folded network of ``config`` as one TorchScript function of the crops and its weights. TorchScript never frees
     what it has traced: one function a configuration for the life of the process, and no weights in it."""
-    whole = _Flat(_for_the_cpu(fold_batch_norms(HandDepthNet(config).eval()), dtype))
+    whole = _InferenceOutputs(_for_the_cpu(fuse_batch_norms(HandDepthNet(config).eval()), dtype))
     tensors = _tensors(whole)
 
     def run(crops: Tensor, *weights: Tensor) -> Maps:
@@ -83,34 +85,36 @@ def _with_weights_in(network: M, dtype: torch.dtype) -> M:
 
 
 def _example(config: NetworkConfig, dtype: torch.dtype) -> Tensor:
-    crops = torch.zeros(1, 3, config.picture_size, config.picture_size, dtype=dtype)
+    crops = torch.zeros(1, 3, config.input_size, config.input_size, dtype=dtype)
     return crops.contiguous(memory_format=torch.channels_last)
 
 
 def _for_the_cpu(network: HandDepthNet, dtype: torch.dtype) -> HandDepthNet:
     network = _with_weights_in(network.to(memory_format=torch.channels_last), dtype)  # type: ignore[call-overload]
-    return pack(network, _example(network.config, dtype))
+    return prepack(network, _example(network.config, dtype))
 
 
-def folded_finder(network: FinderNet, device: torch.device, dtype: torch.dtype = torch.float32) -> FinderNet:
+def fuse_detector(
+    network: HandDetectorNet, device: torch.device, dtype: torch.dtype = torch.float32
+) -> HandDetectorNet:
     """``network`` (eval mode) made ready in place for frames of ``dtype`` on the device, channels innermost in memory."""
-    folded = fold_batch_norms(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if device.type == "cpu" and dtype != torch.float32 and isinstance(network, FinderNet):
+    folded = fuse_batch_norms(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu" and dtype != torch.float32 and isinstance(network, HandDetectorNet):
         config = network.config
         frame = torch.zeros(1, 3, config.input_height, config.input_width, dtype=dtype)
-        pack(folded, frame.contiguous(memory_format=torch.channels_last))
+        prepack(folded, frame.contiguous(memory_format=torch.channels_last))
     return folded.requires_grad_(False)  # type: ignore[no-any-return]
 
 
-def flat(
+def compile_for_inference(
     network: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Callable[[Tensor], Maps]:
-    """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps, scalars and stance. On the CPU a
+    """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps, scalars and wrist_to_knuckles. On the CPU a
     :class:`HandDepthNet` is traced: a fifth of the time of a small network is Python's."""
     if not isinstance(network, HandDepthNet):
-        return _Flat(network).eval()
+        return _InferenceOutputs(network).eval()
     if device.type != "cpu":
-        return _Flat(_with_weights_in(network, dtype)).eval()
+        return _InferenceOutputs(_with_weights_in(network, dtype)).eval()
     function = _traced(network.config, dtype)
-    weights = tuple(_tensors(_Flat(_for_the_cpu(network, dtype))).values())
+    weights = tuple(_tensors(_InferenceOutputs(_for_the_cpu(network, dtype))).values())
     return lambda crops: function(crops.to(dtype), *weights)

@@ -22,8 +22,8 @@ _FAR = 1e-3
 
 
 WRIST, KNUCKLES = 0, (5, 9, 13, 17)
-SHORTEST_PALM = 0.1
-"""From wrist to knuckles, as a share of the hand's extent: shorter in the picture, it does not tell which way is up."""
+MIN_PALM_FRACTION = 0.1
+"""From wrist to knuckles, as a heatmap of the hand's extent: shorter in the picture, it does not tell which way is up."""
 
 
 def towards_knuckles(joints: A) -> A:
@@ -34,25 +34,25 @@ def towards_knuckles(joints: A) -> A:
 class JointHead(nn.Module):
     """Features (B, f, s, s) to joints (B, 21, 3): x, y in -1..1 of the crop, z as the relief, hand lengths."""
 
-    places: Tensor
+    grid: Tensor
 
     def __init__(self, features: int, side: int) -> None:
         super().__init__()
         self.maps = nn.Conv2d(features, 2 * JOINTS, 1)
         centres = (torch.arange(side) + 0.5) * (2 / side) - 1
         y, x = torch.meshgrid(centres, centres, indexing="ij")
-        self.register_buffer("places", torch.stack((x.flatten(), y.flatten())), persistent=False)
+        self.register_buffer("grid", torch.stack((x.flatten(), y.flatten())), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         heat, depth = self.maps(features).float().flatten(2).chunk(2, 1)
-        share = heat.softmax(-1)
-        x, y = (share * self.places[0]).sum(-1), (share * self.places[1]).sum(-1)
-        return torch.stack((x, y, _DEPTH_UNIT * (share * depth).sum(-1)), -1)
+        heatmap = heat.softmax(-1)
+        x, y = (heatmap * self.grid[0]).sum(-1), (heatmap * self.grid[1]).sum(-1)
+        return torch.stack((x, y, _DEPTH_UNIT * (heatmap * depth).sum(-1)), -1)
 
     def relief(self, joints: Tensor) -> Tensor:
         """The joints' z laid out over the crop, (B, 1, s, s): at every place the mean of those near it."""
-        away = (joints[:, :, :2, None] - self.places).square().sum(2)
+        away = (joints[:, :, :2, None] - self.grid).square().sum(2)
         near = torch.exp(away / (-2 * _REACH**2)) + _FAR
         z = (near * joints[:, :, 2:]).sum(1) / near.sum(1)
-        side = int(self.places.shape[1] ** 0.5)
+        side = int(self.grid.shape[1] ** 0.5)
         return z.view(-1, 1, side, side)

@@ -2,7 +2,7 @@
 four fifths of the time, where the network is in bfloat16.
 
 PyTorch lays weights out anew in every call, unless it compiles a network, for which it wants a C++ compiler. What its compiled
-networks call is called here; nothing promises that it stays, so :func:`pack` leaves a network as it is where that is missing.
+networks call is called here; nothing promises that it stays, so :func:`prepack` leaves a network as it is where that is missing.
 Plain PyTorch.
 """
 
@@ -39,7 +39,7 @@ def _functions() -> dict[type[nn.Module], Any]:
     return {kind: getattr(unit, f"conv_{name}") for kind, (name, _) in _ACTIVATIONS.items()}
 
 
-class PackedConv(nn.Module):
+class PrepackedConv(nn.Module):
     """``convolution`` for inputs of one size (others work, and are slower), and the activation after it."""
 
     weight: Tensor
@@ -60,7 +60,7 @@ class PackedConv(nn.Module):
         return self._function(x, self.weight, self.bias, *self._geometry)  # type: ignore[no-any-return]
 
 
-def pack(network: M, example: Tensor) -> M:
+def prepack(network: M, example: Tensor) -> M:
     """Put packed convolutions in the place of the network's own, in place; it must be in eval mode, its batch norms folded, on
     the CPU. ``example`` is an input of the usual size. Without oneDNN's convolutions the network stays as it is."""
     if not _functions() or not torch.backends.mkldnn.is_available():
@@ -79,7 +79,7 @@ def pack(network: M, example: Tensor) -> M:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Conv2d) and child in sizes:
                 activation = _take_activation(module, name)
-                setattr(module, name, PackedConv(child, activation, sizes[child]))
+                setattr(module, name, PrepackedConv(child, activation, sizes[child]))
     return network
 
 

@@ -13,22 +13,24 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hand_depth_ros.errors import WeightsError
-from hand_depth_ros.network.config import FinderConfig, NetworkConfig
-from hand_depth_ros.network.detector import FinderNet
+from hand_depth_ros.network.config import DetectorConfig, NetworkConfig
+from hand_depth_ros.network.detector import HandDetectorNet
 from hand_depth_ros.network.hourglass import HandDepthNet
 
 FORMAT = "hand_depth_ros.1"
 MAX_BYTES = 2_000_000_000
 """Largest file that is opened: far more than any network of this package needs, less than a robot's memory."""
-_NETWORKS: dict[type[nn.Module], type[NetworkConfig] | type[FinderConfig]] = {
+_NETWORKS: dict[type[nn.Module], type[NetworkConfig] | type[DetectorConfig]] = {
     HandDepthNet: NetworkConfig,
-    FinderNet: FinderConfig,
+    HandDetectorNet: DetectorConfig,
 }
-N = TypeVar("N", HandDepthNet, FinderNet)
+N = TypeVar("N", HandDepthNet, HandDetectorNet)
 
 
-def save_weights(network: HandDepthNet | FinderNet, path: Path, info: dict[str, Any] | None = None) -> None:
-    """Write the network's parameters as float32 tensors, or as float16 ones where that loses nothing (a trunk that stayed as
+def save_weights(
+    network: HandDepthNet | HandDetectorNet, path: Path, info: dict[str, Any] | None = None
+) -> None:
+    """Write the network's parameters as float32 tensors, or as float16 ones where that loses nothing (a backbone that stayed as
     it was), its config and ``info`` (JSON-able) to ``path``."""
     tensors = {
         k: _short(v.detach().cpu().contiguous())
@@ -63,7 +65,7 @@ def load_weights(path: Path, network_type: type[N]) -> tuple[N, dict[str, Any]]:
         raise WeightsError(f"{path} cannot be looked at: {error.strerror}") from error
     if size is None:
         raise WeightsError(
-            f"no weights file at {path}: give a folder with hand_depth.safetensors and hand_finder.safetensors"
+            f"no weights file at {path}: give a folder with hand_depth.safetensors and hand_detector.safetensors"
         )
     if size > MAX_BYTES:
         raise WeightsError(

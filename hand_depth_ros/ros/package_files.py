@@ -9,7 +9,7 @@ from hand_depth_ros.errors import HandDepthError
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def share_file(relative: str) -> Path:
+def package_file(relative: str) -> Path:
     """The path of a file such as ``config/fastdds_large_images.xml``.
 
     It stands beside the package in a checkout, and in PREFIX/share/hand_depth_ros after pip or colcon

@@ -138,14 +138,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         off=0.0,
     ),
     Parameter(
-        "finder_interval",
+        "detection_interval",
         5,
         "Look for new hands in the whole image every this many frames; known hands are followed in between.",
         low=1,
         high=1000,
     ),
     Parameter(
-        "finder_threshold",
+        "detection_threshold",
         0.15,
         "How sure the search must be of a hand before it is looked at closely. Higher: fewer false hands.",
         low=0.01,
@@ -218,7 +218,7 @@ def check_values(values: Mapping[str, Any]) -> dict[str, Value]:
     return checked
 
 
-def refuse_misspelt(names: Iterable[str]) -> list[str]:
+def validate_misspelt(names: Iterable[str]) -> list[str]:
     """Look through names that were set and are no parameters of the node: ROS would ignore them without a word.
 
     Returns:
@@ -250,7 +250,7 @@ def check_change(name: str, value: Any, known: bool) -> None:
     if name.startswith(QOS_OVERRIDES) or (parameter is not None and parameter.read_only):
         raise ParameterError(f"{name} is read-only, fixed at start: start the node anew with -p {name}:=...")
     if not known:
-        refuse_misspelt([name])
+        validate_misspelt([name])
         changeable = ", ".join(p.name for p in PARAMETERS if not p.read_only)
         raise ParameterError(
             f"unknown parameter {name!r}: those of this node that can be set are {changeable}"

@@ -14,7 +14,7 @@ import yaml
 
 from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros.messages import topics
-from hand_depth_ros.ros.package_files import share_file
+from hand_depth_ros.ros.package_files import package_file
 
 NAMES = ("realsense", "orbbec", "azure_kinect", "openni", "depthai")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
@@ -87,7 +87,7 @@ class Preset:
         """
         if name not in NAMES:
             raise PresetError(f"preset {name!r} does not exist: use one of {', '.join(NAMES)}")
-        text = share_file(f"config/presets/{name}.yaml").read_text(encoding="utf-8")
+        text = package_file(f"config/presets/{name}.yaml").read_text(encoding="utf-8")
         return cls(name=name, **yaml.safe_load(text))
 
     def setup(self, camera: str | None = None, image: str = "", driver_frame: bool = True) -> CameraSetup:

@@ -71,7 +71,7 @@ def synth(
     from hand_depth_ros.synthesis.scene.frames import frame_view
     from hand_depth_ros.synthesis.scene.views import GENERATOR, VIEWS_PER_PERSON, View
 
-    options.refuse_folder("--out", out)
+    options.validate_folder("--out", out)
     if not 1 <= fps <= 240:
         raise typer.BadParameter(f"--fps is {fps:g}: frames per second, 1 to 240")
     size = size or (192 if kind is Kind.crops else 640)

@@ -53,8 +53,8 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train the depth network or the finder from rendered sets and photographs with landmarks."""
-    options.refuse_folder("--out", out)
+    """Train the depth network or the detector from rendered sets and photographs with landmarks."""
+    options.validate_folder("--out", out)
     try:
         import lightning
         from lightning.pytorch.callbacks import ModelCheckpoint
@@ -175,9 +175,9 @@ def _module(plan: TrainConfig, material: Material) -> NetworkTraining:
         from hand_depth_ros.training.modules.depth import DepthTraining
 
         return DepthTraining(plan, sources, validation)
-    from hand_depth_ros.training.modules.detector import FinderTraining
+    from hand_depth_ros.training.modules.detector import DetectorTraining
 
-    return FinderTraining(plan, sources, validation)
+    return DetectorTraining(plan, sources, validation)
 
 
 def pack(
@@ -196,7 +196,7 @@ def pack(
     shard_mb: Annotated[int, typer.Option(help="Most megabytes of a shard.", min=1, max=2000)] = 250,
 ) -> None:
     """Pack all that a training reads into a few small files, to carry it to where a GPU is: `train --packed` reads them."""
-    options.refuse_folder("--out", out)
+    options.validate_folder("--out", out)
     from hand_depth_ros.training.config import TrainConfig
     from hand_depth_ros.training.datasets import read_material
     from hand_depth_ros.training.packing import write_packed

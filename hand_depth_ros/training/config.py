@@ -10,17 +10,18 @@ from typing import Any
 import yaml
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network import FinderConfig, NetworkConfig
+from hand_depth_ros.network import DetectorConfig, NetworkConfig
 from hand_depth_ros.network.backbone import BLOCKS as TRUNK_BLOCKS
 
 _LISTS = ("rendered", "landmarks")
-_ONE_PATH = ("backgrounds", "mistakes_of", "seen_by", "start_from", "trunk_from")
+_ONE_PATH = ("backgrounds", "mistakes_of", "seen_by", "start_from", "backbone_from")
 PATHS = (*_LISTS, *_ONE_PATH)
 """The options that name files and folders: where these are is no part of what is trained."""
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("samples", "epoch_samples", "val_samples", "batch"), (1, math.inf)),
     **dict.fromkeys(
-        ("workers", "weight_decay", "real_weight", "trunk_rate", "real_size_weight", "seed"), (0, math.inf)
+        ("workers", "weight_decay", "real_weight", "backbone_lr_scale", "real_size_weight", "seed"),
+        (0, math.inf),
     ),
     **dict.fromkeys(("average_decay", "real_share", "negative_share", "edge_share", "least_seen"), (0, 1)),
     "stretch": (0, 0.2),
@@ -31,23 +32,23 @@ _RANGES: dict[str, tuple[float, float]] = {
 class TrainConfig:
     """What to train, on what, for how long.
 
-    task             "depth" or "finder"
-    network          fields of NetworkConfig (depth) or FinderConfig (finder)
-    rendered         folders of rendered crops (depth) or of crops and frames to paste (finder)
+    task             "depth" or "detector"
+    network          fields of NetworkConfig (depth) or DetectorConfig (detector)
+    rendered         folders of rendered crops (depth) or of crops and frames to paste (detector)
     landmarks        landmarks.jsonl files next to real images
     backgrounds      folder of pictures without hands, or null
     samples          the budget, counted over the whole run
     epoch_samples    samples between two validations and checkpoints
     real_share, negative_share   of the samples
     real_weight      weight of pseudo labels against exact ones
-    mistakes_of      weights file of a finder whose false finds in the backgrounds are samples without a hand, or null
+    mistakes_of      weights file of a detector whose false finds in the backgrounds are samples without a hand, or null
     seen_by          weights file of a depth network: the photographs' labels are fitted anew to what it sees in them and to
                      the usual proportions of hands, or null
     start_from       weights file to start from, or null
-    trunk_from       MediaPipe's hand_landmark_full.tflite, or the weights file of a depth network, for a network whose trunk
+    backbone_from       MediaPipe's hand_landmark_full.tflite, or the weights file of a depth network, for a network whose backbone
                      start_from doesn't have; or null
-    trunk_rate       learning rate of the trunk, as a share of the others'; 0: it stays as it is
-    trunk_frozen     so many of its 15 blocks, from the first, stay as they are. Training the last three (12) costs next to
+    backbone_lr_scale       learning rate of the backbone, as a share of the others'; 0: it stays as it is
+    backbone_frozen_blocks     so many of its 15 blocks, from the first, stay as they are. Training the last three (12) costs next to
                      nothing, training all of them (0) doubles the time
     real_size_weight weight of the photographs' apparent sizes, which a landmark model is less sure of than of shapes
     edge_share       of the rendered hands an edge of the camera's frame cuts; with any, what is beyond a rendered frame is
@@ -77,9 +78,9 @@ class TrainConfig:
     mistakes_of: str | None = None
     seen_by: str | None = None
     start_from: str | None = None
-    trunk_from: str | None = None
-    trunk_rate: float = 0.25
-    trunk_frozen: int = 0
+    backbone_from: str | None = None
+    backbone_lr_scale: float = 0.25
+    backbone_frozen_blocks: int = 0
     real_size_weight: float = 1.0
     edge_share: float = 0.0
     least_seen: float = 0.0
@@ -119,10 +120,10 @@ class TrainConfig:
                 raise DatasetError(f"{path}: {key} is {values[key]!r}: one path is needed")
             values[key] = str((base / values[key]).resolve()) if values.get(key) else None
         config = cls(**values)
-        if config.task not in ("depth", "finder"):
-            raise DatasetError(f"{path}: task must be depth or finder, not {config.task!r}")
+        if config.task not in ("depth", "detector"):
+            raise DatasetError(f"{path}: task must be depth or detector, not {config.task!r}")
         try:
-            (NetworkConfig if config.task == "depth" else FinderConfig).from_dict(config.network)
+            (NetworkConfig if config.task == "depth" else DetectorConfig).from_dict(config.network)
         except (ValueError, TypeError) as error:
             raise DatasetError(f"{path}: network: {error}") from error
         for name, choices in (("crop", ("camera", "box")), ("unit", ("hand_lengths", "metres"))):
@@ -145,15 +146,17 @@ class TrainConfig:
             )
         if config.stretch and config.unit == "metres":
             raise DatasetError(f"{path}: stretch changes hand lengths, which unit: metres does not know")
-        if not 0 <= config.trunk_frozen <= TRUNK_BLOCKS:
+        if not 0 <= config.backbone_frozen_blocks <= TRUNK_BLOCKS:
             raise DatasetError(
-                f"{path}: trunk_frozen is {config.trunk_frozen}: the trunk has {TRUNK_BLOCKS} blocks"
+                f"{path}: backbone_frozen_blocks is {config.backbone_frozen_blocks}: the backbone has {TRUNK_BLOCKS} blocks"
             )
         return config
 
     def check_files(self, packed: bool = False) -> None:
         """DatasetError where a file or folder is missing that a training reads; ``packed``: beside its package."""
-        start = "start_from" if self.start_from else "trunk_from"  # a trunk may come with what it starts from
+        start = (
+            "start_from" if self.start_from else "backbone_from"
+        )  # a backbone may come with what it starts from
         for key in (start,) if packed else (start, "mistakes_of", "seen_by"):
             name = getattr(self, key)
             if name and not Path(name).is_file():

@@ -25,8 +25,8 @@ from hand_depth_ros.training.data.rendered import (
     StoredView,
     View,
     decoded,
-    from_steps,
-    in_steps,
+    dequantize,
+    quantize,
 )
 from hand_depth_ros.training.datasets import Material
 from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel
@@ -44,7 +44,7 @@ def pack_view(view: View, quality: int) -> StoredView:
     pixels = view.decode()
     bgra = cv2.cvtColor(pixels.rgba, cv2.COLOR_RGBA2BGRA)
     bgra[pixels.rgba[..., 3] == 0] = 0
-    depth, step_m, nearest_m = in_steps(
+    depth, step_m, nearest_m = quantize(
         pixels.depth_m, (pixels.mask > 0) & (pixels.depth_m > 0), _DEPTH_STEP_M
     )
     return StoredView(
@@ -84,7 +84,7 @@ def _views(views: Sequence[View], quality: int) -> Arrays:
 
 def _photographs(images: Sequence[RealImage], quality: int) -> Arrays:
     labels = [label for image in images for label in image.labels]
-    reliefs = [in_steps(label.relief, np.isfinite(label.relief), _RELIEF_STEP) for label in labels]
+    reliefs = [quantize(label.relief, np.isfinite(label.relief), _RELIEF_STEP) for label in labels]
     pictures = [_webp(cv2.cvtColor(image.decode(), cv2.COLOR_RGB2BGR), quality) for image in images]
     numbers = [
         (la.x, la.y, la.log_length_px, la.weight, *steps[1:])
@@ -291,7 +291,7 @@ def _label(numbers: Sequence[float], joints: np.ndarray, relief: bytes, mask: by
         int(x),
         int(y),
         decoded(mask),
-        from_steps(relief, step, nearest, np.nan),
+        dequantize(relief, step, nearest, np.nan),
         log_length_px,
         weight,
         joints,

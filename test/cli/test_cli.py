@@ -146,11 +146,11 @@ def test_a_ctrl_c_that_somebody_else_handles_stays_so() -> None:
     try:
         for handler in (signal.SIG_IGN, lambda *_: None):  # nohup; a program that calls ours
             signal.signal(signal.SIGINT, handler)
-            with interrupt.quiet():
+            with interrupt.exit_on_sigint():
                 assert signal.getsignal(signal.SIGINT) is handler
             assert signal.getsignal(signal.SIGINT) is handler
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        with interrupt.quiet():
+        with interrupt.exit_on_sigint():
             assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:

@@ -10,20 +10,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import TINY_FINDER, FakeFinderNet
+from small_networks import TINY_DETECTOR, FakeDetectorNet
 
 from hand_depth_ros import demo
-from hand_depth_ros.estimation.detector import HandFinder, decode_boxes, overlaps
-from hand_depth_ros.estimation.estimator import FINDER_FILE, SHIPPED_WEIGHTS
-from hand_depth_ros.network import FinderConfig, FinderNet, load_weights
-from hand_depth_ros.network.inference import folded_finder
+from hand_depth_ros.estimation.detector import HandDetector, decode_boxes, overlaps
+from hand_depth_ros.estimation.estimator import DETECTOR_FILE, SHIPPED_WEIGHTS
+from hand_depth_ros.network import DetectorConfig, HandDetectorNet, load_weights
+from hand_depth_ros.network.inference import fuse_detector
 
 CPU = torch.device("cpu")
 CELL = 8  # input pixels a cell of the heat map is wide
 
 
 def maps(boxes: list[tuple[float, float, float, float]], h: int = 20, w: int = 24) -> tuple:
-    """Heat map and box map, as the finder network's documentation has them, for boxes x, y, width, height in pixels."""
+    """Heat map and box map, as the detector network's documentation has them, for boxes x, y, width, height in pixels."""
     centre, box = torch.full((1, h, w), -9.0), torch.zeros(4, h, w)
     for number, (x, y, bw, bh) in enumerate(boxes):
         cx, cy = (x + bw / 2) / CELL, (y + bh / 2) / CELL
@@ -108,9 +108,9 @@ def test_a_spot_is_found_where_it_is_in_frames_of_any_shape(size: tuple[int, int
     scale = min(192 / width, 160 / height)  # the letter-box keeps the aspect
     middle, side = (0.3 * width, 0.7 * height), 32.0
     rgb = frame_with_spot(width, height, middle, 0.06 * height)
-    finder = HandFinder(FakeFinderNet(FinderConfig(192, 160), side), CPU)  # type: ignore[arg-type]
+    detector = HandDetector(FakeDetectorNet(DetectorConfig(192, 160), side), CPU)  # type: ignore[arg-type]
     picture = torch.from_numpy(rgb).permute(2, 0, 1) if as_tensor else rgb
-    (detection,) = finder.find(picture)
+    (detection,) = detector.find(picture)
     x, y, w, h = detection.roi
     one = 1.0 / scale  # an input pixel, in frame pixels
     assert (x + w / 2, y + h / 2) == pytest.approx(middle, abs=0.75 * one)
@@ -121,13 +121,13 @@ def test_a_spot_is_found_where_it_is_in_frames_of_any_shape(size: tuple[int, int
 def test_the_bars_of_the_letter_box_are_black_and_the_picture_is_not_stretched() -> None:
     inputs = []
 
-    class Looking(FakeFinderNet):
+    class Looking(FakeDetectorNet):
         def forward(self, rgb: torch.Tensor):
             inputs.append(rgb)
             return super().forward(rgb)
 
-    finder = HandFinder(Looking(FinderConfig(192, 160)), CPU)  # type: ignore[arg-type]
-    finder.find(np.full((720, 1280, 3), 255, np.uint8))
+    detector = HandDetector(Looking(DetectorConfig(192, 160)), CPU)  # type: ignore[arg-type]
+    detector.find(np.full((720, 1280, 3), 255, np.uint8))
     (canvas,) = inputs
     assert canvas.shape == (1, 3, 160, 192)
     rows = canvas[0, 0].amax(1)
@@ -137,34 +137,34 @@ def test_the_bars_of_the_letter_box_are_black_and_the_picture_is_not_stretched()
 
 def test_both_kinds_of_picture_give_the_same_hands() -> None:
     torch.manual_seed(0)
-    network = FinderNet(TINY_FINDER)
-    finder = HandFinder(network, CPU)
+    network = HandDetectorNet(TINY_DETECTOR)
+    detector = HandDetector(network, CPU)
     rgb = frame_with_spot(160, 120, (60, 70), 30)
-    a = finder.find(rgb, threshold=0.0, most=1)
-    b = finder.find(torch.from_numpy(rgb).permute(2, 0, 1), threshold=0.0, most=1)
+    a = detector.find(rgb, threshold=0.0, most=1)
+    b = detector.find(torch.from_numpy(rgb).permute(2, 0, 1), threshold=0.0, most=1)
     np.testing.assert_allclose(a[0].roi, b[0].roi, atol=2.0)
     assert a[0].score == pytest.approx(b[0].score, abs=0.01)
 
 
-def test_in_bfloat16_the_shipped_finder_finds_the_same_hands() -> None:
-    finders = []
+def test_in_bfloat16_the_shipped_detector_finds_the_same_hands() -> None:
+    detectors = []
     for dtype in (torch.float32, torch.bfloat16):
-        network, _ = load_weights(SHIPPED_WEIGHTS / FINDER_FILE, FinderNet)
-        finders.append(HandFinder(folded_finder(network.eval(), CPU, dtype), CPU, dtype))
+        network, _ = load_weights(SHIPPED_WEIGHTS / DETECTOR_FILE, HandDetectorNet)
+        detectors.append(HandDetector(fuse_detector(network.eval(), CPU, dtype), CPU, dtype))
     pictures = sorted((Path(demo.__file__).parent / "clip" / "rgb").glob("*.jpg"))[::10]
     count = 0
     for path in pictures:
         rgb = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
-        exact, quick = (finder.find(rgb, threshold=0.4) for finder in finders)
-        near = finders[1].find(rgb, threshold=0.3)
+        exact, quick = (detector.find(rgb, threshold=0.4) for detector in detectors)
+        near = detectors[1].find(rgb, threshold=0.3)
         for box, score in exact:
             same = overlaps(np.array(box), np.array([found.roi for found in near]))[0]
             assert same.max() > 0.9 and near[same.argmax()].score == pytest.approx(score, abs=0.06)
-        assert len(quick) <= len(finders[0].find(rgb, threshold=0.3))
+        assert len(quick) <= len(detectors[0].find(rgb, threshold=0.3))
         count += len(exact)
     assert len(pictures) >= 3 and count >= 3
 
 
 def test_a_picture_without_a_hand_has_none() -> None:
-    finder = HandFinder(FakeFinderNet(), CPU)  # type: ignore[arg-type]
-    assert finder.find(np.zeros((480, 640, 3), np.uint8)) == []
+    detector = HandDetector(FakeDetectorNet(), CPU)  # type: ignore[arg-type]
+    assert detector.find(np.zeros((480, 640, 3), np.uint8)) == []

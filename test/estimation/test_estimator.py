@@ -13,32 +13,40 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import TINY, FakeDepthNet, FakeFinderNet, by_marks, shake, turned
+from small_networks import TINY, FakeDepthNet, FakeDetectorNet, by_marks, shake, turned
 
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
 from hand_depth_ros.estimation.device import resolve_device
 from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
 from hand_depth_ros.geometry.boxes import corners, keep_largest, largest_part, outline
 from hand_depth_ros.geometry.camera import Camera, CropCamera
-from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet
-from hand_depth_ros.network.detector import FinderPrediction
+from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet
+from hand_depth_ros.network.detector import DetectorPrediction
 from hand_depth_ros.network.hourglass import Prediction
 
 CPU = torch.device("cpu")
 PINHOLE = Camera(640, 480, 600.0, 610.0, 322.0, 238.0)
 FISHEYE = Camera(640, 480, 280.0, 281.0, 318.0, 243.0, "equidistant", (-0.02, 0.004, -0.002, 0.0004))
 CENTRE, CORNER = (250.0, 170.0, 140.0, 140.0), (440.0, 40.0, 120.0, 150.0)
-LENGTH, LOG_SCALE, SIDE = 0.18, -0.35, 64
+LENGTH, LOG_APPARENT_SIZE, SIDE = 0.18, -0.35, 64
 
 
-def rigged(finder: FakeFinderNet | None = None, **options: Any) -> HandDepthEstimator:
+def rigged(detector: FakeDetectorNet | None = None, **options: Any) -> HandDepthEstimator:
     """An estimator around stand-ins; options of FakeDepthNet, ``calibration`` and settings."""
-    names = {"log_scale", "radius", "log_length", "spreads", "presence", "by_colour", "stance"}
+    names = {
+        "log_apparent_size",
+        "radius",
+        "log_length",
+        "log_bs",
+        "presence",
+        "by_colour",
+        "wrist_to_knuckles",
+    }
     network = FakeDepthNet(
-        SIDE, **{"log_scale": LOG_SCALE} | {k: options.pop(k) for k in names & set(options)}
+        SIDE, **{"log_apparent_size": LOG_APPARENT_SIZE} | {k: options.pop(k) for k in names & set(options)}
     )
     calibration = options.pop("calibration", {})
-    return HandDepthEstimator(network, finder or FakeFinderNet(), CPU, calibration, **options)  # type: ignore[arg-type]
+    return HandDepthEstimator(network, detector or FakeDetectorNet(), CPU, calibration, **options)  # type: ignore[arg-type]
 
 
 def black(camera: Camera = PINHOLE) -> np.ndarray:
@@ -53,13 +61,15 @@ def with_spots(*middles: tuple[float, float], camera: Camera = PINHOLE, radius: 
     return np.repeat((bright * 255).astype(np.uint8)[..., None], 3, 2)
 
 
-def plane(camera: Camera, roi: tuple[float, ...], length: float, log_scale: float = LOG_SCALE) -> np.ndarray:
-    """(H, W) depth of the plane that faces the ray through the box's middle, at L * f / S * exp(-log_scale) along it."""
+def plane(
+    camera: Camera, roi: tuple[float, ...], length: float, log_apparent_size: float = LOG_APPARENT_SIZE
+) -> np.ndarray:
+    """(H, W) depth of the plane that faces the ray through the box's middle, at L * f / S * exp(-log_apparent_size) along it."""
     pixels = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), -1).astype(float)
     normal = camera.unproject(np.array([roi[0] + roi[2] / 2, roi[1] + roi[3] / 2]))
     normal = normal / np.linalg.norm(normal)
-    f = CropCamera.looking_at(camera, roi, SIDE).f  # type: ignore[arg-type]
-    return length * f / SIDE * math.exp(-log_scale) / (camera.unproject(pixels) @ normal)
+    f = CropCamera.from_box(camera, roi, SIDE).f  # type: ignore[arg-type]
+    return length * f / SIDE * math.exp(-log_apparent_size) / (camera.unproject(pixels) @ normal)
 
 
 def equal(a: HandDepthFrame, b: HandDepthFrame) -> bool:
@@ -123,7 +133,7 @@ def test_where_two_hands_meet_the_likelier_one_owns_the_pixel(
 ) -> None:
     network = FakeDepthNet(SIDE)
     network.strengths = strengths
-    estimator = HandDepthEstimator(network, FakeFinderNet(), CPU, {})  # type: ignore[arg-type]
+    estimator = HandDepthEstimator(network, FakeDetectorNet(), CPU, {})  # type: ignore[arg-type]
     frame = estimator.estimate(black(), PINHOLE, [(200.0, 150.0, 140.0, 140.0), (260.0, 150.0, 140.0, 140.0)])
     assert frame.mask[220, 300] == owner  # half-way between the boxes' middles
     assert set(np.unique(frame.mask)) == {0, 1, 2}
@@ -150,10 +160,10 @@ def test_a_box_outside_the_frame_is_no_hand() -> None:
     assert frame.hands == () and not frame.mask.any()
 
 
-def test_boxes_from_outside_skip_the_finder_and_its_opinion() -> None:
-    finder = FakeFinderNet()
-    frame = rigged(finder, presence=-2.0).estimate(with_spots((100, 100)), PINHOLE, rois=[CENTRE])
-    assert finder.frames_seen == 0 and len(frame.hands) == 1
+def test_boxes_from_outside_skip_the_detector_and_its_opinion() -> None:
+    detector = FakeDetectorNet()
+    frame = rigged(detector, presence=-2.0).estimate(with_spots((100, 100)), PINHOLE, rois=[CENTRE])
+    assert detector.frames_seen == 0 and len(frame.hands) == 1
     assert frame.hands[0].score == pytest.approx(1 / (1 + math.exp(2)), rel=1e-3)
 
 
@@ -182,22 +192,22 @@ def test_depth_is_in_proportion_to_the_hand_length() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize(
-    "calibration", [{}, {"relief": 2.0, "scale": 0.5, "length": 1.5}], ids=["raw", "calibrated"]
+    "calibration", [{}, {"relief": 2.0, "apparent_size": 0.5, "length": 1.5}], ids=["raw", "calibrated"]
 )
 def test_sigma_is_the_deviation_of_depths_drawn_from_what_the_network_said(
     known: bool, calibration: dict[str, float]
 ) -> None:
-    spreads = (-4.2, -3.8, -3.6)  # logs of the Laplace scales of relief, log scale, log length
-    estimator = rigged(spreads=spreads, calibration=calibration, max_range_m=5.0)
+    log_bs = (-4.2, -3.8, -3.6)  # logs of the Laplace scales of relief, log scale, log length
+    estimator = rigged(log_bs=log_bs, calibration=calibration, max_range_m=5.0)
     frame = estimator.estimate(black(), PINHOLE, [CENTRE], LENGTH if known else None)
     rng, count = np.random.default_rng(0), 200_000
     relief, scale, length = (
-        rng.laplace(0, calibration.get(name, 1.0) * math.exp(spread), count)
-        for name, spread in zip(("relief", "scale", "length"), spreads, strict=True)
+        rng.laplace(0, calibration.get(name, 1.0) * math.exp(log_b), count)
+        for name, log_b in zip(("relief", "apparent_size", "length"), log_bs, strict=True)
     )
-    f = CropCamera.looking_at(PINHOLE, CENTRE, SIDE).f
+    f = CropCamera.from_box(PINHOLE, CENTRE, SIDE).f
     metres = rng.normal(LENGTH, 0.02 * LENGTH, count) if known else 0.19 * np.exp(length)
-    drawn = metres * (f / SIDE * np.exp(-LOG_SCALE - scale) + relief)
+    drawn = metres * (f / SIDE * np.exp(-LOG_APPARENT_SIZE - scale) + relief)
     assert frame.sigma[240, 320] == pytest.approx(drawn.std(), rel=0.03)
     (hand,) = frame.hands
     assert hand.hand_length_sigma_m == pytest.approx(metres.std(), rel=0.03)
@@ -238,8 +248,8 @@ def test_pixels_less_sure_than_asked_for_are_invalid() -> None:
 
 
 def test_a_hand_is_found_and_followed_under_one_id_and_gone_when_it_is_gone() -> None:
-    finder = FakeFinderNet()
-    estimator = rigged(finder, by_colour=True, finder_interval=1000, max_hands=1)
+    detector = FakeDetectorNet()
+    estimator = rigged(detector, by_colour=True, detection_interval=1000, max_hands=1)
     for i in range(12):
         middle = (120.0 + 14 * i, 200.0)
         frame = estimator.estimate(with_spots(middle), PINHOLE)
@@ -249,14 +259,14 @@ def test_a_hand_is_found_and_followed_under_one_id_and_gone_when_it_is_gone() ->
         assert (x + w / 2, y + h / 2) == pytest.approx(middle, abs=3) and (w, h) == pytest.approx(
             (91, 91), abs=6
         )
-    assert finder.frames_seen == 1  # the crop followed the mask
+    assert detector.frames_seen == 1  # the crop followed the mask
     assert estimator.estimate(black(), PINHOLE).hands == ()
 
 
-class SeesGhosts(FakeFinderNet):
+class SeesGhosts(FakeDetectorNet):
     """Is surest of two hands in the upper corners, whatever is there."""
 
-    def forward(self, rgb: torch.Tensor) -> FinderPrediction:
+    def forward(self, rgb: torch.Tensor) -> DetectorPrediction:
         prediction = super().forward(rgb)
         for column in (3, prediction.centre.shape[-1] - 4):
             prediction.centre[0, 0, 6, column] = 6.0
@@ -284,8 +294,8 @@ def test_two_hands_have_two_ids_that_stay() -> None:
         assert [frame.mask[200, int(left[0])], frame.mask[260, int(right[0])]] == ids == sorted(ids)
 
 
-def test_a_second_hand_is_found_at_the_next_turn_of_the_finder() -> None:
-    estimator = rigged(by_colour=True, finder_interval=3)
+def test_a_second_hand_is_found_at_the_next_turn_of_the_detector() -> None:
+    estimator = rigged(by_colour=True, detection_interval=3)
     counts = []
     for i in range(5):
         spots = [(150, 200)] if i == 0 else [(150, 200), (480, 260)]
@@ -311,8 +321,8 @@ class DoubtsRed(FakeDepthNet):
 
 def test_what_the_second_look_does_not_believe_makes_room_for_the_next_best_in_the_same_frame() -> None:
     network = DoubtsRed(SIDE, by_colour=True)
-    estimator = HandDepthEstimator(network, FakeFinderNet(), CPU, {}, max_hands=1)  # type: ignore[arg-type]
-    rgb = with_spots((150, 200), radius=60) | with_spots((480, 260))  # the finder likes the larger more
+    estimator = HandDepthEstimator(network, FakeDetectorNet(), CPU, {}, max_hands=1)  # type: ignore[arg-type]
+    rgb = with_spots((150, 200), radius=60) | with_spots((480, 260))  # the detector likes the larger more
     rgb[:, :320, 2] //= 2
     frame = estimator.estimate(rgb, PINHOLE)
     assert len(frame.hands) == 1 and frame.mask[260, 480] and not frame.mask[200, 150]
@@ -351,7 +361,7 @@ def test_a_look_at_something_else_leaves_the_followed_hands_alone() -> None:
 
 
 def test_the_resolution_may_change_in_the_middle_of_a_stream() -> None:
-    estimator = rigged(by_colour=True, finder_interval=5)
+    estimator = rigged(by_colour=True, detection_interval=5)
     small = Camera(320, 240, 300.0, 305.0, 161.0, 119.0)
     for _ in range(3):
         estimator.estimate(with_spots((500, 400)), PINHOLE)
@@ -412,12 +422,12 @@ def test_settings_change_all_or_not_at_all() -> None:
 
 
 def test_settings_that_have_nothing_to_do_with_it_keep_the_followed_hands() -> None:
-    finder = FakeFinderNet()
-    estimator = rigged(finder, by_colour=True, finder_interval=1000)
+    detector = FakeDetectorNet()
+    estimator = rigged(detector, by_colour=True, detection_interval=1000)
     rgb = with_spots((150, 200))
     estimator.estimate(rgb, PINHOLE)
     estimator.configure(max_range_m=1.9)
-    assert len(estimator.estimate(rgb, PINHOLE).hands) == 1 and finder.frames_seen == 1
+    assert len(estimator.estimate(rgb, PINHOLE).hands) == 1 and detector.frames_seen == 1
     estimator.configure(max_hands=1)
     assert len(estimator.estimate(rgb, PINHOLE).hands) == 1
 
@@ -533,7 +543,7 @@ TURNS = [0.0, 0.8, math.pi / 2, 3.0, -2.2]
 
 @pytest.mark.parametrize("angle", TURNS)
 def test_a_new_hand_is_looked_at_again_upright_and_filling_the_crop(angle: float) -> None:
-    estimator = rigged(by_colour=True, stance=by_marks)
+    estimator = rigged(by_colour=True, wrist_to_knuckles=by_marks)
     frame = estimator.estimate(with_hand((250, 210), angle), PINHOLE)
     (first,), (second,) = looks(estimator)
     assert off(leaning(first) - math.degrees(angle)) < 4  # as it is in the frame
@@ -546,20 +556,20 @@ def test_a_new_hand_is_looked_at_again_upright_and_filling_the_crop(angle: float
 
 
 def test_a_hand_that_turns_is_followed_upright_a_frames_turn_behind() -> None:
-    finder = FakeFinderNet()
-    estimator = rigged(finder, by_colour=True, stance=by_marks, finder_interval=1000)
+    detector = FakeDetectorNet()
+    estimator = rigged(detector, by_colour=True, wrist_to_knuckles=by_marks, detection_interval=1000)
     step = math.radians(15)
     for i in range(28):  # a whole turn and more
         frame = estimator.estimate(with_hand((200 + 6 * i, 230), step * i), PINHOLE)
         *_, (crop,) = looks(estimator)
         assert [hand.id for hand in frame.hands] == [1]
         assert off(leaning(crop) - (15 if i else 0)) < 4
-    assert finder.frames_seen == 1
+    assert detector.frames_seen == 1
 
 
 def test_where_no_way_is_up_a_hand_is_looked_at_as_before() -> None:
     """The marks go, as palm and fingers do that point at the camera; the oblong stays upright in the crop."""
-    estimator = rigged(by_colour=True, stance=by_marks, finder_interval=1000)
+    estimator = rigged(by_colour=True, wrist_to_knuckles=by_marks, detection_interval=1000)
     estimator.estimate(with_hand((250, 210), 0.9), PINHOLE)
     looks(estimator)
     for _ in range(5):
@@ -572,15 +582,15 @@ def test_where_no_way_is_up_a_hand_is_looked_at_as_before() -> None:
 @pytest.mark.parametrize(("length", "believed"), [(0.1, False), (0.2, True)])
 def test_only_a_palm_that_is_long_enough_tells_which_way_is_up(length: float, believed: bool) -> None:
     """A tenth of a hand that fills the crop but for its margin, 0.148 of a crop that is 2 wide."""
-    estimator = rigged(stance=turned(math.pi / 2, length))
+    estimator = rigged(wrist_to_knuckles=turned(math.pi / 2, length))
     estimator.estimate(with_hand((320, 240), 0.0), PINHOLE, rois=[(260.0, 180.0, 120.0, 120.0)])
     (first,), (second,) = looks(estimator)
     assert off(leaning(first)) < 3
     assert off(leaning(second) - (-90 if believed else 0)) < 3
 
 
-def test_a_hand_that_was_lost_is_looked_at_anew_from_the_finders_box() -> None:
-    estimator = rigged(by_colour=True, stance=by_marks, finder_interval=1000, max_hands=1)
+def test_a_hand_that_was_lost_is_looked_at_anew_from_the_detectors_box() -> None:
+    estimator = rigged(by_colour=True, wrist_to_knuckles=by_marks, detection_interval=1000, max_hands=1)
     for _ in range(3):
         estimator.estimate(with_hand((150, 150), 2.0), PINHOLE)
     for _ in range(2):
@@ -593,7 +603,7 @@ def test_a_hand_that_was_lost_is_looked_at_anew_from_the_finders_box() -> None:
 def test_boxes_from_outside_are_looked_at_twice_all_of_them_at_once_where_up_is_known() -> None:
     picture = np.maximum(with_hand((150, 200), 1.2), with_hand((450, 260), -0.7))
     rois = [(90.0, 140.0, 120.0, 120.0), (390.0, 200.0, 120.0, 120.0)]
-    estimator = rigged(stance=by_marks, by_colour=True)
+    estimator = rigged(wrist_to_knuckles=by_marks, by_colour=True)
     frame = estimator.estimate(picture, PINHOLE, rois=rois)
     first, second = looks(estimator)
     assert [off(leaning(a) - math.degrees(b)) < 4 for a, b in zip(first, (1.2, -0.7), strict=True)] == [
@@ -612,7 +622,7 @@ def test_boxes_from_outside_are_looked_at_twice_all_of_them_at_once_where_up_is_
 
 def test_a_box_from_outside_gives_way_to_the_mask_in_it_only_where_they_are_about_the_same() -> None:
     def second(hand: tuple[float, float], roi: tuple[float, ...]) -> tuple[float, float, float, float]:
-        estimator = rigged(stance=by_marks, by_colour=True)
+        estimator = rigged(wrist_to_knuckles=by_marks, by_colour=True)
         estimator.estimate(with_spots(hand, radius=40), PINHOLE, rois=[roi])  # type: ignore[list-item]
         return extents(looks(estimator)[1][0])
 
@@ -630,20 +640,22 @@ def test_metric_depth_in_a_turned_crop_is_the_plane_that_the_network_said(angle:
     """A box on the optical axis, turned: it takes up cos + sin as much and so, for the same log scale, is that much nearer."""
     camera, half = Camera(640, 480, 600.0, 600.0, 319.5, 239.5), 70.0
     estimator = rigged(
-        stance=turned(angle), radius=0.2, max_range_m=5.0
+        wrist_to_knuckles=turned(angle), radius=0.2, max_range_m=5.0
     )  # a mask too small for the box to give way
     roi = (camera.cx - half, camera.cy - half, 2 * half, 2 * half)
     frame = estimator.estimate(black(camera), camera, rois=[roi], hand_length_m=LENGTH)
     seen = frame.mask == 1
     extent = 2 * half / camera.fx * (abs(math.cos(angle)) + abs(math.sin(angle)))
     assert seen.sum() == pytest.approx(math.pi * (0.2 * 1.35 * extent * camera.fx) ** 2, rel=0.05)
-    np.testing.assert_allclose(frame.depth[seen], LENGTH / (1.35 * extent) * math.exp(-LOG_SCALE), rtol=1e-4)
+    np.testing.assert_allclose(
+        frame.depth[seen], LENGTH / (1.35 * extent) * math.exp(-LOG_APPARENT_SIZE), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("camera", [PINHOLE, FISHEYE], ids=["pinhole", "fisheye"])
 @pytest.mark.parametrize("angle", TURNS)
 def test_a_plane_stays_one_however_the_crop_is_turned(camera: Camera, angle: float) -> None:
-    estimator = rigged(stance=turned(angle), max_range_m=5.0)
+    estimator = rigged(wrist_to_knuckles=turned(angle), max_range_m=5.0)
     frame = estimator.estimate(black(camera), camera, rois=[CORNER], hand_length_m=LENGTH)
     seen = frame.mask == 1
     rows, columns = np.nonzero(seen)
@@ -658,13 +670,13 @@ def test_a_plane_stays_one_however_the_crop_is_turned(camera: Camera, angle: flo
 def untrained(device: str = "cpu") -> HandDepthEstimator:
     """The real network, random weights, batch norms that have seen something; about half of its pixels are "hand"."""
     torch.manual_seed(11)
-    network, finder = HandDepthNet(TINY), FinderNet(FinderConfig(features=4))
+    network, detector = HandDepthNet(TINY), HandDetectorNet(DetectorConfig(features=4))
     crops = torch.rand(4, 3, 32, 32)
     shake(network, crops)
     with torch.no_grad():
         network.last[0].bias[:4] -= network(0.5 + 0.2 * (crops - 0.5)).final.mask.median()
     return HandDepthEstimator(
-        network, finder.eval(), resolve_device(device), {}, max_range_m=100.0, min_range_m=0.0
+        network, detector.eval(), resolve_device(device), {}, max_range_m=100.0, min_range_m=0.0
     )
 
 
@@ -686,8 +698,8 @@ def test_an_untrained_estimator_runs_the_whole_way_and_leaves_the_random_numbers
     estimator.close()
 
 
-def test_a_network_with_a_trunk_runs_the_whole_way() -> None:
-    network = dataclasses.replace(TINY, crop_size=128, joints=True, trunk=True)
+def test_a_network_with_a_backbone_runs_the_whole_way() -> None:
+    network = dataclasses.replace(TINY, crop_size=128, joints=True, backbone=True)
     estimator = HandDepthEstimator.untrained(network=network, max_range_m=100.0, min_range_m=0.0)
     rgb = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
     frame, again = (estimator.estimate(rgb, PINHOLE, rois=[CENTRE, CORNER]) for _ in range(2))

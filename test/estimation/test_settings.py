@@ -32,9 +32,9 @@ def test_the_defaults_are_allowed() -> None:
         ("max_range_m", 0.05),
         ("max_sigma_m", 0.0),
         ("max_sigma_m", -1.0),
-        ("finder_interval", 0),
-        ("finder_interval", 2.5),
-        ("finder_threshold", 1.1),
+        ("detection_interval", 0),
+        ("detection_interval", 2.5),
+        ("detection_threshold", 1.1),
         ("mask_threshold", 0.4),
         ("mask_threshold", 1.0),
     ],
@@ -47,7 +47,7 @@ def test_a_value_that_cannot_be_is_refused_by_its_name(name: str, value: object)
 @pytest.mark.parametrize(
     "values",
     [
-        {"max_hands": 8, "finder_interval": 1000},
+        {"max_hands": 8, "detection_interval": 1000},
         {"hand_length_m": 0.08},
         {"hand_length_m": 0.30, "max_sigma_m": 0.005},
         {"hand_length_m": None, "max_sigma_m": None},

@@ -27,9 +27,9 @@ def found(*rois: Roi) -> list[Detection]:
 
 
 def step(tracker: Tracker, hands: list[Roi], interval: int = 5) -> dict[int, Roi]:
-    """One frame in a world of ``hands``: a perfect finder when it is due, and a network that sees the hand whose middle
+    """One frame in a world of ``hands``: a perfect detector when it is due, and a network that sees the hand whose middle
     is nearest to where it looks, if that hand is in the look's box. Returns what is shown, by id."""
-    if tracker.wants_finder(interval):
+    if tracker.detection_due(interval):
         tracker.look(found(*hands))
     shown = {}
     for track in list(tracker.tracks):
@@ -96,8 +96,8 @@ def test_what_the_network_does_not_confirm_at_first_sight_is_no_hand() -> None:
 
 
 def looks(tracker: Tracker, detection: Detection, presence: float) -> bool:
-    """One frame in which the finder sees that alone; whether it is looked at, which shows a hand with this ``presence``."""
-    assert tracker.wants_finder(5)
+    """One frame in which the detector sees that alone; whether it is looked at, which shows a hand with this ``presence``."""
+    assert tracker.detection_due(5)
     placed = tracker.look([detection])
     for track in placed:
         tracker.update(track, detection.roi, presence, 0.0)
@@ -120,7 +120,7 @@ def test_what_was_no_hand_is_looked_at_at_once_when_it_looks_more_like_one_or_is
 def test_a_first_look_that_hardly_shows_a_hand_makes_room_for_the_next_best() -> None:
     tracker = Tracker(1)
     chair, hand = Detection(box(100, 100), 0.8), Detection(box(300, 200), 0.5)
-    assert tracker.wants_finder(5)
+    assert tracker.detection_due(5)
     (track,) = tracker.look([chair, hand])
     assert tracker.refuse(track, 0.05)
     (track,) = tracker.look_on([chair, hand])
@@ -153,33 +153,33 @@ def test_a_presence_that_is_low_or_no_number_is_a_miss(presence: float) -> None:
     assert new.misses == 1
 
 
-def test_the_finder_is_due_at_first_and_then_every_nth_frame_hands_missing_or_not() -> None:
+def test_the_detector_is_due_at_first_and_then_every_nth_frame_hands_missing_or_not() -> None:
     tracker = Tracker(1)
     due = []
     for _ in range(12):
-        due.append(tracker.wants_finder(4))
+        due.append(tracker.detection_due(4))
         if not tracker.tracks:
             tracker.look(found(box(100, 100)))
     assert [i for i, d in enumerate(due) if d] == [0, 4, 8]
 
 
 @pytest.mark.parametrize("doubt", ["missed", "unlikely", "fast"])
-def test_the_finder_is_due_at_once_when_a_hand_is_doubtful(doubt: str) -> None:
+def test_the_detector_is_due_at_once_when_a_hand_is_doubtful(doubt: str) -> None:
     tracker = Tracker(1)
-    assert tracker.wants_finder(1000)
+    assert tracker.detection_due(1000)
     (track,) = tracker.look(found(box(100, 100)))
     tracker.update(track, box(100, 100), 0.9, 0.0)
-    assert not tracker.wants_finder(1000)
+    assert not tracker.detection_due(1000)
     if doubt == "missed":
         tracker.update(track, None, 0.9, 0.0)
     else:
         tracker.update(
             track, box(150 if doubt == "fast" else 101, 100), 0.45 if doubt == "unlikely" else 0.9, 0.0
         )
-    assert tracker.wants_finder(1000)
+    assert tracker.detection_due(1000)
 
 
-def test_a_better_hand_takes_the_place_of_one_that_the_finder_does_not_see() -> None:
+def test_a_better_hand_takes_the_place_of_one_that_the_detector_does_not_see() -> None:
     tracker = Tracker(1)
     (face,) = tracker.look(found(box(100, 100)))
     for _ in range(3):
@@ -189,7 +189,9 @@ def test_a_better_hand_takes_the_place_of_one_that_the_finder_does_not_see() -> 
     assert hand.roi == box(400, 300)
 
 
-def test_what_the_finder_does_not_see_is_kept_while_the_network_is_sure_and_dropped_when_it_is_not() -> None:
+def test_what_the_detector_does_not_see_is_kept_while_the_network_is_sure_and_dropped_when_it_is_not() -> (
+    None
+):
     for presence, kept in ((0.95, True), (0.7, False)):
         tracker = Tracker(2)
         (track,) = tracker.look(found(box(100, 100)))
@@ -200,7 +202,7 @@ def test_what_the_finder_does_not_see_is_kept_while_the_network_is_sure_and_drop
         assert (tracker.tracks == [track]) is kept
 
 
-def test_a_box_that_has_gone_astray_goes_to_the_hand_that_the_finder_sees() -> None:
+def test_a_box_that_has_gone_astray_goes_to_the_hand_that_the_detector_sees() -> None:
     tracker = Tracker(1)
     (track,) = tracker.look(found(box(100, 100)))
     tracker.update(track, box(100, 100), 0.9, 0.0)
@@ -240,9 +242,9 @@ def test_a_hand_that_is_followed_keeps_its_roll_and_one_that_has_gone_astray_sta
     assert track.roll == 0 and track.outline is None and track.predicted_outline() is None
 
 
-def test_the_finder_is_due_in_every_frame_while_nothing_is_followed() -> None:
+def test_the_detector_is_due_in_every_frame_while_nothing_is_followed() -> None:
     tracker = Tracker(2)
-    assert all(tracker.wants_finder(100) for _ in range(5))
+    assert all(tracker.detection_due(100) for _ in range(5))
 
 
 def test_no_more_hands_than_max_hands_the_best_first() -> None:
@@ -290,7 +292,7 @@ def test_reset_forgets_every_hand() -> None:
     tracker = Tracker(2)
     step(tracker, [box(100, 100)])
     tracker.reset()
-    assert tracker.tracks == [] and tracker.wants_finder(1000)
+    assert tracker.tracks == [] and tracker.detection_due(1000)
 
 
 def test_the_hand_length_is_the_mean_of_the_guesses_at_first_and_follows_slowly_later() -> None:
@@ -319,13 +321,13 @@ def test_recalibrating_forgets_the_length_and_keeps_the_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("finder", "presence", "new"),
+    ("detector", "presence", "new"),
     [(0.7, 0.78, True), (0.7, 0.75, False), (0.3, 0.89, True), (0.3, 0.87, False), (0.99, 0.2, False)],
 )
-def test_a_new_hand_needs_the_finder_and_the_network_to_be_sure_between_them(
-    finder: float, presence: float, new: bool
+def test_a_new_hand_needs_the_detector_and_the_network_to_be_sure_between_them(
+    detector: float, presence: float, new: bool
 ) -> None:
     tracker = Tracker(1)
-    (track,) = tracker.look([Detection(box(100, 100), finder)])
+    (track,) = tracker.look([Detection(box(100, 100), detector)])
     assert tracker.update(track, box(100, 100), presence, 0.0) is new
     assert bool(tracker.tracks) is new

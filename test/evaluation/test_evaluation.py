@@ -158,7 +158,7 @@ def test_given_boxes_are_the_masks_own(folder: Path) -> None:
     estimator = KnownAnswer(lambda rgb, length: [])
     report = run(folder, estimator, given_boxes=True)
     assert estimator.calls[0]["rois"] == [(10, 10, 20, 30)]
-    assert any("finder not used" in note for note in report["notes"])
+    assert any("detector not used" in note for note in report["notes"])
 
 
 def test_transparent_pictures_are_laid_over_grey_or_over_photographs(folder: Path, tmp_path: Path) -> None:

@@ -97,4 +97,4 @@ def test_hand_length_by_the_finger_alone_does_not_ask_where_the_wrist_is() -> No
     assert metrics.hand_length_from_finger(joints) == pytest.approx(metrics.hand_length_of(joints), rel=0.02)
     before = metrics.hand_length_from_finger(joints)
     joints[0, 1] = -0.04  # a wrist annotated inside of the palm
-    assert metrics.hand_length_from_finger(joints) == before and metrics.finger_share(joints) > 0.6
+    assert metrics.hand_length_from_finger(joints) == before and metrics.finger_fraction(joints) > 0.6

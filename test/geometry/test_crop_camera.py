@@ -44,7 +44,7 @@ def rotation_of(crop: CropCamera) -> np.ndarray:
 @pytest.mark.parametrize("name", CAMERAS)
 def test_it_looks_at_the_box_and_the_box_with_its_margin_fills_it(name: str) -> None:
     camera = CAMERAS[name]
-    crop = CropCamera.looking_at(camera, ROI, 128, margin=1.5)
+    crop = CropCamera.from_box(camera, ROI, 128, margin=1.5)
     rotation = rotation_of(crop)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1)
@@ -61,12 +61,12 @@ def test_it_looks_at_the_box_and_the_box_with_its_margin_fills_it(name: str) -> 
 
 def test_the_turn_is_the_smallest_and_roll_turns_the_picture_counter_clockwise() -> None:
     camera = CAMERAS["pinhole"]
-    straight = CropCamera.looking_at(camera, ROI, 128)
+    straight = CropCamera.from_box(camera, ROI, 128)
     axis = camera.unproject(np.array([ROI[0] + ROI[2] / 2, ROI[1] + ROI[3] / 2]))
     angle = np.arccos(axis[2] / np.linalg.norm(axis))
     turned = np.arccos((np.trace(rotation_of(straight)) - 1) / 2)
     assert turned == pytest.approx(angle, abs=1e-9)
-    rolled = CropCamera.looking_at(camera, ROI, 128, roll=np.pi / 2)
+    rolled = CropCamera.from_box(camera, ROI, 128, roll=np.pi / 2)
     assert rolled.f == pytest.approx(straight.f)
     right = straight.to_frame(camera, np.array([100.0, 63.5]))
     np.testing.assert_allclose(rolled.to_crop(camera, right), [63.5, 127 - 100.0], atol=1e-6)
@@ -99,7 +99,7 @@ def test_a_hand_that_is_turned_stands_upright_in_a_crop_with_its_roll(
     """And fills it with its margin, however it is turned and whatever the lens."""
     camera = CAMERAS[name]
     outline, ends = hand_in_space(camera, at, angle)
-    crop = CropCamera.around(camera, outline, 128, margin=1.5, roll=angle)
+    crop = CropCamera.from_points(camera, outline, 128, margin=1.5, roll=angle)
     rotation = rotation_of(crop)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1)
@@ -115,8 +115,8 @@ def test_the_outline_fills_the_crop_where_its_box_is_larger() -> None:
     camera = CAMERAS["pinhole"]
     outline, _ = hand_in_space(camera, (322.1, 238.0), np.pi / 4)
     low, high = outline.min(0), outline.max(0)
-    boxed = CropCamera.looking_at(camera, (*low, *(high - low)), 128, roll=np.pi / 4)
-    around = CropCamera.around(camera, outline, 128, roll=np.pi / 4)
+    boxed = CropCamera.from_box(camera, (*low, *(high - low)), 128, roll=np.pi / 4)
+    around = CropCamera.from_points(camera, outline, 128, roll=np.pi / 4)
     seen = [np.ptp(crop.to_crop(camera, outline)[:, 1]) for crop in (boxed, around)]
     assert seen[1] == pytest.approx(128 / 1.35, rel=0.01) and seen[0] > seen[1]
 
@@ -124,9 +124,9 @@ def test_the_outline_fills_the_crop_where_its_box_is_larger() -> None:
 @pytest.mark.parametrize("name", CAMERAS)
 def test_a_finer_crop_shows_the_same_in_more_pixels(name: str) -> None:
     camera = CAMERAS[name]
-    crop = CropCamera.looking_at(camera, ROI, 64, roll=0.7)
-    finer = crop.finer(112)
-    assert finer.size == 112 and crop.finer(64) == crop
+    crop = CropCamera.from_box(camera, ROI, 64, roll=0.7)
+    finer = crop.resized(112)
+    assert finer.size == 112 and crop.resized(64) == crop
     edges = np.array(
         [(x, y) for x in (0.0, 0.3, 1.0) for y in (0.0, 1.0)]
     )  # of the pictures, whose pixels are squares
@@ -148,7 +148,7 @@ def test_any_outline_is_in_the_middle_of_its_crop_and_fills_it(
     """Lopsided ones too, whose mean is not their middle."""
     camera = CAMERAS[name]
     outline = (x, y) + np.random.default_rng(seed).exponential(15, (9, 2)) * (1, -1)
-    crop = CropCamera.around(camera, outline, 128, roll=roll)
+    crop = CropCamera.from_points(camera, outline, 128, roll=roll)
     seen = crop.to_crop(camera, outline)
     np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, (63.5, 63.5), atol=3)
     assert np.ptp(seen, axis=0).max() == pytest.approx(128 / 1.35, rel=0.04)
@@ -159,13 +159,13 @@ def test_points_that_the_lens_has_no_rays_for_do_not_count_and_too_few_others_ar
     outline, _ = hand_in_space(camera, (450.0, 150.0), 0.4)
     nowhere = np.full((5, 2), 5000.0)
     assert np.isnan(camera.unproject(nowhere)).all(0)[:2].all()
-    whole = CropCamera.around(camera, outline, 64, roll=0.4)
-    with_more = CropCamera.around(camera, np.concatenate((nowhere, outline)), 64, roll=0.4)
+    whole = CropCamera.from_points(camera, outline, 64, roll=0.4)
+    with_more = CropCamera.from_points(camera, np.concatenate((nowhere, outline)), 64, roll=0.4)
     np.testing.assert_allclose(rotation_of(with_more), rotation_of(whole), atol=1e-12)
     assert with_more.f == pytest.approx(whole.f)
     for few in (outline[:2], np.concatenate((outline[:2], nowhere)), outline[:0], np.full((4, 2), np.nan)):
         with pytest.raises(CameraError, match="three pixels"):
-            CropCamera.around(camera, few, 64)
+            CropCamera.from_points(camera, few, 64)
 
 
 @pytest.mark.parametrize(
@@ -174,18 +174,18 @@ def test_points_that_the_lens_has_no_rays_for_do_not_count_and_too_few_others_ar
 @pytest.mark.parametrize("name", CAMERAS)
 def test_boxes_that_leave_the_frame_or_are_tiny_work(name: str, roi: tuple) -> None:
     camera = CAMERAS[name]
-    crop = CropCamera.looking_at(camera, roi, 64)
+    crop = CropCamera.from_box(camera, roi, 64)
     image = torch.full((3, 480, 640), 255, dtype=torch.uint8)
     seen = crop.sample(camera, image)
     assert seen.shape == (3, 64, 64) and torch.isfinite(seen).all()
-    placed = crop.place(camera, torch.ones(64, 64), torch.ones(64, 64))
+    placed = crop.reproject(camera, torch.ones(64, 64), torch.ones(64, 64))
     assert placed.depth.shape == placed.mask.shape == image[0, placed.slice_y, placed.slice_x].shape
 
 
 @pytest.mark.parametrize("roi", [(0, 0, 0, 10), (0, 0, 10, -1), (float("nan"), 0, 10, 10)])
 def test_boxes_without_a_size_are_refused(roi: tuple) -> None:
     with pytest.raises(CameraError, match="roi"):
-        CropCamera.looking_at(CAMERAS["pinhole"], roi, 64)
+        CropCamera.from_box(CAMERAS["pinhole"], roi, 64)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
@@ -208,7 +208,7 @@ def test_sample_shows_what_lies_along_the_crops_rays(
     image = torch.from_numpy(np.stack((frame, 255 - frame, frame), -1))
     image = (image.round() if dtype == torch.uint8 else image).to(dtype).permute(2, 0, 1)
     image = image if channels_last else image.contiguous()
-    crop = CropCamera.looking_at(camera, ROI, size)
+    crop = CropCamera.from_box(camera, ROI, size)
     seen = crop.sample(camera, image).numpy()
     rays = crop.rays().numpy().astype(np.float64) @ rotation_of(crop)
     expected = wave(camera.project(rays))
@@ -220,11 +220,11 @@ def test_sample_is_exact_on_a_linear_picture_and_zero_beside_the_frame() -> None
     camera = CAMERAS["pinhole"]
     ramp = torch.arange(640, dtype=torch.float32).expand(1, 480, 640) + 1
     for size in (64, 128, 256):
-        inside = CropCamera.looking_at(camera, ROI, size)
+        inside = CropCamera.from_box(camera, ROI, size)
         rays = inside.rays().numpy().astype(np.float64) @ rotation_of(inside)
         expected = camera.project(rays)[..., 0] + 1
         np.testing.assert_allclose(inside.sample(camera, ramp)[0].numpy(), expected, atol=2e-3)
-        beside = CropCamera.looking_at(camera, (-80.0, 100.0, 200.0, 200.0), size)
+        beside = CropCamera.from_box(camera, (-80.0, 100.0, 200.0, 200.0), size)
         pixels = camera.project(beside.rays().numpy().astype(np.float64) @ rotation_of(beside))
         seen = beside.sample(camera, ramp)[0].numpy()
         assert (seen[pixels[..., 0] < -0.51] == 0).all() and (pixels[..., 0] < -0.51).any()
@@ -235,7 +235,7 @@ def test_shrinking_does_not_alias() -> None:
     """A one-pixel checkerboard shrunk three-fold is grey; plain bilinear sampling would show moire."""
     camera = CAMERAS["pinhole"]
     board = (torch.arange(640)[None] + torch.arange(480)[:, None]) % 2 * 255.0
-    seen = CropCamera.looking_at(camera, (200.0, 100.0, 280.0, 280.0), 120).sample(camera, board[None])
+    seen = CropCamera.from_box(camera, (200.0, 100.0, 280.0, 280.0), 120).sample(camera, board[None])
     assert (seen - 127.5).abs().max() < 20
 
 
@@ -245,13 +245,13 @@ def test_shrinking_does_not_alias() -> None:
 def test_place_gives_a_planes_own_depth(name: str, size: int, roll: float | None) -> None:
     """Depth on the frame's pixels is the plane's; 0.1 mm is bilinear interpolation's share."""
     camera = CAMERAS[name]
-    crop = CropCamera.looking_at(camera, ROI, size)
+    crop = CropCamera.from_box(camera, ROI, size)
     if roll is not None:
         x, y, width, height = ROI
         box = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
-        crop = CropCamera.around(camera, np.array(box), size, roll=roll)
+        crop = CropCamera.from_points(camera, np.array(box), size, roll=roll)
     depth = plane_depth(crop.rays().numpy().astype(np.float64), rotation_of(crop) @ NORMAL)
-    placed = crop.place(camera, torch.from_numpy(depth).float(), torch.ones(size, size))
+    placed = crop.reproject(camera, torch.from_numpy(depth).float(), torch.ones(size, size))
     rays = camera.rays().numpy().astype(np.float64)[placed.slice_y, placed.slice_x]
     expected = plane_depth(rays)
     got = placed.depth.numpy()
@@ -268,10 +268,10 @@ def test_a_sphere_comes_back_with_its_outline(name: str) -> None:
     camera = CAMERAS[name]
     size, radius = 192, 0.05
     centre = camera.unproject(np.array([450.0, 150.0])) * 0.45
-    crop = CropCamera.looking_at(camera, ROI, size)
+    crop = CropCamera.from_box(camera, ROI, size)
     depth = sphere_depth(crop.rays().numpy().astype(np.float64), rotation_of(crop) @ centre, radius)
     hand = np.isfinite(depth)
-    placed = crop.place(camera, torch.from_numpy(depth).float(), torch.from_numpy(hand))
+    placed = crop.reproject(camera, torch.from_numpy(depth).float(), torch.from_numpy(hand))
     truth = sphere_depth(camera.rays().numpy().astype(np.float64), centre, radius)
     full = np.full((480, 640), np.nan)
     full[placed.slice_y, placed.slice_x] = placed.depth.numpy()
@@ -287,14 +287,14 @@ def test_a_sphere_comes_back_with_its_outline(name: str) -> None:
 def test_nothing_smears_across_the_masks_border() -> None:
     """Hand at 0.4 m, background in the same map at 5 m or NaN: no pixel in between appears."""
     camera = CAMERAS["pinhole"]
-    crop = CropCamera.looking_at(camera, ROI, 96)
+    crop = CropCamera.from_box(camera, ROI, 96)
     y, x = np.mgrid[:96, :96]
     hand = torch.from_numpy(np.hypot(x - 47, y - 50) < 30)
     rotated_z = torch.full((96, 96), 0.4)
     for background in (5.0, float("nan")):
         depth = torch.where(hand, rotated_z, torch.tensor(background))
         sigma = torch.where(hand, torch.tensor(0.01), torch.tensor(background))
-        placed = crop.place(camera, depth, hand.float(), {"sigma": sigma})
+        placed = crop.reproject(camera, depth, hand.float(), {"sigma": sigma})
         found = placed.depth[torch.isfinite(placed.depth)]
         assert found.numel() > 2000 and found.min() > 0.35 and found.max() < 0.45
         kept = placed.extras["sigma"][torch.isfinite(placed.depth)]
@@ -303,7 +303,7 @@ def test_nothing_smears_across_the_masks_border() -> None:
 
 
 def test_an_empty_mask_places_nothing() -> None:
-    placed = CropCamera.looking_at(CAMERAS["pinhole"], ROI, 64).place(
+    placed = CropCamera.from_box(CAMERAS["pinhole"], ROI, 64).reproject(
         CAMERAS["pinhole"], torch.ones(64, 64), torch.zeros(64, 64), {"sigma": torch.ones(64, 64)}
     )
     assert torch.isnan(placed.depth).all() and torch.isnan(placed.extras["sigma"]).all()
@@ -322,8 +322,8 @@ def test_every_placed_point_lies_where_the_crop_saw_it(
 ) -> None:
     """Points of the crop, kept at one range, are the frame's points: the same place in space either way."""
     camera = CAMERAS[name]
-    crop = CropCamera.looking_at(camera, (x, y, side, side), 64, roll=roll)
-    placed = crop.place(camera, torch.full((64, 64), 0.5), torch.ones(64, 64))
+    crop = CropCamera.from_box(camera, (x, y, side, side), 64, roll=roll)
+    placed = crop.reproject(camera, torch.full((64, 64), 0.5), torch.ones(64, 64))
     rays = camera.rays()[placed.slice_y, placed.slice_x].numpy().astype(np.float64)
     points = rays * placed.depth.numpy()[..., None]
     in_crop = points @ rotation_of(crop).T
@@ -332,17 +332,17 @@ def test_every_placed_point_lies_where_the_crop_saw_it(
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     camera = CAMERAS["pinhole"]
-    crop = CropCamera.looking_at(camera, ROI, 64)
+    crop = CropCamera.from_box(camera, ROI, 64)
     with pytest.raises(CameraError, match="image is"):
         crop.sample(camera, torch.zeros(3, 640, 480))
     with pytest.raises(CameraError, match="depth is"):
-        crop.place(camera, torch.zeros(32, 32), torch.zeros(64, 64))
+        crop.reproject(camera, torch.zeros(32, 32), torch.zeros(64, 64))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_gives_what_the_cpu_gives() -> None:
     camera = CAMERAS["plumb_bob"]
-    crop = CropCamera.looking_at(camera, ROI, 128)
+    crop = CropCamera.from_box(camera, ROI, 128)
     image = torch.randint(0, 255, (3, 480, 640), dtype=torch.uint8)
     torch.testing.assert_close(
         crop.sample(camera, image.cuda()).cpu(), crop.sample(camera, image), atol=0.05, rtol=0
@@ -351,7 +351,7 @@ def test_cuda_gives_what_the_cpu_gives() -> None:
     depth = torch.rand(128, 128) + 0.3
     frames = []
     for device in ("cpu", "cuda"):
-        placed = crop.place(camera, depth.to(device), hand.to(device).float())
+        placed = crop.reproject(camera, depth.to(device), hand.to(device).float())
         full = torch.full((480, 640), float("nan"))
         full[placed.slice_y, placed.slice_x] = placed.depth.cpu()
         frames.append(full)

@@ -1,4 +1,4 @@
-"""The trunk: its values are those of a TensorFlow Lite file, and a network that gets one goes on from what it knew without."""
+"""The backbone: its values are those of a TensorFlow Lite file, and a network that gets one goes on from what it knew without."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from torch.nn import functional as F
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import (
-    FinderConfig,
-    FinderNet,
+    DetectorConfig,
     HandDepthNet,
+    HandDetectorNet,
     NetworkConfig,
     load_weights,
     save_weights,
 )
-from hand_depth_ros.network.backbone import CHANNELS, WHOLE, InvertedResidual, Trunk, _Block
-from hand_depth_ros.network.hourglass import Hourglass, Prediction, _coarser
+from hand_depth_ros.network.backbone import CHANNELS, GLOBAL_CHANNELS, Backbone, InvertedResidual, _Block
+from hand_depth_ros.network.hourglass import Hourglass, Prediction, _downsampled
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.modules.base import begin
 from hand_depth_ros.training.modules.depth import DepthTraining
-from hand_depth_ros.training.modules.mediapipe_weights import fill_trunk, read_layers
+from hand_depth_ros.training.modules.mediapipe_weights import fill_backbone, read_layers
 from hand_depth_ros.training.samples.crops import Sources
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 BARE = NetworkConfig(
     crop_size=128, stacks=2, mask_stacks=1, features=8, levels=2, detail=4, joints=True, plane=True
 )
-WITH_TRUNK = dataclasses.replace(BARE, trunk=True)
+WITH_TRUNK = dataclasses.replace(BARE, backbone=True)
 SIDE, PICTURE = BARE.crop_size, 224
 SMALL = ((6, 3, 3, 2), False), ((1, 5, 3, 6), True), ((4, 1, 1, 6), False), ((5, 4), False)
 """Shapes of a convolution, one of each channel, a pointwise one, a fully connected layer."""
@@ -49,18 +49,18 @@ SMALL = ((6, 3, 3, 2), False), ((1, 5, 3, 6), True), ((4, 1, 1, 6), False), ((5,
 
 @pytest.fixture(scope="module")
 def layers() -> list[Layer]:
-    return landmark_layers(Trunk())
+    return landmark_layers(Backbone())
 
 
 @pytest.fixture(scope="module")
 def model(layers: list[Layer], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as the landmark model is: half precision."""
-    return write_tflite(tmp_path_factory.mktemp("model") / "trunk.tflite", layers, np.float16)
+    return write_tflite(tmp_path_factory.mktemp("model") / "backbone.tflite", layers, np.float16)
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a network without a trunk that has learned something."""
+    """Weights of a network without a backbone that has learned something."""
     torch.manual_seed(3)
     network = HandDepthNet(BARE)
     shake(network, torch.rand(2, 3, SIDE, SIDE), batches=2)
@@ -71,15 +71,15 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begun(bare: Path | None, model: Path | None, network: NetworkConfig = WITH_TRUNK) -> HandDepthNet:
     net = HandDepthNet(network)
-    names = {"start_from": bare, "trunk_from": model}
+    names = {"start_from": bare, "backbone_from": model}
     begin(net, TrainConfig(**{name: str(path) for name, path in names.items() if path}))  # type: ignore[arg-type]
     return net.eval()
 
 
 def trusting(network: HandDepthNet, much: float) -> HandDepthNet:
-    """With the trunk's landmarks taken for the joints (1), left alone (0) or something in between."""
+    """With the backbone's landmarks taken for the joints (1), left alone (0) or something in between."""
     with torch.no_grad():
-        for layer in network.trust:
+        for layer in network.gate:
             layer.bias.fill_(math.log(much / (1 - much)) if 0 < much < 1 else 100 * (2 * much - 1))
     return network
 
@@ -91,11 +91,11 @@ def said(network: HandDepthNet, pictures: torch.Tensor) -> list[torch.Tensor]:
     return [*out.final, out.scalars, *out.joints, *stages]
 
 
-def trunk_holds(network: HandDepthNet, layers: list[Layer]) -> bool:
-    """Value by value, at places drawn at random from each layer that is the trunk's: two are not."""
+def backbone_holds(network: HandDepthNet, layers: list[Layer]) -> bool:
+    """Value by value, at places drawn at random from each layer that is the backbone's: two are not."""
     rng = np.random.default_rng(1)
     theirs = [*layers[:-3], layers[-1]]
-    for layer, (weight, bias, depthwise) in zip(network.trunk.layers(), theirs, strict=True):
+    for layer, (weight, bias, depthwise) in zip(network.backbone.layers(), theirs, strict=True):
         for _ in range(20):
             place = tuple(int(rng.integers(n)) for n in weight.shape)
             value = layer.weight[place] if len(place) == 2 else None
@@ -131,11 +131,11 @@ def convolved(picture: np.ndarray, layer: Layer, stride: int = 1, same: bool = F
     ("fewer", "more"),
     [
         (dataclasses.replace(BARE, bottom=2), dataclasses.replace(BARE, bottom=4)),
-        (FinderConfig(64, 64, 4), FinderConfig(64, 64, 4, extra_blocks=2)),
+        (DetectorConfig(64, 64, 4), DetectorConfig(64, 64, 4, extra_blocks=2)),
     ],
 )
 def test_a_network_with_more_blocks_begins_as_one_with_fewer(fewer: Any, more: Any, tmp_path: Path) -> None:
-    kind: Any = HandDepthNet if isinstance(fewer, NetworkConfig) else FinderNet
+    kind: Any = HandDepthNet if isinstance(fewer, NetworkConfig) else HandDetectorNet
     side = SIDE if kind is HandDepthNet else 64
     torch.manual_seed(5)
     start = kind(fewer)
@@ -220,13 +220,13 @@ def test_a_damaged_file_never_ends_in_anything_but_a_clear_error(tmp_path: Path)
     ids=["missing", "empty", "zip"],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, reason: str) -> None:
-    path = tmp_path / "trunk.tflite"
+    path = tmp_path / "backbone.tflite"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"trunk\.tflite.*{reason}"):
-        fill_trunk(Trunk(), path)
-    with pytest.raises(DatasetError, match="no trunk at"):
-        fill_trunk(Trunk(), tmp_path)  # a folder
+    with pytest.raises(DatasetError, match=rf"backbone\.tflite.*{reason}"):
+        fill_backbone(Backbone(), path)
+    with pytest.raises(DatasetError, match="no backbone at"):
+        fill_backbone(Backbone(), tmp_path)  # a folder
 
 
 def test_weights_that_are_quantized_are_refused(tmp_path: Path) -> None:
@@ -247,16 +247,16 @@ def test_a_model_with_other_layers_is_refused_and_changes_nothing(
         "another bias": [layers[0]._replace(bias=np.ones(3, np.float32)), *layers[1:]],
         "none": [],
     }[change]
-    trunk = Trunk()
-    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    backbone = Backbone()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
     with pytest.raises(DatasetError, match=r"other layers.*hand_landmark_full\.tflite"):
-        fill_trunk(trunk, write_tflite(tmp_path / "other.tflite", others, np.float16))
-    assert all(torch.equal(before[name], value) for name, value in trunk.state_dict().items())
+        fill_backbone(backbone, write_tflite(tmp_path / "other.tflite", others, np.float16))
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize(("stride", "outputs"), [(1, 4), (2, 4), (1, 6), (2, 6)])
-def test_a_block_of_the_trunk_does_what_its_layers_do_in_tensorflow(
+def test_a_block_of_the_backbone_does_what_its_layers_do_in_tensorflow(
     kernel: int, stride: int, outputs: int
 ) -> None:
     rng = np.random.default_rng(0)
@@ -281,31 +281,34 @@ def test_a_block_of_the_trunk_does_what_its_layers_do_in_tensorflow(
 
 
 @pytest.mark.parametrize("side", [32, 96])
-def test_the_trunk_gives_features_at_a_quarter_to_a_thirty_second_and_landmarks(side: int) -> None:
+def test_the_backbone_gives_features_at_a_quarter_to_a_thirty_second_and_landmarks(side: int) -> None:
     with torch.no_grad():
-        features, whole, landmarks = Trunk()(torch.rand(2, 3, side, side))
+        features, whole, landmarks = Backbone()(torch.rand(2, 3, side, side))
     assert [f.shape for f in features] == [
         (2, channels, side // step, side // step)
         for channels, step in zip(CHANNELS, (4, 8, 16, 32), strict=True)
     ]
-    assert whole.shape == (2, WHOLE) and landmarks.shape == (2, 21, 3)
+    assert whole.shape == (2, GLOBAL_CHANNELS) and landmarks.shape == (2, 21, 3)
 
 
-def told_landmarks(trunk: Trunk, places: np.ndarray, world: np.ndarray) -> None:
-    """Make the trunk say these whatever it sees: px (21, 2) of a picture of 224 pixels, metres (21, 3)."""
+def told_landmarks(backbone: Backbone, places: np.ndarray, world: np.ndarray) -> None:
+    """Make the backbone say these whatever it sees: px (21, 2) of a picture of 224 pixels, metres (21, 3)."""
     with torch.no_grad():
-        for layer, values in ((trunk.places, np.pad(places, ((0, 0), (0, 1)))), (trunk.world, world)):
+        for layer, values in (
+            (backbone.landmarks, np.pad(places, ((0, 0), (0, 1)))),
+            (backbone.world, world),
+        ):
             layer.weight.zero_()
             layer.bias.copy_(torch.from_numpy(values).flatten())
 
 
 @pytest.mark.parametrize("size", [1.0, 0.7])
-def test_the_trunks_landmarks_are_shares_of_the_picture_and_hand_lengths(size: float) -> None:
-    trunk = Trunk()
+def test_the_backbones_landmarks_are_shares_of_the_picture_and_hand_lengths(size: float) -> None:
+    backbone = Backbone()
     flat, world = open_hand(tilt=0.4)
-    told_landmarks(trunk, flat, size * world + (0.3, 0, 1.0))
+    told_landmarks(backbone, flat, size * world + (0.3, 0, 1.0))
     with torch.no_grad():
-        landmarks = trunk(torch.rand(1, 3, 32, 32))[2][0].double().numpy()
+        landmarks = backbone(torch.rand(1, 3, 32, 32))[2][0].double().numpy()
     np.testing.assert_allclose(landmarks[:, :2], flat / 224, atol=1e-5)
     bones = [(0, 9), (9, 10), (10, 11), (11, 12)]  # from the wrist to the middle finger's tip
     length = sum(math.dist(world[a], world[b]) for a, b in bones)
@@ -316,7 +319,7 @@ def test_the_trunks_landmarks_are_shares_of_the_picture_and_hand_lengths(size: f
     assert np.median(landmarks[:, 2]) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_hourglasses_see_the_trunks_features_where_they_are_in_the_picture() -> None:
+def test_the_hourglasses_see_the_backbones_features_where_they_are_in_the_picture() -> None:
     """Of maps that say where each of their pixels is, 0 at the left edge, 1 at the right: at every stride, within a tenth of a
     pixel, at the border within half of one."""
     for stride in (1, 4, 8, 16, 32):
@@ -324,20 +327,20 @@ def test_the_hourglasses_see_the_trunks_features_where_they_are_in_the_picture()
         ramp = ((torch.arange(side) + 0.5) / side).expand(1, 1, side, side)
         expected = ((torch.arange(inner) + 0.5) / inner).expand(inner, inner)
         for picture, crop in ((ramp, expected), (ramp.mT, expected.T)):
-            off = (_coarser(picture)[0, 0] - crop).abs() * inner
+            off = (_downsampled(picture)[0, 0] - crop).abs() * inner
             assert off.max() < 0.5 and off[1:-1, 1:-1].max() < 0.1
 
 
-def test_a_network_that_gets_a_trunk_is_the_function_that_it_was_until_it_is_trained(
+def test_a_network_that_gets_a_backbone_is_the_function_that_it_was_until_it_is_trained(
     bare: Path, model: Path, layers: list[Layer]
 ) -> None:
     """But for the landmarks' share in the joints, which it begins with: a twentieth."""
     torch.manual_seed(0)
     pictures = torch.rand(2, 3, PICTURE, PICTURE)
     network = begun(bare, model)
-    assert trunk_holds(network, layers)
+    assert backbone_holds(network, layers)
     own, known = (trusting(begun(bare, model), much) for much in (0.0, 1.0))
-    crops = _coarser(pictures)
+    crops = _downsampled(pictures)
     before, _ = load_weights(bare, HandDepthNet)
     for a, b in zip(said(before, crops), said(own, pictures), strict=True):
         assert torch.equal(a, b) and a.std() > 1e-5
@@ -347,12 +350,12 @@ def test_a_network_that_gets_a_trunk_is_the_function_that_it_was_until_it_is_tra
     assert share.min() > 0.03 and share.max() < 0.06
 
 
-def test_joints_that_are_the_trunks_lie_in_the_crop_where_it_sees_them(bare: Path, model: Path) -> None:
+def test_joints_that_are_the_backbones_lie_in_the_crop_where_it_sees_them(bare: Path, model: Path) -> None:
     network = trusting(begun(bare, model), 1.0)
     _, world = open_hand()
     places = np.full((21, 2), 112.0)
     places[3], places[4], places[5] = (224, 112), (0, 224), (112, 56)
-    told_landmarks(network.trunk, places, world)
+    told_landmarks(network.backbone, places, world)
     with torch.no_grad():
         joints = network(torch.rand(1, 3, PICTURE, PICTURE)).joints
     assert len(joints) == BARE.stacks
@@ -363,17 +366,17 @@ def test_joints_that_are_the_trunks_lie_in_the_crop_where_it_sees_them(bare: Pat
 
 
 def silent_layers(network: HandDepthNet) -> dict[str, torch.nn.Module]:
-    """Through which the trunk speaks."""
+    """Through which the backbone speaks."""
     found = {f"{name}.guide": m.guide for name, m in network.named_modules() if isinstance(m, Hourglass)}
-    trust = {f"trust.{i}": layer for i, layer in enumerate(network.trust)}
-    return {"guide": network.guide, "told": network.told, **trust, **found}
+    gates = {f"gate.{i}": layer for i, layer in enumerate(network.gate)}
+    return {"guide": network.guide, "global_proj": network.global_proj, **gates, **found}
 
 
-def test_each_of_the_trunks_ways_into_the_network_can_be_learned(bare: Path, model: Path) -> None:
+def test_each_of_the_backbones_ways_into_the_network_can_be_learned(bare: Path, model: Path) -> None:
     """Though it adds nothing at first, what comes out depends on it."""
     torch.manual_seed(0)
     network = begun(bare, model)
-    network.trunk.requires_grad_(False)
+    network.backbone.requires_grad_(False)
     out = network(torch.rand(1, 3, PICTURE, PICTURE))
     (out.final.relief.square().mean() + out.scalars.square().mean()).backward()
     ways = silent_layers(network)
@@ -382,18 +385,18 @@ def test_each_of_the_trunks_ways_into_the_network_can_be_learned(bare: Path, mod
         assert layer.weight.grad is not None and layer.weight.grad.abs().max() > 0, name
 
 
-def test_a_new_network_with_a_trunk_has_the_files_values(model: Path, layers: list[Layer]) -> None:
-    assert trunk_holds(begun(None, model), layers)
+def test_a_new_network_with_a_backbone_has_the_files_values(model: Path, layers: list[Layer]) -> None:
+    assert backbone_holds(begun(None, model), layers)
 
 
-def test_a_network_that_has_its_trunk_already_needs_no_file(
+def test_a_network_that_has_its_backbone_already_needs_no_file(
     bare: Path, model: Path, tmp_path: Path, layers: list[Layer]
 ) -> None:
     torch.manual_seed(1)
     trained = begun(bare, model)
     with torch.no_grad():
         trained.guide.weight.normal_(0, 0.1)
-        trained.trunk.layers()[0].bias += 1
+        trained.backbone.layers()[0].bias += 1
     save_weights(trained, tmp_path / "trained.safetensors", {"samples": 7})
     loaded, info = load_weights(tmp_path / "trained.safetensors", HandDepthNet)
     assert loaded.config == WITH_TRUNK and info == {"samples": 7}
@@ -401,16 +404,16 @@ def test_a_network_that_has_its_trunk_already_needs_no_file(
     pictures = torch.rand(2, 3, PICTURE, PICTURE)
     for a, b, c in zip(*(said(network, pictures) for network in (trained, loaded, again)), strict=True):
         assert torch.equal(a, b) and torch.equal(a, c)
-    assert not trunk_holds(again, layers)  # trained on, it is not the file's any more
+    assert not backbone_holds(again, layers)  # trained on, it is not the file's any more
 
 
-def test_a_trunk_of_which_nothing_is_said_is_an_error_that_says_what_to_give(bare: Path) -> None:
+def test_a_backbone_of_which_nothing_is_said_is_an_error_that_says_what_to_give(bare: Path) -> None:
     for start in (None, bare):
-        with pytest.raises(DatasetError, match="trunk_from"):
+        with pytest.raises(DatasetError, match="backbone_from"):
             begun(start, None)
 
 
-@pytest.mark.parametrize("change", [{"trunk": False}, {"features": 16}, {"stacks": 3}])
+@pytest.mark.parametrize("change", [{"backbone": False}, {"features": 16}, {"stacks": 3}])
 def test_weights_of_another_network_to_start_from_are_named_with_what_is_other(
     bare: Path, model: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -424,7 +427,7 @@ def test_weights_of_another_network_to_start_from_are_named_with_what_is_other(
 
 def training(bare: Path, model: Path, **options: Any) -> DepthTraining:
     network = dataclasses.asdict(WITH_TRUNK)
-    config = TrainConfig(network=network, start_from=str(bare), trunk_from=str(model), **options)
+    config = TrainConfig(network=network, start_from=str(bare), backbone_from=str(model), **options)
     module = DepthTraining(config, Sources([], [], []), {})
     module.trainer = lightning.Trainer(max_steps=100, accelerator="cpu", logger=False, barebones=True)
     return module
@@ -454,66 +457,68 @@ def step(module: DepthTraining) -> torch.optim.Optimizer:
     return optimizer
 
 
-def test_a_frozen_trunk_gets_no_gradient_is_not_in_the_optimizer_and_stays(
+def test_a_frozen_backbone_gets_no_gradient_is_not_in_the_optimizer_and_stays(
     bare: Path, model: Path, layers: list[Layer]
 ) -> None:
-    module = training(bare, model, trunk_rate=0.0)
+    module = training(bare, model, backbone_lr_scale=0.0)
     network = module.network
     ways = {name: layer.weight.clone() for name, layer in silent_layers(network).items()}
     optimizer = step(module)
-    trunk = {id(p) for p in network.trunk.parameters()}
+    backbone = {id(p) for p in network.backbone.parameters()}
     optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    assert all(p.grad is None for p in network.trunk.parameters())
-    assert not trunk & optimized
-    assert optimized == {id(p) for p in network.parameters()} - trunk
-    assert trunk_holds(network, layers) and trunk_holds(module.average.network, layers)  # type: ignore[arg-type]
+    assert all(p.grad is None for p in network.backbone.parameters())
+    assert not backbone & optimized
+    assert optimized == {id(p) for p in network.parameters()} - backbone
+    assert backbone_holds(network, layers) and backbone_holds(module.average.network, layers)  # type: ignore[arg-type]
     assert all(not torch.equal(ways[name], layer.weight) for name, layer in silent_layers(network).items())
 
 
-def test_a_trunk_that_is_trained_learns_at_its_share_of_the_rate(bare: Path, model: Path) -> None:
-    module = training(bare, model, trunk_rate=0.25, learning_rate=1e-3)
+def test_a_backbone_that_is_trained_learns_at_its_share_of_the_rate(bare: Path, model: Path) -> None:
+    module = training(bare, model, backbone_lr_scale=0.25, learning_rate=1e-3)
     network = module.network
-    trunk = {id(p) for p in network.trunk.parameters()}
+    backbone = {id(p) for p in network.backbone.parameters()}
     optimizer = step(module)
     rates: dict[bool, set[float]] = {True: set(), False: set()}
     count = 0
     for group in optimizer.param_groups:
         for p in group["params"]:
-            rates[id(p) in trunk].add(group["lr"])
+            rates[id(p) in backbone].add(group["lr"])
             count += 1
     assert count == len(list(network.parameters()))
     ((slow,), (fast,)) = rates[True], rates[False]
     assert slow == pytest.approx(0.25 * fast)
-    assert network.trunk.layers()[0].weight.grad.abs().max() > 0
+    assert network.backbone.layers()[0].weight.grad.abs().max() > 0
 
 
-def test_of_a_trunk_whose_first_blocks_are_frozen_the_others_learn(bare: Path, model: Path) -> None:
-    module = training(bare, model, trunk_rate=0.25, trunk_frozen=12, learning_rate=1e-3)
-    trunk = module.network.trunk
-    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+def test_of_a_backbone_whose_first_blocks_are_frozen_the_others_learn(bare: Path, model: Path) -> None:
+    module = training(bare, model, backbone_lr_scale=0.25, backbone_frozen_blocks=12, learning_rate=1e-3)
+    backbone = module.network.backbone
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
     optimizer = step(module)
-    learning = {name for name, p in trunk.named_parameters() if p.requires_grad}
+    learning = {name for name, p in backbone.named_parameters() if p.requires_grad}
     assert {name.split(".")[0] for name in learning} == {"blocks", "last", "places", "world"}
     assert {int(name.split(".")[1]) for name in learning if name.startswith("blocks.")} == {12, 13, 14}
-    assert all((p.grad is not None) == (name in learning) for name, p in trunk.named_parameters())
-    moved = {name for name, value in trunk.state_dict().items() if not torch.equal(value, before[name])}
+    assert all((p.grad is not None) == (name in learning) for name, p in backbone.named_parameters())
+    moved = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
     assert moved <= learning and any(name.startswith("blocks.12") for name in moved)
     count = sum(len(group["params"]) for group in optimizer.param_groups)
     assert count == sum(p.requires_grad for p in module.network.parameters())
 
 
 @pytest.mark.parametrize("frozen", [-1, 16])
-def test_blocks_that_the_trunk_does_not_have_cannot_be_frozen(tmp_path: Path, frozen: int) -> None:
+def test_blocks_that_the_backbone_does_not_have_cannot_be_frozen(tmp_path: Path, frozen: int) -> None:
     config = tmp_path / "train.yaml"
-    config.write_text(f"trunk_frozen: {frozen}\n")
-    with pytest.raises(DatasetError, match=rf"trunk_frozen is {frozen}: the trunk has 15 blocks"):
+    config.write_text(f"backbone_frozen_blocks: {frozen}\n")
+    with pytest.raises(
+        DatasetError, match=rf"backbone_frozen_blocks is {frozen}: the backbone has 15 blocks"
+    ):
         TrainConfig.read(config)
 
 
 def test_convolutions_of_one_channel_each_learn_in_float32_on_the_cpu() -> None:
     torch.manual_seed(0)
-    trunk = Trunk()
-    block, x = trunk.blocks[1], torch.rand(1, 16, 8, 8)
+    backbone = Backbone()
+    block, x = backbone.blocks[1], torch.rand(1, 16, 8, 8)
     kinds = []
     depthwise = next(m for m in block.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1)
     depthwise.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
@@ -530,12 +535,14 @@ def test_convolutions_of_one_channel_each_learn_in_float32_on_the_cpu() -> None:
         ({"levels": 4}, r"levels \(4\)"),
         ({"crop_size": 96}, r"crop_size \(96\) 128"),
         ({"joints": False}, r"joints \(False\)"),
-        ({"trunk": 1}, "trunk must be true or false"),
-        ({"trunk": "hand_landmark_full.tflite"}, "trunk must be true or false"),
+        ({"backbone": 1}, "backbone must be true or false"),
+        ({"backbone": "hand_landmark_full.tflite"}, "backbone must be true or false"),
     ],
 )
-def test_a_network_that_a_trunk_does_not_fit_is_refused_by_name(values: dict[str, Any], reason: str) -> None:
-    without = {name: value for name, value in values.items() if name != "trunk"}
-    NetworkConfig.from_dict(without)  # without a trunk there is nothing wrong with it
+def test_a_network_that_a_backbone_does_not_fit_is_refused_by_name(
+    values: dict[str, Any], reason: str
+) -> None:
+    without = {name: value for name, value in values.items() if name != "backbone"}
+    NetworkConfig.from_dict(without)  # without a backbone there is nothing wrong with it
     with pytest.raises(ValueError, match=reason):
-        NetworkConfig.from_dict({"trunk": True, "joints": True, **values})
+        NetworkConfig.from_dict({"backbone": True, "joints": True, **values})

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from hand_depth_ros.network import mkldnn as packed
-from hand_depth_ros.network.mkldnn import PackedConv, pack
+from hand_depth_ros.network import mkldnn
+from hand_depth_ros.network.mkldnn import PrepackedConv, prepack
 
-pytestmark = pytest.mark.skipif(not packed._functions(), reason="this PyTorch has no oneDNN convolutions")
+pytestmark = pytest.mark.skipif(not mkldnn._functions(), reason="this PyTorch has no oneDNN convolutions")
 
 
 def network() -> nn.Sequential:
@@ -34,8 +34,8 @@ def crops(count: int, dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_packed_network_is_the_same_function(dtype: torch.dtype, count: int) -> None:
     plain = network().to(dtype)
-    quick = pack(copy.deepcopy(plain), crops(1, dtype))
-    assert sum(isinstance(module, PackedConv) for module in quick.modules()) == 4
+    quick = prepack(copy.deepcopy(plain), crops(1, dtype))
+    assert sum(isinstance(module, PrepackedConv) for module in quick.modules()) == 4
     with torch.inference_mode():
         expected, found = plain(crops(count, dtype)).float(), quick(crops(count, dtype)).float()
     tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-5
@@ -44,15 +44,15 @@ def test_a_packed_network_is_the_same_function(dtype: torch.dtype, count: int) -
 
 
 def test_only_an_activation_that_follows_at_once_is_built_in() -> None:
-    quick = pack(network(), crops(1, torch.float32))
+    quick = prepack(network(), crops(1, torch.float32))
     kinds = [[type(child) for child in part] for part in quick if isinstance(part, nn.Sequential)]
-    assert kinds[0] == [PackedConv, nn.Identity, nn.Identity]
-    assert kinds[1] == [nn.ZeroPad2d, PackedConv, nn.Identity]
-    assert kinds[2] == [PackedConv, nn.BatchNorm2d, nn.ReLU]
+    assert kinds[0] == [PrepackedConv, nn.Identity, nn.Identity]
+    assert kinds[1] == [nn.ZeroPad2d, PrepackedConv, nn.Identity]
+    assert kinds[2] == [PrepackedConv, nn.BatchNorm2d, nn.ReLU]
 
 
 def test_without_onednns_convolutions_a_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "_functions", dict)
-    same = pack(network(), crops(1, torch.float32))
-    assert not any(isinstance(module, PackedConv) for module in same.modules())
+    monkeypatch.setattr(mkldnn, "_functions", dict)
+    same = prepack(network(), crops(1, torch.float32))
+    assert not any(isinstance(module, PrepackedConv) for module in same.modules())
     assert sum(isinstance(module, nn.Conv2d) for module in same.modules()) == 4

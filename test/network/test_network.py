@@ -8,11 +8,11 @@ import json
 
 import pytest
 import torch
-from small_networks import TINY, TINY_FINDER, shake
+from small_networks import TINY, TINY_DETECTOR, shake
 
-from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig
+from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig
 from hand_depth_ros.network.hourglass import SCALARS
-from hand_depth_ros.network.inference import flat, fold_batch_norms
+from hand_depth_ros.network.inference import compile_for_inference, fuse_batch_norms
 from hand_depth_ros.network.joints import towards_knuckles
 
 SWITCHES = [
@@ -43,7 +43,7 @@ def test_every_variant_of_the_ablation_gives_maps_of_the_crops_size(switches: di
     for number, stage in enumerate(out.stages):
         masks_only = switches["predict_mask"] and number < switches["mask_stacks"]
         assert (stage.mask is not None) == switches["predict_mask"]
-        assert (stage.relief is not None) == (stage.spread is not None) == (not masks_only)
+        assert (stage.relief is not None) == (stage.log_b is not None) == (not masks_only)
         assert all(m.shape == (2, 1, 8, 8) for m in stage if m is not None)
     assert all(m.shape == (2, 1, 32, 32) and m.dtype == torch.float32 for m in out.final)
     assert out.scalars.shape == (2, len(SCALARS)) and out.scalars.dtype == torch.float32
@@ -52,7 +52,7 @@ def test_every_variant_of_the_ablation_gives_maps_of_the_crops_size(switches: di
 
 def test_the_first_stage_is_the_mask_alone() -> None:
     first, second = tiny()(torch.rand(1, 3, 32, 32)).stages
-    assert first.mask is not None and first.relief is None and first.spread is None
+    assert first.mask is not None and first.relief is None and first.log_b is None
     assert second.mask is not None and second.relief is not None
 
 
@@ -109,36 +109,36 @@ def test_a_crop_of_another_size_is_refused_with_the_size_that_is_wanted(shape: t
 
 def test_the_scale_of_uncertainty_is_bounded_whatever_the_input() -> None:
     out = tiny()(1e4 * torch.randn(2, 3, 32, 32))
-    for spread in (out.final.spread, out.scalars[:, 1], out.scalars[:, 3]):
-        assert spread is not None and spread.min() >= -6 and spread.max() <= 1
+    for log_b in (out.final.log_b, out.scalars[:, 1], out.scalars[:, 3]):
+        assert log_b is not None and log_b.min() >= -6 and log_b.max() <= 1
 
 
 def test_folded_batch_norms_are_the_same_function() -> None:
     crops, frames = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 64, 64)
-    depth, finder = HandDepthNet(TINY), FinderNet(TINY_FINDER)
+    depth, detector = HandDepthNet(TINY), HandDetectorNet(TINY_DETECTOR)
     shake(depth, crops)
-    shake(finder, frames)
+    shake(detector, frames)
     with torch.no_grad():
-        expected, expected_boxes = depth(crops), finder(frames)
-        folded, folded_finder = fold_batch_norms(depth), fold_batch_norms(finder)
-        got, boxes = folded(crops), folded_finder(frames)
+        expected, expected_boxes = depth(crops), detector(frames)
+        folded, fuse_detector = fuse_batch_norms(depth), fuse_batch_norms(detector)
+        got, boxes = folded(crops), fuse_detector(frames)
     for a, b in zip((*expected.final, expected.scalars), (*got.final, got.scalars), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
         assert a.std() > 1e-3  # it says something of the picture at all
     for a, b in zip(expected_boxes, boxes, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
-    kinds = {type(module).__name__ for net in (folded, folded_finder) for module in net.modules()}
+    kinds = {type(module).__name__ for net in (folded, fuse_detector) for module in net.modules()}
     assert "BatchNorm2d" not in kinds
 
 
-def test_the_finder_gives_maps_at_an_eighth_of_its_input() -> None:
-    out = FinderNet(FinderConfig(96, 64, 4)).eval()(torch.rand(2, 3, 64, 96))
+def test_the_detector_gives_maps_at_an_eighth_of_its_input() -> None:
+    out = HandDetectorNet(DetectorConfig(96, 64, 4)).eval()(torch.rand(2, 3, 64, 96))
     assert out.centre.shape == (2, 1, 8, 12) and out.box.shape == (2, 4, 8, 12)
     assert torch.sigmoid(out.centre).max() < 0.2  # untrained, it claims no hand
 
 
-@pytest.mark.parametrize("config", [TINY, NetworkConfig(), TINY_FINDER, FinderConfig()])
-def test_a_config_survives_json(config: NetworkConfig | FinderConfig) -> None:
+@pytest.mark.parametrize("config", [TINY, NetworkConfig(), TINY_DETECTOR, DetectorConfig()])
+def test_a_config_survives_json(config: NetworkConfig | DetectorConfig) -> None:
     assert type(config).from_dict(json.loads(config.to_json())) == config
 
 
@@ -171,29 +171,29 @@ def test_a_config_that_cannot_be_is_refused_by_the_name_of_its_field(
 
 
 @pytest.mark.parametrize("values", [{"input_width": 100}, {"input_height": 0}, {"features": 3}, {"size": 1}])
-def test_a_finder_config_that_cannot_be_is_refused(values: dict[str, object]) -> None:
+def test_a_detector_config_that_cannot_be_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(values)).split("_")[0]):
-        FinderConfig.from_dict(values)
+        DetectorConfig.from_dict(values)
 
 
-@pytest.mark.parametrize(("batch", "trunk"), [(1, False), (3, False), (2, True)])
-def test_the_traced_network_gives_the_same_bits(batch: int, trunk: bool) -> None:
-    side = 128 if trunk else TINY.crop_size
+@pytest.mark.parametrize(("batch", "backbone"), [(1, False), (3, False), (2, True)])
+def test_the_traced_network_gives_the_same_bits(batch: int, backbone: bool) -> None:
+    side = 128 if backbone else TINY.crop_size
     config = dataclasses.replace(
-        TINY, crop_size=side, growth=4, bottom=2, plane=True, joints=True, trunk=trunk
+        TINY, crop_size=side, growth=4, bottom=2, plane=True, joints=True, backbone=backbone
     )
     network = HandDepthNet(config)
     for name, value in network.named_parameters():
-        if "guide" in name or "told" in name:  # new, these say nothing
+        if "guide" in name or "global_proj" in name:  # new, these say nothing
             torch.nn.init.normal_(value, 0, 0.1)
-    pictures = torch.rand(batch, 3, config.picture_size, config.picture_size)
-    shake(network, pictures, batches=1 if trunk else 4)
-    network = fold_batch_norms(network.eval())
-    traced = flat(network, torch.device("cpu"))
+    pictures = torch.rand(batch, 3, config.input_size, config.input_size)
+    shake(network, pictures, batches=1 if backbone else 4)
+    network = fuse_batch_norms(network.eval())
+    traced = compile_for_inference(network, torch.device("cpu"))
     pictures = pictures.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(3):  # the first runs are optimised, the later ones are what comes of it
-            maps, scalars, stance = traced(pictures)
+            maps, scalars, wrist_to_knuckles = traced(pictures)
         expected = network(pictures)
     assert torch.equal(maps, torch.cat(expected.final, 1)) and torch.equal(scalars, expected.scalars)
-    assert torch.equal(stance, towards_knuckles(expected.joints[-1]))
+    assert torch.equal(wrist_to_knuckles, towards_knuckles(expected.joints[-1]))

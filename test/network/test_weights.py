@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_networks import TINY, TINY_FINDER, shake
+from small_networks import TINY, TINY_DETECTOR, shake
 
 from hand_depth_ros.errors import HandDepthError, WeightsError
-from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, HandDepthEstimator
-from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
+from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, HandDepthEstimator
+from hand_depth_ros.network import HandDepthNet, HandDetectorNet, load_weights, save_weights
 
 INFO = {"samples": 7, "calibration": {"relief": 1.5}}
 
@@ -67,12 +67,12 @@ def test_a_saved_network_comes_back_bit_for_bit(whole: Path, network: HandDepthN
         assert torch.equal(a, b)
 
 
-def test_a_finder_comes_back_too(tmp_path: Path) -> None:
-    finder = FinderNet(TINY_FINDER).eval()
-    save_weights(finder, tmp_path / "f.safetensors")
-    loaded, info = load_weights(tmp_path / "f.safetensors", FinderNet)
+def test_a_detector_comes_back_too(tmp_path: Path) -> None:
+    detector = HandDetectorNet(TINY_DETECTOR).eval()
+    save_weights(detector, tmp_path / "f.safetensors")
+    loaded, info = load_weights(tmp_path / "f.safetensors", HandDetectorNet)
     frame = torch.rand(1, 3, 64, 64)
-    assert torch.equal(finder(frame).box, loaded(frame).box) and info == {}
+    assert torch.equal(detector(frame).box, loaded(frame).box) and info == {}
 
 
 def test_saving_leaves_one_whole_file_and_nothing_else(whole: Path) -> None:
@@ -125,12 +125,12 @@ def rewritten_format(path: Path) -> Path:
     return path
 
 
-def test_a_finder_is_no_depth_network(whole: Path, network: HandDepthNet) -> None:
-    save_weights(FinderNet(TINY_FINDER), whole)
-    refused(whole, "hand_finder")
+def test_a_detector_is_no_depth_network(whole: Path, network: HandDepthNet) -> None:
+    save_weights(HandDetectorNet(TINY_DETECTOR), whole)
+    refused(whole, "hand_detector")
     save_weights(network, whole)
     with pytest.raises(WeightsError, match="hand_depth"):
-        load_weights(whole, FinderNet)
+        load_weights(whole, HandDetectorNet)
 
 
 def test_tensors_that_are_missing_or_unknown_are_named(whole: Path) -> None:
@@ -188,7 +188,7 @@ def test_half_precision_files_are_read(whole: Path, network: HandDepthNet) -> No
 
 def folder_with(tmp_path: Path, network: HandDepthNet, info: dict) -> Path:
     save_weights(network, tmp_path / DEPTH_FILE, info)
-    save_weights(FinderNet(TINY_FINDER), tmp_path / FINDER_FILE)
+    save_weights(HandDetectorNet(TINY_DETECTOR), tmp_path / DETECTOR_FILE)
     return tmp_path
 
 
@@ -225,6 +225,6 @@ def test_a_folder_without_weights_says_which_file_is_missing(tmp_path: Path, net
     with pytest.raises(WeightsError, match=DEPTH_FILE):
         HandDepthEstimator.from_pretrained(tmp_path / "nowhere", device="cpu")
     save_weights(network, tmp_path / DEPTH_FILE)
-    with pytest.raises(WeightsError, match=FINDER_FILE) as caught:
+    with pytest.raises(WeightsError, match=DETECTOR_FILE) as caught:
         HandDepthEstimator.from_pretrained(tmp_path, device="cpu")
     assert isinstance(caught.value, HandDepthError)

@@ -81,8 +81,10 @@ def test_off_is_none_for_the_estimator() -> None:
 
 def test_every_parameter_goes_somewhere() -> None:
     """Each is the estimator's, the outputs' or read by name where the node starts: none is dead."""
-    folder = ROOT / "hand_depth_ros" / "ros"
-    source = "".join((folder / f"{name}.py").read_text() for name in ("hand_depth_node", "steady_estimator"))
+    folder = ROOT / "hand_depth_ros" / "ros" / "node"
+    source = "".join(
+        (folder / f"{name}.py").read_text() for name in ("hand_depth_node", "fallback_estimator")
+    )
     used = set(parameters.estimator_settings(DEFAULTS)) | set(vars(parameters.output_settings(DEFAULTS)))
     used |= {name for name in BY_NAME if f'"{name}"' in source}
     assert used == {parameter.name for parameter in PARAMETERS}
@@ -90,6 +92,6 @@ def test_every_parameter_goes_somewhere() -> None:
 
 def test_misspelt_names_are_refused_and_foreign_ones_named() -> None:
     with pytest.raises(ParameterError, match=r"did you mean max_hands\?"):
-        parameters.refuse_misspelt(["max_hand"])
+        parameters.validate_misspelt(["max_hand"])
     names = ["camera.exposure", "qos_overrides./x.publisher.depth"]
-    assert parameters.refuse_misspelt(names) == ["camera.exposure"]
+    assert parameters.validate_misspelt(names) == ["camera.exposure"]

@@ -45,8 +45,8 @@ class FakeEstimator:
         self.closed = False
 
     def configure(self, **changes: Any) -> None:
-        if changes.get("finder_interval") == 666:
-            raise ValueError("finder_interval 666: the stand-in refuses it")
+        if changes.get("detection_interval") == 666:
+            raise ValueError("detection_interval 666: the stand-in refuses it")
         self.settings = replace(self.settings, **changes)
 
     def warm_up(self, camera: Camera) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hand_depth_ros.network import FinderConfig, NetworkConfig, StageOutput
-from hand_depth_ros.network.detector import STRIDE, FinderPrediction
+from hand_depth_ros.network import DetectorConfig, NetworkConfig, StageOutput
+from hand_depth_ros.network.detector import STRIDE, DetectorPrediction
 from hand_depth_ros.network.hourglass import Prediction
 
 TINY = NetworkConfig(crop_size=32, stacks=2, mask_stacks=1, features=8, levels=2, detail=4)
-TINY_FINDER = FinderConfig(input_width=64, input_height=64, features=4)
+TINY_DETECTOR = DetectorConfig(input_width=64, input_height=64, features=4)
 
 
 def shake(network: nn.Module, pictures: Tensor, batches: int = 4) -> None:
@@ -33,7 +33,7 @@ class FakeDepthNet(nn.Module):
     """Sees a flat hand facing the crop's camera in the middle of every crop: a disc, its relief and scale as told.
 
     With ``by_colour`` the hand is every bright pixel (> 0.5) instead, and there is none in a dark crop.
-    ``strengths``: the mask's logit on the hand, one for each crop of a call (default 8). ``stance`` tells of crops where
+    ``strengths``: the mask's logit on the hand, one for each crop of a call (default 8). ``wrist_to_knuckles`` tells of crops where
     the knuckles are from the wrist, (B, 2) right and down, the crop being 2 wide; without it there are no joints.
     ``crops`` is all that it was shown, one tensor a call.
     """
@@ -41,20 +41,20 @@ class FakeDepthNet(nn.Module):
     def __init__(
         self,
         size: int = 64,
-        log_scale: float = -0.4,
+        log_apparent_size: float = -0.4,
         radius: float = 0.3,
         log_length: float = 0.0,
-        spreads: tuple[float, float, float] = (-4.0, -4.0, -3.0),
+        log_bs: tuple[float, float, float] = (-4.0, -4.0, -3.0),
         presence: float = 4.0,
         by_colour: bool = False,
-        stance: Callable[[Tensor], Tensor] | None = None,
+        wrist_to_knuckles: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.config = NetworkConfig(crop_size=size, joints=stance is not None)
-        self.stance = stance
+        self.config = NetworkConfig(crop_size=size, joints=wrist_to_knuckles is not None)
+        self.wrist_to_knuckles = wrist_to_knuckles
         self.crops: list[Tensor] = []
-        self.log_scale, self.radius, self.log_length = log_scale, radius, log_length
-        self.relief_spread, self.scale_spread, self.length_spread = spreads
+        self.log_apparent_size, self.radius, self.log_length = log_apparent_size, radius, log_length
+        self.relief_spread, self.apparent_size_log_b, self.length_log_b = log_bs
         self.presence, self.by_colour = presence, by_colour
         self.strengths: tuple[float, ...] = ()
 
@@ -69,26 +69,28 @@ class FakeDepthNet(nn.Module):
         there = seen.flatten(1).float().mean(1) > 0.02
         strengths = torch.tensor(self.strengths or (8.0,) * count, device=rgb.device)[:, None, None, None]
         mask = torch.where(seen, strengths, -8.0)
-        relief, spread = torch.zeros_like(mask), torch.full_like(mask, self.relief_spread)
+        relief, log_b = torch.zeros_like(mask), torch.full_like(mask, self.relief_spread)
         presence = torch.where(there, self.presence, -self.presence)
-        row = torch.tensor([self.log_scale, self.scale_spread, self.log_length, self.length_spread])
+        row = torch.tensor(
+            [self.log_apparent_size, self.apparent_size_log_b, self.log_length, self.length_log_b]
+        )
         scalars = torch.cat((row.to(rgb.device).expand(count, 4), presence[:, None]), 1)
         joints = torch.zeros(count, 21, 3, device=rgb.device)
-        if self.stance is not None:
-            joints[:, 1:, :2] = self.stance(rgb)[:, None]
+        if self.wrist_to_knuckles is not None:
+            joints[:, 1:, :2] = self.wrist_to_knuckles(rgb)[:, None]
         return Prediction(
-            (), StageOutput(mask, relief, spread), scalars, (joints,) if self.config.joints else ()
+            (), StageOutput(mask, relief, log_b), scalars, (joints,) if self.config.joints else ()
         )
 
 
 def turned(angle: float, length: float = 0.5) -> Callable[[Tensor], Tensor]:
-    """A ``stance`` of hands that are all turned clockwise by ``angle`` from upright, whatever is to be seen."""
+    """A ``wrist_to_knuckles`` of hands that are all turned clockwise by ``angle`` from upright, whatever is to be seen."""
     way = torch.tensor((length * math.sin(angle), -length * math.cos(angle)))
     return lambda rgb: way.expand(len(rgb), 2)
 
 
 def by_marks(rgb: Tensor) -> Tensor:
-    """A ``stance`` that is seen: from the middle of what is blue (the wrist) to that of what is red (the knuckles), zero where
+    """A ``wrist_to_knuckles`` that is seen: from the middle of what is blue (the wrist) to that of what is red (the knuckles), zero where
     either isn't there."""
     steps = (torch.arange(rgb.shape[-1]) + 0.5) * (2 / rgb.shape[-1]) - 1
     middles = []
@@ -100,16 +102,16 @@ def by_marks(rgb: Tensor) -> Tensor:
     return torch.nan_to_num(middles[0] - middles[1])
 
 
-class FakeFinderNet(nn.Module):
+class FakeDetectorNet(nn.Module):
     """Finds a hand at every spot that is bright in its input: a box of ``side`` input pixels around the spot's middle."""
 
-    def __init__(self, config: FinderConfig | None = None, side: float = 32.0) -> None:
+    def __init__(self, config: DetectorConfig | None = None, side: float = 32.0) -> None:
         super().__init__()
-        self.config = config or FinderConfig()
+        self.config = config or DetectorConfig()
         self.side = side
         self.frames_seen = 0
 
-    def forward(self, rgb: Tensor) -> FinderPrediction:
+    def forward(self, rgb: Tensor) -> DetectorPrediction:
         self.frames_seen += 1
         h, w = self.config.input_height // STRIDE, self.config.input_width // STRIDE
         bright = (rgb.mean(1)[0] > 0.6).cpu()
@@ -126,7 +128,7 @@ class FakeFinderNet(nn.Module):
                     math.log(self.side / STRIDE),
                 ]
             )
-        return FinderPrediction(centre.to(rgb.device), box.to(rgb.device))
+        return DetectorPrediction(centre.to(rgb.device), box.to(rgb.device))
 
 
 def spots(bright: Tensor) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ import numpy as np
 import tflite
 from torch import nn
 
-from hand_depth_ros.network.backbone import Trunk
+from hand_depth_ros.network.backbone import Backbone
 
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int8): 9}
 _NO_DATA = 0
@@ -34,10 +34,10 @@ def random_layer(rng: np.random.Generator, shape: tuple[int, ...], depthwise: bo
     return Layer(*(x.astype(np.float16).astype(np.float32) for x in (weight, bias)), depthwise)
 
 
-def landmark_layers(trunk: Trunk, seed: int = 0) -> list[Layer]:
-    """Random ones of the shapes of the landmark model: the trunk's, and before the last two numbers that it does not take."""
+def landmark_layers(backbone: Backbone, seed: int = 0) -> list[Layer]:
+    """Random ones of the shapes of the landmark model: the backbone's, and before the last two numbers that it does not take."""
     rng, layers = np.random.default_rng(seed), []
-    for layer in trunk.layers():
+    for layer in backbone.layers():
         shape: tuple[int, ...] = tuple(layer.weight.shape)
         depthwise = isinstance(layer, nn.Conv2d) and layer.groups > 1
         if isinstance(layer, nn.Conv2d):

@@ -173,7 +173,7 @@ def test_the_command_trains_measures_writes_and_goes_on(
 
 def test_a_row_that_takes_away_what_the_config_does_not_have_is_left_out(data: Path) -> None:
     arguments = argparse.Namespace(config=data / "plan.yaml", samples=4)
-    assert not ablation.differs("no_trunk", arguments)
+    assert not ablation.differs("no_backbone", arguments)
     assert all(
         ablation.differs(name, arguments) for name in (ablation.BASE, "jointly", "metres", "synthetic_only")
     )

@@ -19,7 +19,7 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.training.cli import pack, train
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.data.rendered import RenderedView, from_steps, in_steps
+from hand_depth_ros.training.data.rendered import RenderedView, dequantize, quantize
 from hand_depth_ros.training.datasets import Material, read_material
 from hand_depth_ros.training.packing import read_packed, write_packed
 
@@ -137,11 +137,11 @@ def test_steps_are_as_fine_as_asked_or_as_the_span_allows(span: float) -> None:
     values = np.linspace(0.3, 0.3 + span, 5000, dtype=np.float32).reshape(50, 100)
     known = np.ones(values.shape, bool)
     known[:, 50:] = False
-    encoded, step, lowest = in_steps(values, known, 0.001)
+    encoded, step, lowest = quantize(values, known, 0.001)
     assert step == pytest.approx(max(0.001, float(np.ptp(values[known])) / 254)) and lowest == values.min()
-    found = from_steps(encoded, step, lowest, np.nan)
+    found = dequantize(encoded, step, lowest, np.nan)
     assert np.abs(found - values)[known].max() <= step / 2 + 1e-6 and np.isnan(found[~known]).all()
-    nothing = from_steps(*in_steps(values, np.zeros_like(known), 0.001), unknown=0.0)
+    nothing = dequantize(*quantize(values, np.zeros_like(known), 0.001), unknown=0.0)
     assert nothing.shape == values.shape and not nothing.any()
 
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 from paths import ROOT
 
-from hand_depth_ros.network import FinderConfig, FinderNet, HandDepthNet, NetworkConfig, load_weights
+from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig, load_weights
 from hand_depth_ros.training.config import TrainConfig
 
 CONFIGS = sorted((ROOT / "config").glob("train_*.yaml"))
 WEIGHTS = ROOT / "hand_depth_ros" / "weights"
 
 
-def network_of(config: TrainConfig) -> HandDepthNet | FinderNet:
+def network_of(config: TrainConfig) -> HandDepthNet | HandDetectorNet:
     with torch.device("meta"):
         if config.task == "depth":
             return HandDepthNet(NetworkConfig.from_dict(config.network))
-        return FinderNet(FinderConfig.from_dict(config.network))
+        return HandDetectorNet(DetectorConfig.from_dict(config.network))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -39,7 +39,7 @@ def test_the_large_variant_is_four_stacks_of_256_features() -> None:
     [
         ("train_depth", "hand_depth.safetensors", HandDepthNet),
         ("train_depth_again", "hand_depth.safetensors", HandDepthNet),
-        ("train_finder", "hand_finder.safetensors", FinderNet),
+        ("train_detector", "hand_detector.safetensors", HandDetectorNet),
     ],
 )
 def test_the_shipped_weights_are_of_the_network_that_the_config_trains(
@@ -51,7 +51,7 @@ def test_the_shipped_weights_are_of_the_network_that_the_config_trains(
 
 
 def test_the_second_half_of_the_depth_network_starts_from_the_first() -> None:
-    """All that the first half learns has a place in the second; what is new there is the trunk's."""
+    """All that the first half learns has a place in the second; what is new there is the backbone's."""
     first, second = (
         network_of(TrainConfig.read(next(path for path in CONFIGS if path.stem == name))).state_dict()
         for name in ("train_depth_small", "train_depth")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from drawn import PIXELS_PER_METRE, SKIN, draw_hand, open_hand, plane_view, write_landmarks, write_views
-from small_networks import TINY, TINY_FINDER
+from small_networks import TINY, TINY_DETECTOR
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.detector import decode_boxes
-from hand_depth_ros.network import FinderNet, HandDepthNet, StageOutput, save_weights
+from hand_depth_ros.network import HandDepthNet, HandDetectorNet, StageOutput, save_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
 from hand_depth_ros.synthesis.units import DEPTH_UNIT_M
 from hand_depth_ros.training.config import TrainConfig
@@ -55,8 +55,8 @@ def perfect(truth: dict[str, torch.Tensor]) -> Prediction:
     mask = torch.where(truth["mask"] == 1, 9.0, -9.0)[:, None]
     relief = torch.nan_to_num(truth["relief"])[:, None]
     goal = truth["scalars"].nan_to_num()
-    spread = torch.full((len(goal),), -4.0)
-    scalars = torch.stack((goal[:, 0], spread, goal[:, 1], spread, torch.full_like(spread, 9.0)), 1)
+    log_b = torch.full((len(goal),), -4.0)
+    scalars = torch.stack((goal[:, 0], log_b, goal[:, 1], log_b, torch.full_like(log_b, 9.0)), 1)
     return Prediction((), StageOutput(mask, relief, torch.full_like(mask, -4.0)), scalars)
 
 
@@ -72,13 +72,13 @@ def test_the_truth_has_a_lower_loss_than_anything_beside_it() -> None:
     truth = batch()
     best = perfect(truth)
     final, least = best.final, loss(best, truth)
-    assert final.mask is not None and final.relief is not None and final.spread is not None
+    assert final.mask is not None and final.relief is not None and final.log_b is not None
     worse = [
         with_final(best, mask=-final.mask),
         with_final(best, mask=0 * final.mask),
         with_final(best, relief=final.relief + 0.05),
         with_final(best, relief=-final.relief),
-        with_final(best, spread=final.spread + 3),
+        with_final(best, log_b=final.log_b + 3),
         best._replace(scalars=best.scalars + torch.tensor([0.1, 0, 0, 0, 0])),
         best._replace(scalars=best.scalars + torch.tensor([0, 0, 0.1, 0, 0])),
         best._replace(scalars=best.scalars * torch.tensor([1, 1, 1, 1, -1.0])),
@@ -91,12 +91,12 @@ def test_pixels_that_are_unknown_do_not_count() -> None:
     best = perfect(truth)
     unknown = (truth["mask"] == 255)[:, None]
     final = best.final
-    assert final.mask is not None and final.relief is not None and final.spread is not None
+    assert final.mask is not None and final.relief is not None and final.log_b is not None
     nonsense = with_final(
         best,
         mask=torch.where(unknown, 50.0, final.mask),
         relief=torch.where(unknown, 1e3, final.relief),
-        spread=torch.where(unknown, 1.0, final.spread),
+        log_b=torch.where(unknown, 1.0, final.log_b),
     )
     assert loss(nonsense, truth) == pytest.approx(loss(best, truth))
 
@@ -173,7 +173,7 @@ def test_photographs_sizes_count_as_much_as_the_config_says() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_finders_targets_are_read_back_as_the_boxes_they_came_from(seed: int) -> None:
+def test_the_detectors_targets_are_read_back_as_the_boxes_they_came_from(seed: int) -> None:
     pytest.importorskip("lightning", reason="training needs the extra 'train'")
     from hand_depth_ros.training.modules.detector import targets
 
@@ -273,17 +273,17 @@ def touches_border(mask: np.ndarray) -> bool:
 
 def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """The crop's camera is turned and zoomed at random, but distances in space stay. Its focal length follows from how
-    far away the points are on average; then their spread and the plane's distance must be the real ones."""
+    far away the points are on average; then their log_b and the plane's distance must be the real ones."""
     monkeypatch.setattr(augment, "occlude", nothing_in_front)
     view, points, distance = plane_view()
-    far, spread = np.linalg.norm(points, axis=1).mean(), points.std(0)
+    far, log_b = np.linalg.norm(points, axis=1).mean(), points.std(0)
     data = CropDataset(only_rendered(view), SHAPE, 40, seed=1)
     checked = 0
     for sample in (data[i] for i in range(40)):
         seen = (sample["mask"] == 1) & np.isfinite(sample["relief"])
         if touches_border(sample["mask"]):
             continue
-        log_scale, log_length, presence = sample["scalars"].tolist()
+        log_apparent_size, log_length, presence = sample["scalars"].tolist()
         length = 0.19 * np.exp(log_length)
         assert length == pytest.approx(0.18, rel=1e-4) and presence == 1
         v, u = np.nonzero(seen)
@@ -291,7 +291,7 @@ def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch:
         assert np.median(relief) == pytest.approx(0, abs=1e-3)  # the reference is the hand's median
 
         def back_projected(f: float) -> np.ndarray:
-            z = length * (f / (SIDE * np.exp(log_scale)) + relief)  # noqa: B023
+            z = length * (f / (SIDE * np.exp(log_apparent_size)) + relief)  # noqa: B023
             return np.column_stack(((u - 31.5) / f * z, (v - 31.5) / f * z, z))  # noqa: B023
 
         low, high = 50.0, 2000.0
@@ -299,7 +299,7 @@ def test_samples_of_a_plane_are_that_plane_seen_by_the_crops_camera(monkeypatch:
             f = (low + high) / 2
             low, high = (f, high) if np.linalg.norm(back_projected(f), axis=1).mean() < far else (low, f)
         found = back_projected(f)
-        assert np.sqrt((found.std(0) ** 2).sum()) == pytest.approx(np.sqrt((spread**2).sum()), rel=0.01)
+        assert np.sqrt((found.std(0) ** 2).sum()) == pytest.approx(np.sqrt((log_b**2).sum()), rel=0.01)
         centre = found.mean(0)
         normal = np.linalg.svd(found - centre)[2][2]
         assert abs(normal @ centre) == pytest.approx(distance, rel=0.01)
@@ -354,7 +354,7 @@ def test_a_photographs_hand_in_front_of_something_else_is_the_same_hand(
     assert np.isfinite(elsewhere["relief"]).sum() > 0.9 * np.isfinite(at_home["relief"]).sum()
 
 
-def test_what_a_finder_takes_for_a_hand_is_shown_to_the_network_as_none(
+def test_what_a_detector_takes_for_a_hand_is_shown_to_the_network_as_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("camera", "tone"):
@@ -362,12 +362,12 @@ def test_what_a_finder_takes_for_a_hand_is_shown_to_the_network_as_none(
     monkeypatch.setattr(augment, "occlude", nothing_in_front)
     monkeypatch.setattr(crops, "_MISTAKES", 1.0)
     torch.manual_seed(0)
-    save_weights(FinderNet(TINY_FINDER), tmp_path / "finder.safetensors", {})
+    save_weights(HandDetectorNet(TINY_DETECTOR), tmp_path / "detector.safetensors", {})
     rooms = [np.zeros((120, 160, 3), np.uint8), np.zeros((90, 90, 3), np.uint8)]
     rooms[1][30:60, 20:70] = (250, 120, 60)
-    everywhere = crops.find_mistakes(rooms, tmp_path / "finder.safetensors", threshold=0.0)
+    everywhere = crops.find_mistakes(rooms, tmp_path / "detector.safetensors", threshold=0.0)
     assert set(everywhere[:, 0]) == {0, 1} and everywhere.shape[1] == 5
-    assert not len(crops.find_mistakes(rooms, tmp_path / "finder.safetensors", threshold=0.99))
+    assert not len(crops.find_mistakes(rooms, tmp_path / "detector.safetensors", threshold=0.99))
     sources = Sources([], [], rooms, mistakes=np.array([[1.0, 20.0, 30.0, 50.0, 30.0]]))
     for seed in range(5):
         sample = crops.negative_sample(sources, SHAPE, np.random.default_rng(seed))
@@ -519,7 +519,7 @@ def pointing_view(angle: float) -> RenderedView:
 
 @pytest.fixture
 def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crops as a perfect finder would give them, upright, and nothing that cameras and rooms do to them."""
+    """Crops as a perfect detector would give them, upright, and nothing that cameras and rooms do to them."""
     monkeypatch.setattr(crops, "_ANY_ROLL", 0.0)
     monkeypatch.setattr(crops, "_ABOUT_UPRIGHT", 0.0)
     monkeypatch.setattr(
@@ -781,7 +781,7 @@ def test_a_set_that_is_missing_or_broken_says_so(tmp_path: Path) -> None:
         ("network: {featurs: 8}", "network: NetworkConfig has no featurs"),
         ("network: {crop_size: 63}", "network: crop_size 63"),
         ("network: {levels: deep}", "network: NetworkConfig.levels"),
-        ("{task: finder, network: {input_height: 48}}", "network: .*multiples of 32"),
+        ("{task: detector, network: {input_height: 48}}", "network: .*multiples of 32"),
     ],
 )
 def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -791,7 +791,7 @@ def test_a_config_file_that_cannot_be_is_refused(tmp_path: Path, text: str, reas
         TrainConfig.read(path)
 
 
-@pytest.mark.parametrize("key", ["start_from", "trunk_from", "seen_by", "mistakes_of", "backgrounds"])
+@pytest.mark.parametrize("key", ["start_from", "backbone_from", "seen_by", "mistakes_of", "backgrounds"])
 def test_a_file_that_a_training_needs_and_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
     config = TrainConfig(**{key: str(tmp_path / "none")})
     with pytest.raises(DatasetError, match=f"{key}: there is no f.* {tmp_path / 'none'}"):
@@ -809,13 +809,13 @@ def test_paths_of_a_config_file_are_relative_to_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "train.yaml"
     path.parent.mkdir()
     path.write_text(
-        "{rendered: [../set], landmarks: [real/landmarks.jsonl], backgrounds: ../walls, trunk_from: ../a.tflite}"
+        "{rendered: [../set], landmarks: [real/landmarks.jsonl], backgrounds: ../walls, backbone_from: ../a.tflite}"
     )
     config = TrainConfig.read(path)
     assert config.rendered == (str(tmp_path / "set"),)
     assert config.landmarks == (str(tmp_path / "deep" / "real" / "landmarks.jsonl"),)
     assert config.backgrounds == str(tmp_path / "walls") and config.start_from is None
-    assert config.trunk_from == str(tmp_path / "a.tflite")
+    assert config.backbone_from == str(tmp_path / "a.tflite")
 
 
 def test_augmentation_keeps_pictures_pictures() -> None:

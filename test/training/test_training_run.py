@@ -17,17 +17,17 @@ pytest.importorskip("lightning", reason="training needs the extra 'train'")
 pytest.importorskip("tflite", reason="training needs the extra 'train'")
 
 from drawn import write_landmarks, write_views
-from small_networks import TINY, TINY_FINDER
+from small_networks import TINY, TINY_DETECTOR
 from tflite_file import landmark_layers, write_tflite
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
-from hand_depth_ros.network.backbone import Trunk
+from hand_depth_ros.network import HandDepthNet, HandDetectorNet, load_weights, save_weights
+from hand_depth_ros.network.backbone import Backbone
 from hand_depth_ros.training.cli import train
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.modules.base import Average, NetworkTraining, one_cycle
 from hand_depth_ros.training.modules.depth import DepthTraining
-from hand_depth_ros.training.modules.mediapipe_weights import fill_trunk
+from hand_depth_ros.training.modules.mediapipe_weights import fill_backbone
 from hand_depth_ros.training.samples.crops import Sources
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
@@ -76,43 +76,47 @@ def test_a_run_leaves_weights_that_load_and_say_where_they_are_from(data: Path, 
     run(plan(data, "whole", TINY, samples=4), tmp_path)
     network, info = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
     assert network.config == TINY and info["samples"] == 4
-    assert {"rendered/iou", "rendered/shape", "rendered/scale"} <= set(info["validation"])
+    assert {"rendered/iou", "rendered/shape", "rendered/apparent_size"} <= set(info["validation"])
     assert str(data) not in json.dumps(info)  # no paths of the machine that trained
 
 
-def test_a_run_gives_a_trained_network_a_trunk_that_stays_as_it_is(data: Path, tmp_path: Path) -> None:
-    trunk = Trunk()
-    write_tflite(data / "landmarks.tflite", landmark_layers(trunk), np.float16)
-    fill_trunk(trunk, data / "landmarks.tflite")
+def test_a_run_gives_a_trained_network_a_backbone_that_stays_as_it_is(data: Path, tmp_path: Path) -> None:
+    backbone = Backbone()
+    write_tflite(data / "landmarks.tflite", landmark_layers(backbone), np.float16)
+    fill_backbone(backbone, data / "landmarks.tflite")
     bare = dataclasses.replace(TINY, crop_size=128, joints=True)
     save_weights(HandDepthNet(bare), data / "bare.safetensors")
-    options = {"start_from": "bare.safetensors", "trunk_from": "landmarks.tflite", "trunk_rate": 0.0}
-    run(plan(data, "trunk", dataclasses.replace(bare, trunk=True), samples=4, **options), tmp_path)
+    options = {
+        "start_from": "bare.safetensors",
+        "backbone_from": "landmarks.tflite",
+        "backbone_lr_scale": 0.0,
+    }
+    run(plan(data, "backbone", dataclasses.replace(bare, backbone=True), samples=4, **options), tmp_path)
     network, info = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
-    assert network.config.trunk and str(data) not in json.dumps(info)
-    found = network.trunk.state_dict()
-    assert all(torch.equal(value, found[name]) for name, value in trunk.state_dict().items())
+    assert network.config.backbone and str(data) not in json.dumps(info)
+    found = network.backbone.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in backbone.state_dict().items())
     assert network.guide.weight.abs().max() > 0  # what it says of the hand has begun to count
 
 
-def test_a_trunk_may_come_from_another_depth_network(data: Path, tmp_path: Path) -> None:
-    with_trunk = dataclasses.replace(TINY, crop_size=128, joints=True, trunk=True)
-    giver = HandDepthNet(with_trunk)
+def test_a_backbone_may_come_from_another_depth_network(data: Path, tmp_path: Path) -> None:
+    with_backbone = dataclasses.replace(TINY, crop_size=128, joints=True, backbone=True)
+    giver = HandDepthNet(with_backbone)
     save_weights(giver, data / "giver.safetensors")
-    wider = dataclasses.replace(with_trunk, features=16)
-    options = {"trunk_from": "giver.safetensors", "trunk_rate": 0.0}
+    wider = dataclasses.replace(with_backbone, features=16)
+    options = {"backbone_from": "giver.safetensors", "backbone_lr_scale": 0.0}
     run(plan(data, "given", wider, samples=2, **options), tmp_path)
     network, _ = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
-    found = network.trunk.state_dict()
+    found = network.backbone.state_dict()
     assert network.config == wider
-    assert all(torch.equal(value, found[name]) for name, value in giver.trunk.state_dict().items())
+    assert all(torch.equal(value, found[name]) for name, value in giver.backbone.state_dict().items())
 
 
-def test_a_network_without_a_trunk_has_none_to_give(data: Path, tmp_path: Path) -> None:
+def test_a_network_without_a_backbone_has_none_to_give(data: Path, tmp_path: Path) -> None:
     save_weights(HandDepthNet(TINY), data / "poor.safetensors")
-    with_trunk = dataclasses.replace(TINY, crop_size=128, joints=True, trunk=True)
-    with pytest.raises(DatasetError, match="has no trunk"):
-        run(plan(data, "ungiven", with_trunk, trunk_from="poor.safetensors"), tmp_path)
+    with_backbone = dataclasses.replace(TINY, crop_size=128, joints=True, backbone=True)
+    with pytest.raises(DatasetError, match="has no backbone"):
+        run(plan(data, "ungiven", with_backbone, backbone_from="poor.safetensors"), tmp_path)
 
 
 def test_a_budget_in_minutes_ends_by_the_clock_and_counts_what_ran_before(
@@ -158,11 +162,11 @@ def test_by_the_clock_the_learning_rate_goes_as_by_the_samples() -> None:
             scheduler.step()
 
 
-def test_a_finder_is_trained_by_the_same_command(data: Path, tmp_path: Path) -> None:
-    config = plan(data, "finder", TINY_FINDER, task="finder", samples=4, landmarks=[])
+def test_a_detector_is_trained_by_the_same_command(data: Path, tmp_path: Path) -> None:
+    config = plan(data, "detector", TINY_DETECTOR, task="detector", samples=4, landmarks=[])
     run(config, tmp_path)
-    network, info = load_weights(tmp_path / "finder.safetensors", FinderNet)
-    assert network.config == TINY_FINDER and "rendered/found" in info["validation"]
+    network, info = load_weights(tmp_path / "detector.safetensors", HandDetectorNet)
+    assert network.config == TINY_DETECTOR and "rendered/found" in info["validation"]
 
 
 def test_a_run_that_was_cut_off_goes_on_where_it_was(

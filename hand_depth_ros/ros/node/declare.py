@@ -18,7 +18,7 @@ def declare(node: Node) -> dict[str, parameters.Value]:
         p.name: node.declare_parameter(p.name, p.default, _descriptor(p)).value for p in parameters.PARAMETERS
     }
     unknown = [name for name in node._parameter_overrides if not node.has_parameter(name)]
-    for name in parameters.refuse_misspelt(unknown):
+    for name in parameters.validate_misspelt(unknown):
         node.get_logger().warning(f"parameter {name!r} is not one of this node's: it has no effect")
     parameters.check_qos_overrides({name: p.value for name, p in node._parameter_overrides.items()})
     return parameters.check_values(values)

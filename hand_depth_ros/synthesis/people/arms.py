@@ -75,7 +75,7 @@ def impossible(bones: np.ndarray, person: Person) -> bool:
 
 
 def _inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
-    """Whether joints are in the trunk or the head: a flattened capsule and a ball."""
+    """Whether joints are in the backbone or the head: a flattened capsule and a ball."""
     model = body_model()
     low, high, head = (bones[model.index[n], :3, 3] for n in ("spine05", "neck01", "head"))
     axis = high - low

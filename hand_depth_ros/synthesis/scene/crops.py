@@ -23,7 +23,7 @@ from hand_depth_ros.synthesis.scene.views import (
     hand_points,
     in_view,
     looking,
-    visible_share,
+    visible_fraction,
 )
 
 _TRIES = 300
@@ -173,7 +173,7 @@ def _seen(
     if np.count_nonzero(hits.label == 1) < 0.04 * camera.width * camera.height or seen.min() < 0.06:
         return None
     share = {"two": 0.45, "thing": 0.5}.get(scene.kind, 0.6)
-    if visible_share(surface, camera, hits, 1) < share:
+    if visible_fraction(surface, camera, hits, 1) < share:
         return None
     person: Person = scene.person
     return finished(index, seed, surface, camera, look, light, hits, scene.instances, figure.joints, person)

@@ -14,7 +14,7 @@ from hand_depth_ros.synthesis.scene.views import (
     finished,
     in_view,
     looking,
-    visible_share,
+    visible_fraction,
 )
 
 _TRIES = 8000
@@ -82,7 +82,7 @@ def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
         surface = in_view(figure.surface, camera)
         hits = cast(surface, camera)
         if hits.depth[hits.depth > 0].min() < 0.1 or any(
-            visible_share(surface, camera, hits, instances[s]) < 0.5 for s in wanted
+            visible_fraction(surface, camera, hits, instances[s]) < 0.5 for s in wanted
         ):
             continue
         return finished(index, seed, surface, camera, look, light, hits, instances, figure.joints, person)

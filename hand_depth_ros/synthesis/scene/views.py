@@ -79,19 +79,19 @@ def hand_points(surface: Surface, instance: int) -> np.ndarray:
     return surface.vertices[used[surface.along[used] > 0]]
 
 
-def visible_share(surface: Surface, camera: Pinhole, hits: Hits, instance: int) -> float:
+def visible_fraction(surface: Surface, camera: Pinhole, hits: Hits, instance: int) -> float:
     """Of the hand's pixels were it alone, the share that is seen."""
     alone = cast(surface.only(surface.label == instance), camera)
     count = np.count_nonzero(alone.label == instance)
     return int(np.count_nonzero(hits.label == instance)) / max(int(count), 1)
 
 
-def visible_hands(view: View, least_pixels: int = 20) -> list[dict]:
+def visible_hands(view: View, min_pixels: int = 20) -> list[dict]:
     """The `hands` of a line of cameras.jsonl: instances with enough visible pixels."""
     hands = []
     for side, instance in sorted(view.instances.items(), key=lambda item: item[1]):
         rows, columns = np.nonzero(view.hits.label == instance)
-        if len(rows) < least_pixels or instance >= FOREARM:
+        if len(rows) < min_pixels or instance >= FOREARM:
             continue
         x, y = int(columns.min()), int(rows.min())
         roi = [x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1]

@@ -16,7 +16,7 @@ from rich.progress import track
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.training.labels.pseudo_labels import VERSION, PseudoLabel, label_hand
 
-LEAST_WEIGHT = 0.15
+MIN_WEIGHT = 0.15
 """Labels of photographs with no more weight than this are not trained on."""
 
 
@@ -30,7 +30,7 @@ class RealImage(NamedTuple):
     @property
     def usable(self) -> list[PseudoLabel]:
         """The labels that are trained on."""
-        return [label for label in self.labels if label.weight > LEAST_WEIGHT]
+        return [label for label in self.labels if label.weight > MIN_WEIGHT]
 
     def decode(self) -> np.ndarray:
         """uint8 (H, W, 3) RGB."""

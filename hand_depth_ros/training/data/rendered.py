@@ -62,7 +62,7 @@ class StoredView(NamedTuple):
     size                  height and width, pixels
     flat                  of early renders: the mask is a label, 1 the hand, more the rest of the person, and says what is
                           transparent where the colour doesn't
-    nearest_m             of packed views: depth is as :func:`in_steps` has it, and this the nearest; else None
+    nearest_m             of packed views: depth is as :func:`quantize` has it, and this the nearest; else None
     """
 
     colour: bytes
@@ -86,7 +86,7 @@ class StoredView(NamedTuple):
         if self.nearest_m is None:
             depth_m = decoded(self.depth).astype(np.float32) * self.unit_m
         else:
-            depth_m = from_steps(self.depth, self.unit_m, self.nearest_m, 0.0)
+            depth_m = dequantize(self.depth, self.unit_m, self.nearest_m, 0.0)
         return RenderedView(rgba, depth_m, mask, self.k, self.hands, self.name)
 
 
@@ -94,7 +94,7 @@ View = RenderedView | StoredView
 _LOSSLESS = 101  # quality over 100, to OpenCV
 
 
-def in_steps(values: np.ndarray, known: np.ndarray, least: float) -> tuple[bytes, float, float]:
+def quantize(values: np.ndarray, known: np.ndarray, least: float) -> tuple[bytes, float, float]:
     """Values (h, w), where they are ``known``, as a lossless picture of 8 bits, the step and the lowest value: pixel k > 0 is
     lowest + (k - 1) * step, 0 is unknown. The step is ``least`` or what the range asks for."""
     steps = np.zeros(values.shape, np.uint8)
@@ -107,8 +107,8 @@ def in_steps(values: np.ndarray, known: np.ndarray, least: float) -> tuple[bytes
     return encoded.tobytes(), step, lowest
 
 
-def from_steps(encoded: bytes, step: float, lowest: float, unknown: float) -> np.ndarray:
-    """Float32 (h, w), what :func:`in_steps` made small; ``unknown`` where it isn't known."""
+def dequantize(encoded: bytes, step: float, lowest: float, unknown: float) -> np.ndarray:
+    """Float32 (h, w), what :func:`quantize` made small; ``unknown`` where it isn't known."""
     steps = decoded(encoded)[..., 0]
     values = lowest + (steps.astype(np.float32) - 1) * np.float32(step)
     return np.where(steps > 0, values, np.float32(unknown)).astype(np.float32)

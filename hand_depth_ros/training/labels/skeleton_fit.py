@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from hand_depth_ros.geometry.crop_camera import MARGIN
 from hand_depth_ros.network import HandDepthNet
 from hand_depth_ros.network.joints import towards_knuckles
-from hand_depth_ros.training.data.photographs import LEAST_WEIGHT, RealImage
+from hand_depth_ros.training.data.photographs import MIN_WEIGHT, RealImage
 from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel, swept_surface
 from hand_depth_ros.training.samples.crops import Shape, finer, planar_rotation, similarity, warp
 
@@ -82,7 +82,7 @@ def see(images: Sequence[RealImage], network: HandDepthNet) -> Seen:
 
 def _looks(image: RealImage, network: HandDepthNet) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
     """Pictures (3, P, P) uint8 of the usable hands, the (3, 3) from the photograph's pixels to the crop's, mirrored or not."""
-    side, size = network.config.crop_size, network.config.picture_size
+    side, size = network.config.crop_size, network.config.input_size
     usable = image.usable
     picture = image.decode() if usable else None
     for label in usable:
@@ -102,14 +102,14 @@ def _looks(image: RealImage, network: HandDepthNet) -> Iterator[tuple[np.ndarray
 
 
 def _back(
-    joints: np.ndarray, log_scale: float, to_crop: np.ndarray, mirrored: bool, side: int
+    joints: np.ndarray, log_apparent_size: float, to_crop: np.ndarray, mirrored: bool, side: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Joints of a crop (21, 3) as places in the photograph and depths, and the log of the apparent length there."""
     x = -joints[:, 0] if mirrored else joints[:, 0]
     in_crop = np.column_stack((x, joints[:, 1])) * side / 2 + (side - 1) / 2
     places = np.column_stack((in_crop, np.ones(21))) @ np.linalg.inv(to_crop).T
     zoom = float(np.sqrt(np.linalg.det(to_crop[:2, :2])))
-    return places[:, :2], joints[:, 2], log_scale + float(np.log(side / zoom))
+    return places[:, :2], joints[:, 2], log_apparent_size + float(np.log(side / zoom))
 
 
 def _centred(depths: np.ndarray) -> np.ndarray:
@@ -175,7 +175,7 @@ def relabel(images: Sequence[RealImage], network: HandDepthNet) -> list[RealImag
     better = iter([_relabelled(label, *hand) for label, *hand in zip(usable, *fitted, strict=True)])
     return [
         image._replace(
-            labels=tuple(next(better) if label.weight > LEAST_WEIGHT else label for label in image.labels)
+            labels=tuple(next(better) if label.weight > MIN_WEIGHT else label for label in image.labels)
         )
         for image in images
     ]

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network import FinderNet, HandDepthNet, load_weights, save_weights
-from hand_depth_ros.network.backbone import BLOCKS, Trunk
+from hand_depth_ros.network import HandDepthNet, HandDetectorNet, load_weights, save_weights
+from hand_depth_ros.network.backbone import BLOCKS, Backbone
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.modules.mediapipe_weights import fill_trunk
+from hand_depth_ros.training.modules.mediapipe_weights import fill_backbone
 from hand_depth_ros.training.samples.crops import Sources
 
 _VALIDATION_SEED = 12345
@@ -47,21 +47,21 @@ class Average:
                 mine.copy_(theirs)
 
 
-def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
+def begin(network: HandDepthNet | HandDetectorNet, config: TrainConfig) -> None:
     """Give a new network the values that the config has it start from.
 
-    A depth network with a trunk may start from one without: the trunk then comes from ``trunk_from`` and says nothing yet. A
+    A depth network with a backbone may start from one without: the backbone then comes from ``backbone_from`` and says nothing yet. A
     network may start from one with fewer blocks (``_DEEPER``): those that it has more say nothing yet either.
     """
-    trunk = getattr(network, "trunk", None)
+    backbone = getattr(network, "backbone", None)
     if config.start_from:
         kind: Any = type(network)
         start, _ = load_weights(Path(config.start_from), kind)
         known = start.state_dict()
-        with_trunk = trunk is not None and not any(name.startswith("trunk.") for name in known)
+        with_backbone = backbone is not None and not any(name.startswith("backbone.") for name in known)
         fewer = {name: getattr(start.config, name) for name in _DEEPER if hasattr(start.config, name)}
-        if with_trunk:
-            fewer["trunk"] = False
+        if with_backbone:
+            fewer["backbone"] = False
         try:
             network.load_state_dict({**known, **_that_others_lack(network, fewer)})
         except RuntimeError as error:
@@ -70,24 +70,24 @@ def begin(network: HandDepthNet | FinderNet, config: TrainConfig) -> None:
             raise DatasetError(
                 f"start_from: the network in {config.start_from} is another one than this config's ({other})"
             ) from error
-        if not with_trunk:
+        if not with_backbone:
             return
-    if trunk is not None:
-        if not config.trunk_from:
+    if backbone is not None:
+        if not config.backbone_from:
             raise DatasetError(
-                "a network with a trunk needs trunk_from: docs/training.md says where it comes from"
+                "a network with a backbone needs backbone_from: docs/training.md says where it comes from"
             )
-        path = Path(config.trunk_from)
+        path = Path(config.backbone_from)
         if path.suffix == ".safetensors":
-            giver: Any = getattr(load_weights(path, HandDepthNet)[0], "trunk", None)
+            giver: Any = getattr(load_weights(path, HandDepthNet)[0], "backbone", None)
             if giver is None:
-                raise DatasetError(f"trunk_from: the network in {path} has no trunk")
-            trunk.load_state_dict(giver.state_dict())
+                raise DatasetError(f"backbone_from: the network in {path} has no backbone")
+            backbone.load_state_dict(giver.state_dict())
         else:
-            fill_trunk(trunk, path)
+            fill_backbone(backbone, path)
 
 
-def _that_others_lack(network: HandDepthNet | FinderNet, settings: dict[str, Any]) -> dict[str, Tensor]:
+def _that_others_lack(network: HandDepthNet | HandDetectorNet, settings: dict[str, Any]) -> dict[str, Tensor]:
     """The values of ``network`` that one doesn't have whose config differs from its own by ``settings``."""
     other = type(network)(dataclasses.replace(network.config, **settings)).state_dict()  # type: ignore[arg-type]
     return {name: value for name, value in network.state_dict().items() if name not in other}
@@ -111,7 +111,7 @@ class NetworkTraining(lightning.LightningModule):
 
     def __init__(
         self,
-        network: HandDepthNet | FinderNet,
+        network: HandDepthNet | HandDetectorNet,
         config: TrainConfig,
         sources: Sources,
         validation: dict[str, Sources],
@@ -125,8 +125,8 @@ class NetworkTraining(lightning.LightningModule):
         self._since: float | None = None
         begin(network, config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if isinstance(trunk := getattr(network, "trunk", None), Trunk):
-            trunk.freeze(config.trunk_frozen if config.trunk_rate else BLOCKS)
+        if isinstance(backbone := getattr(network, "backbone", None), Backbone):
+            backbone.freeze(config.backbone_frozen_blocks if config.backbone_lr_scale else BLOCKS)
         self.average = Average(self.network, config.average_decay)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
@@ -152,11 +152,11 @@ class NetworkTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         rate, decay = self.config.learning_rate, self.config.weight_decay
-        trunk = getattr(self.network, "trunk", None)
-        known = [p for p in trunk.parameters() if p.requires_grad] if trunk is not None else []
-        mine = {id(p) for p in trunk.parameters()} if trunk is not None else set()
+        backbone = getattr(self.network, "backbone", None)
+        known = [p for p in backbone.parameters() if p.requires_grad] if backbone is not None else []
+        mine = {id(p) for p in backbone.parameters()} if backbone is not None else set()
         new = [p for p in self.network.parameters() if id(p) not in mine]
-        kinds = [(new, rate), (known, rate * self.config.trunk_rate)]
+        kinds = [(new, rate), (known, rate * self.config.backbone_lr_scale)]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in part if (p.ndim > 1) == wide], "weight_decay": decay * wide, "lr": speed}
             for part, speed in kinds

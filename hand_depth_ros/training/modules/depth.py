@@ -32,7 +32,7 @@ class DepthTraining(NetworkTraining):
     def calibration(self, metrics: dict[str, float]) -> dict[str, float]:
         """Factors on the three parts of sigma, from the validation's ``sigma_*``: the mean over the sets that have them."""
         parts = {}
-        for part in ("relief", "scale", "length"):
+        for part in ("relief", "apparent_size", "length"):
             found = [
                 v
                 for name in self.validation
@@ -65,18 +65,18 @@ class DepthTraining(NetworkTraining):
             "iou": overlap,
             "shape": _spread(error),
             "constant": _spread(batch["relief"].flatten(1)),
-            "scale": scale,
+            "apparent_size": scale,
             "length": length,
-            "sigma_relief": _one_sigma(error, final.spread.flatten(1)),
-            "sigma_scale": _one_sigma(scale, prediction.scalars[:, 1]),
+            "sigma_relief": _one_sigma(error, final.log_b.flatten(1)),
+            "sigma_apparent_size": _one_sigma(scale, prediction.scalars[:, 1]),
             "sigma_length": _one_sigma(length, prediction.scalars[:, 3]),
         }
         self.log_validation(dataloader_idx, values, len(hand))
 
 
-def _one_sigma(error: Tensor, log_scale: Tensor) -> Tensor:
+def _one_sigma(error: Tensor, log_b: Tensor) -> Tensor:
     """By how much the predicted standard deviation must grow for 68.3 % of the known errors to lie within one."""
-    ratio = error.abs() / (math.sqrt(2.0) * log_scale.exp())
+    ratio = error.abs() / (math.sqrt(2.0) * log_b.exp())
     return (
         ratio[torch.isfinite(ratio)].float().cpu().quantile(0.683)
         if torch.isfinite(ratio).any()

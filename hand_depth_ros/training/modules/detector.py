@@ -1,4 +1,4 @@
-"""Training of the finder with Lightning: penalty-reduced focal loss on centres (Zhou et al. 2019), L1 on boxes."""
+"""Training of the detector with Lightning: penalty-reduced focal loss on centres (Zhou et al. 2019), L1 on boxes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from hand_depth_ros.network import FinderConfig, FinderNet
-from hand_depth_ros.network.detector import STRIDE, FinderPrediction
+from hand_depth_ros.network import DetectorConfig, HandDetectorNet
+from hand_depth_ros.network.detector import STRIDE, DetectorPrediction
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.modules.base import NetworkTraining
 from hand_depth_ros.training.samples.crops import Sources
@@ -41,8 +41,8 @@ def targets(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Ten
     return heat, values, counts
 
 
-def finder_loss(
-    prediction: FinderPrediction, boxes: Tensor, height: int, width: int
+def detector_loss(
+    prediction: DetectorPrediction, boxes: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
     """(centre loss, box loss) of a batch."""
     heat, values, counts = targets(boxes, height, width)
@@ -56,13 +56,15 @@ def finder_loss(
     return centre, box
 
 
-class FinderTraining(NetworkTraining):
+class DetectorTraining(NetworkTraining):
     """Whole frames in, hand boxes out."""
 
-    network: FinderNet
+    network: HandDetectorNet
 
     def __init__(self, config: TrainConfig, sources: Sources, validation: dict[str, Sources]) -> None:
-        super().__init__(FinderNet(FinderConfig.from_dict(config.network)), config, sources, validation)
+        super().__init__(
+            HandDetectorNet(DetectorConfig.from_dict(config.network)), config, sources, validation
+        )
         self.size = (self.network.config.input_width, self.network.config.input_height)
 
     def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
@@ -71,7 +73,7 @@ class FinderTraining(NetworkTraining):
         return data
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        centre, box = finder_loss(
+        centre, box = detector_loss(
             self.network(self.pictures(batch)), batch["boxes"], self.size[1], self.size[0]
         )
         self.log_dict({"train/centre": centre.detach(), "train/box": box.detach()}, prog_bar=True)

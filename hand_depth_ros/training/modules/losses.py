@@ -32,11 +32,11 @@ def mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
 
 def relief_loss(out: StageOutput, relief: Tensor, weight: Tensor) -> Tensor:
     """Laplace negative log likelihood and plain L1 of the relief in hand lengths over the pixels that have one (not NaN)."""
-    assert out.relief is not None and out.spread is not None
+    assert out.relief is not None and out.log_b is not None
     known = torch.isfinite(relief)
     target = torch.where(known, relief, torch.zeros_like(relief))
     error = (out.relief - target).abs()
-    likelihood = error * torch.exp(-out.spread) + out.spread
+    likelihood = error * torch.exp(-out.log_b) + out.log_b
     per_hand = known.sum((1, 2, 3)).clamp_min(1)
     w = known * (weight / per_hand)[:, None, None, None]
     return ((_RELIEF_WEIGHT * 5 * error + 0.2 * likelihood) * w).sum() / weight.sum().clamp_min(1.0)
@@ -52,8 +52,8 @@ def scalar_loss(
         known = torch.isfinite(target[:, i])
         goal = torch.where(known, target[:, i], torch.zeros_like(target[:, i]))
         error = (scalars[:, 2 * i] - goal).abs()
-        spread = scalars[:, 2 * i + 1]
-        total = total + _weighted_mean(2 * error + 0.2 * (error * torch.exp(-spread) + spread), known * w)
+        log_b = scalars[:, 2 * i + 1]
+        total = total + _weighted_mean(2 * error + 0.2 * (error * torch.exp(-log_b) + log_b), known * w)
     presence = F.binary_cross_entropy_with_logits(scalars[:, 4], target[:, 2])
     return total, presence
 

@@ -1,4 +1,4 @@
-"""Reads the trunk's values out of MediaPipe's hand landmark model, a TensorFlow Lite file (Google, Apache-2.0).
+"""Reads the backbone's values out of MediaPipe's hand landmark model, a TensorFlow Lite file (Google, Apache-2.0).
 
 The file lies in the wheel of PyPI's ``mediapipe`` (0.10.21), which does not have to be installed:
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from hand_depth_ros.errors import DatasetError, MissingDependencyError
-from hand_depth_ros.network.backbone import Trunk
+from hand_depth_ros.network.backbone import Backbone
 
 _FLOAT32, _FLOAT16 = 0, 1
 
@@ -39,7 +39,7 @@ def read_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(
-            f"no trunk at {path} ({error.strerror}): see docs/training.md for where it comes from"
+            f"no backbone at {path} ({error.strerror}): see docs/training.md for where it comes from"
         ) from error
     if content[4:8] != b"TFL3":
         raise DatasetError(f"{path} is not a TensorFlow Lite file")
@@ -80,16 +80,16 @@ def _layers(model: Any, kinds: Any, path: Path) -> list[tuple[np.ndarray, np.nda
 
 
 @torch.no_grad()
-def fill_trunk(trunk: Trunk, path: Path) -> None:
-    """Give ``trunk`` the values of the landmark model at ``path``; DatasetError when its layers are others."""
-    mine = trunk.layers()
+def fill_backbone(backbone: Backbone, path: Path) -> None:
+    """Give ``backbone`` the values of the landmark model at ``path``; DatasetError when its layers are others."""
+    mine = backbone.layers()
     theirs = [
         (weight, bias) for weight, bias in read_layers(path) if len(bias) > 1
     ]  # those of 1 say whether, and which, hand
     shapes = [(tuple(layer.weight.shape), (len(layer.weight),)) for layer in mine]
     if [(weight.shape, bias.shape) for weight, bias in theirs] != shapes:
         raise DatasetError(
-            f"{path} has other layers than the trunk: it takes MediaPipe's hand_landmark_full.tflite (0.10.21)"
+            f"{path} has other layers than the backbone: it takes MediaPipe's hand_landmark_full.tflite (0.10.21)"
         )
     for layer, (weight, bias) in zip(mine, theirs, strict=True):
         layer.weight.copy_(torch.from_numpy(weight.copy()))

@@ -1,6 +1,6 @@
 """Training samples for the depth network: virtual-camera crops of rendered and of real hands, and of nothing.
 
-Every sample is a dict of numpy arrays: ``rgb`` uint8 (3, P, P), P being NetworkConfig.picture_size, ``mask`` uint8 (S, S)
+Every sample is a dict of numpy arrays: ``rgb`` uint8 (3, P, P), P being NetworkConfig.input_size, ``mask`` uint8 (S, S)
 (1 hand, 0 not, 255 unknown), ``relief`` float32 (S, S) hand lengths (NaN unknown), ``scalars`` float32 (3,): log(s / S),
 log(L / 0.19 m), presence (NaN unknown), ``joints`` float32 (21, 3): x, y in the crop, -1 and 1 at its edges, z as the relief
 (NaN unknown), ``weight`` float32: how much its labels count, ``real`` float32: 1 for photographs.
@@ -19,12 +19,12 @@ import torch
 from torch.utils.data import Dataset
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.estimation.detector import HandFinder
-from hand_depth_ros.geometry.boxes import seen_share
+from hand_depth_ros.estimation.detector import HandDetector
+from hand_depth_ros.geometry.boxes import visible_fraction
 from hand_depth_ros.geometry.crop_camera import MARGIN
-from hand_depth_ros.network import FinderNet, NetworkConfig, load_weights
+from hand_depth_ros.network import HandDetectorNet, NetworkConfig, load_weights
 from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
-from hand_depth_ros.network.joints import SHORTEST_PALM, towards_knuckles
+from hand_depth_ros.network.joints import MIN_PALM_FRACTION, towards_knuckles
 from hand_depth_ros.training.data.photographs import RealImage
 from hand_depth_ros.training.data.rendered import RenderedHand, RenderedView, View
 from hand_depth_ros.training.labels.pseudo_labels import hand_length
@@ -53,14 +53,14 @@ class Shape(NamedTuple):
     @classmethod
     def of(cls, config: NetworkConfig) -> Shape:
         """What the network with this config takes and gives."""
-        return cls(config.crop_size, config.picture_size)
+        return cls(config.crop_size, config.input_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
     """Everything that samples are drawn from, and with which probability (real, negative; the rest rendered).
 
-    mistakes: (number of the background, x, y, width, height) of what a finder takes for a hand in the backgrounds.
+    mistakes: (number of the background, x, y, width, height) of what a detector takes for a hand in the backgrounds.
     edge_share, least_seen, stretch: as in TrainConfig.
     """
 
@@ -89,9 +89,9 @@ def load_backgrounds(folder: Path | None) -> list[np.ndarray]:
     return pictures
 
 
-def find_mistakes(backgrounds: list[np.ndarray], finder: Path, threshold: float = 0.1) -> np.ndarray:
-    """What the finder of that weights file takes for a hand where there is none: rows of ``Sources.mistakes``."""
-    network = HandFinder(load_weights(finder, FinderNet)[0], torch.device("cpu"))
+def find_mistakes(backgrounds: list[np.ndarray], detector: Path, threshold: float = 0.1) -> np.ndarray:
+    """What the detector of that weights file takes for a hand where there is none: rows of ``Sources.mistakes``."""
+    network = HandDetector(load_weights(detector, HandDetectorNet)[0], torch.device("cpu"))
     rows = [
         (number, *box)
         for number, picture in enumerate(backgrounds)
@@ -121,7 +121,7 @@ def _roll(joints: np.ndarray, rng: Rng) -> float:
         return float(rng.uniform(-np.pi, np.pi))
     x, y = towards_knuckles(joints)
     extent = float(np.ptp(joints[:, :2], axis=0).max())
-    if not np.hypot(x, y) > SHORTEST_PALM * extent:
+    if not np.hypot(x, y) > MIN_PALM_FRACTION * extent:
         return float(rng.normal(0, 0.35))
     return float(-np.arctan2(x, -y) + rng.normal(0, _ABOUT_UPRIGHT))
 
@@ -185,7 +185,7 @@ def _pick(mask: np.ndarray, rng: Rng) -> np.ndarray | None:
 
 
 def _jitter(low: np.ndarray, high: np.ndarray, rng: Rng) -> tuple[np.ndarray, float]:
-    """Centre and extent of the crop: what a finder's box, or the last frame's mask, would give."""
+    """Centre and extent of the crop: what a detector's box, or the last frame's mask, would give."""
     extent = float((high - low).max())
     centre = (low + high) / 2 + rng.normal(0, 0.06, 2) * extent
     return centre, extent * MARGIN * float(np.exp(rng.normal(0.02, 0.13)))
@@ -218,7 +218,10 @@ def rendered_sample(
     side = shape.side
     fx, fy, cx, cy = view.k
     hand_mask = (view.mask == hand.instance).astype(np.uint8)
-    if np.isfinite(hand.joints).all() and seen_share(hand_mask, hand.joints[:, :2]) < sources.least_seen:
+    if (
+        np.isfinite(hand.joints).all()
+        and visible_fraction(hand_mask, hand.joints[:, :2]) < sources.least_seen
+    ):
         return None
     inside = _in_frame(view, hand_mask, sources.edge_share, rng)
     if inside is not None:
@@ -277,8 +280,8 @@ def rendered_sample(
     )
     if inside is not None:  # beyond the frame's edge a crop is black
         rgb *= warp(inside, finer(h, shape), size, smooth=False)[..., None]
-    log_scale = np.log(f * length_m / z_ref / side)
-    scalars = np.array([log_scale, np.log(length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
+    log_apparent_size = np.log(f * length_m / z_ref / side)
+    scalars = np.array([log_apparent_size, np.log(length_m / MEAN_HAND_LENGTH_M), 1.0], np.float32)
     return _finish(rgb, mask, relief, joints, scalars, 1.0, 0.0, sources, shape, rng)
 
 
@@ -332,7 +335,7 @@ def real_sample(image: RealImage, sources: Sources, shape: Shape, rng: Rng) -> d
 
 
 def negative_sample(sources: Sources, shape: Shape, rng: Rng) -> dict[str, Any]:
-    """A crop without a hand: a background, what a finder took for a hand there, or a part of a photograph (face, arm,
+    """A crop without a hand: a background, what a detector took for a hand there, or a part of a photograph (face, arm,
     shirt) away from every known hand."""
     side, size = shape.side, shape.picture
     rgb = augment.background_crop(sources.backgrounds, (size, size), rng)

@@ -1,4 +1,4 @@
-"""Training samples for the finder: whole frames with the boxes of the hands in them.
+"""Training samples for the detector: whole frames with the boxes of the hands in them.
 
 A sample: ``rgb`` uint8 (3, H, W), ``boxes`` float32 (8, 4) centre x, y, width, height in input pixels (NaN: no box).
 """
@@ -17,7 +17,7 @@ from hand_depth_ros.training.samples import augment
 from hand_depth_ros.training.samples.crops import Sources
 
 Rng = np.random.Generator
-MOST_BOXES = 8
+MAX_BOXES = 8
 _CUT_WELL, _CUT_OUT = 0.8, 0.35  # of photographs whose masks are this good so many show the hands alone
 
 
@@ -157,9 +157,9 @@ class FrameDataset(Dataset[dict[str, Any]]):
         if rng.random() < 0.5:
             frame = frame[:, ::-1]
             boxes = [np.array([w - 1 - b[0], *b[1:]], np.float32) for b in boxes]
-        padded = np.full((MOST_BOXES, 4), np.nan, np.float32)
+        padded = np.full((MAX_BOXES, 4), np.nan, np.float32)
         if boxes:
-            padded[: len(boxes)] = np.stack(boxes[:MOST_BOXES])
+            padded[: len(boxes)] = np.stack(boxes[:MAX_BOXES])
         return {"rgb": np.ascontiguousarray(frame.transpose(2, 0, 1)), "boxes": padded}
 
 
@@ -172,7 +172,7 @@ def _camera(frame: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def _letterbox(frame: np.ndarray, boxes: list[np.ndarray], rng: Rng) -> np.ndarray:
-    """Black bars such as another aspect ratio leaves (the live finder letter-boxes); boxes are cut to what is left."""
+    """Black bars such as another aspect ratio leaves (the live detector letter-boxes); boxes are cut to what is left."""
     h, w = frame.shape[:2]
     if rng.random() < 0.5:
         return frame

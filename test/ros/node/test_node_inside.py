@@ -147,7 +147,7 @@ def test_a_change_is_all_or_nothing(client, make_node) -> None:
         [
             Parameter("max_hands", value=1),
             Parameter("background", value="far"),
-            Parameter("finder_interval", value=666),
+            Parameter("detection_interval", value=666),
         ]
     )
     assert not result.successful and "666" in result.reason

@@ -28,7 +28,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from hand_depth_ros.errors import WeightsError
 from hand_depth_ros.estimation.estimator import HandDepthEstimator
-from hand_depth_ros.network import FinderNet, HandDepthNet
+from hand_depth_ros.network import HandDepthNet, HandDetectorNet
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode, shipped_estimator
 
@@ -193,9 +193,9 @@ def test_bad_weights_or_device_fail_configure_with_the_reason(
 
 
 def test_a_truncated_weights_file_fails_configure(client, managed, tmp_path: Path) -> None:
-    from hand_depth_ros.estimation.estimator import DEPTH_FILE, FINDER_FILE, SHIPPED_WEIGHTS
+    from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, SHIPPED_WEIGHTS
 
-    for name in (DEPTH_FILE, FINDER_FILE):
+    for name in (DEPTH_FILE, DETECTOR_FILE):
         (tmp_path / name).write_bytes((SHIPPED_WEIGHTS / name).read_bytes()[:-1000])
     one = managed(shipped_estimator, weights=str(tmp_path))
     assert one.node.trigger_configure() == TransitionCallbackReturn.FAILURE
@@ -289,7 +289,7 @@ def test_fifty_rounds_leak_nothing(client, managed) -> None:
     """Each round with real networks (tiny ones), and with a frame all the way through them."""
 
     def factory(values: Any) -> HandDepthEstimator:
-        networks = HandDepthNet(small_networks.TINY), FinderNet(small_networks.TINY_FINDER)
+        networks = HandDepthNet(small_networks.TINY), HandDetectorNet(small_networks.TINY_DETECTOR)
         return HandDepthEstimator(*networks, torch.device("cpu"), {})
 
     one = managed(factory)

@@ -136,7 +136,7 @@ def test_parameters_change_at_run_time_and_are_refused_with_the_reason(remapped:
         "qos_overrides./image.subscription.depth": (3, "fixed at start"),
         "max_hands": (99, "max_hands is 99: it must be 1 to 8"),
         "mask_threshold": ("wide", "mask_threshold is 'wide': a double is needed, 0.5 to 0.99"),
-        "finder_interval": ("many", "finder_interval is 'many': an int is needed, 1 to 1000"),
+        "detection_interval": ("many", "detection_interval is 'many': an int is needed, 1 to 1000"),
         "points_organized": (1, "points_organized is 1: a bool is needed"),
         "hand_length_m": (0.5, "0.08 to 0.3"),
         "min_range_m": (5.0, "below max_range_m"),
@@ -199,7 +199,7 @@ BAD_STARTS = {
 
 
 @pytest.mark.parametrize("fault", BAD_STARTS)
-def test_a_start_that_cannot_work_says_why_in_one_line(
+def test_a_start_that_cannot_work_says_why_run_cli(
     fault: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in ros_graph.environment(ros_graph.some_domain()).items():
@@ -279,7 +279,7 @@ def test_unknown_arguments_are_a_usage_error(capfd: pytest.CaptureFixture[str]) 
     [("--params-file", "no_such.yaml"), ("-r", "image:=/bad name"), ("-p", "max_hands"), ("--frob",)],
     ids=lambda arguments: arguments[0],
 )
-def test_wrong_ros_arguments_are_a_usage_error_in_one_line(
+def test_wrong_ros_arguments_are_a_usage_error_run_cli(
     arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--ros-args", *arguments], fake_factory) == 2
