@@ -22,7 +22,7 @@ import typer
 
 from hand_depth_ros.cli import options
 from hand_depth_ros.cli.interrupt import exit_on_sigint
-from hand_depth_ros.errors import BagError, HandDepthError, ImageError
+from hand_depth_ros.errors import BagError, HandDepthError, ImageError, counted
 
 if TYPE_CHECKING:
     from hand_depth_ros.bag.rosbag2 import BagReader, BagWriter, Connection
@@ -161,11 +161,11 @@ def bag(
     )
     without = sum(summary.left_out.values())
     print(
-        f"{options.counted(summary.frames, 'frame')} with depth added to {target}, {summary.with_hands} of them "
-        f"with the depth of a hand; {options.counted(without, 'colour frame')} left without depth"
+        f"{counted(summary.frames, 'frame')} with depth added to {target}, {summary.with_hands} of them "
+        f"with the depth of a hand; {counted(without, 'colour frame')} left without depth"
     )
     for reason, count in summary.left_out.items():
-        print(f"hand-depth: {options.counted(count, 'frame')} without depth: {reason}", file=sys.stderr)
+        print(f"hand-depth: {counted(count, 'frame')} without depth: {reason}", file=sys.stderr)
 
 
 def convert(

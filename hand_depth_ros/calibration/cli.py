@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hand_depth_ros.cli import options
-from hand_depth_ros.errors import CalibrationError, HandDepthError
+from hand_depth_ros.errors import CalibrationError, HandDepthError, counted
 
 if TYPE_CHECKING:
     from hand_depth_ros.calibration.lengths import HandLength, Look
@@ -114,8 +114,8 @@ def tell(found: HandLength) -> None:
     length = f"{found.length_m:.3f}"
     print(
         f"hand_length_m: {length} +- {found.sigma_m:.3f} m (one standard deviation, "
-        f"{100 * found.sigma_m / found.length_m:.1f} %), from {options.counted(found.looks, 'look')} at "
-        f"{options.counted(found.moments, 'moment')}\n"
+        f"{100 * found.sigma_m / found.length_m:.1f} %), from {counted(found.looks, 'look')} at "
+        f"{counted(found.moments, 'moment')}\n"
         f"in config/hand_depth.yaml:   hand_length_m: {length}\n"
         f"or for the running node:     ros2 param set /hand_depth hand_length_m {length}\n"
         f"or for one command:          --hand-length-m {length}"
@@ -172,7 +172,7 @@ def _at_distance(
         seen += 1
         if len(frame.hands) != 1:
             errors.append(
-                f"{job.path}: {options.counted(len(frame.hands), 'hand')} seen, one at the distance is needed"
+                f"{job.path}: {counted(len(frame.hands), 'hand')} seen, one at the distance is needed"
             )
             continue
         looks += looks_at(frame, distance_m, 10.0 * number)

@@ -105,8 +105,3 @@ def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) ->
         return HandDepthEstimator.from_pretrained(
             weights=weights, device=device, **estimator_settings(values)
         )
-
-
-def counted(number: int, thing: str) -> str:
-    """1 image, 2 images."""
-    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -17,8 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hand_depth_ros.cli import options
-from hand_depth_ros.errors import CameraError, DatasetError
+from hand_depth_ros.errors import CameraError, DatasetError, counted
 from hand_depth_ros.evaluation import metrics, public
 from hand_depth_ros.evaluation.samples import (
     Dataset,
@@ -116,9 +115,7 @@ def _of_split(path: Path, lines: list[dict[str, Any]], split: str) -> tuple[list
     if not sizes:
         return lines, "the set has no splits: all of its images"
     if not sizes[split]:
-        there = ", ".join(
-            f"{name} ({options.counted(size, 'image')})" for name, size in sorted(sizes.items())
-        )
+        there = ", ".join(f"{name} ({counted(size, 'image')})" for name, size in sorted(sizes.items()))
         raise DatasetError(
             f"{path} has no images in split {split!r}, it has {there}: give --split one of {', '.join([*sizes, 'all'])}"
         )

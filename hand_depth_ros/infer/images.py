@@ -20,7 +20,7 @@ import numpy as np
 import typer
 
 from hand_depth_ros.cli import options
-from hand_depth_ros.errors import HandDepthError, ImageError
+from hand_depth_ros.errors import HandDepthError, ImageError, counted
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
@@ -148,11 +148,11 @@ def infer(
 def _told(summary: Summary, out: Path, failed: int) -> str:
     """What a run did, in a line."""
     to = f" written to {out}" if summary.written else " written"
-    parts = [options.counted(summary.written, "image") + to]
+    parts = [counted(summary.written, "image") + to]
     if summary.written:
         parts.append(f"{summary.with_hands} with the depth of a hand")
     if summary.without_depth:
-        hands = options.counted(summary.without_depth, "hand")
+        hands = counted(summary.without_depth, "hand")
         parts.append(
             f"{hands} seen but out of range or not sure enough (--min-range-m, --max-range-m, --max-sigma-m)"
         )
@@ -273,7 +273,7 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
             where = f"cannot write {error.filename}: " if _is_below(error.filename, out) else ""
             line = f"{job.path}: {where}{error.strerror or error}"
             if error.errno in FULL:
-                left = options.counted(len(todo) - number - 1, "image")
+                left = counted(len(todo) - number - 1, "image")
                 errors.append(f"{line} ({out}): stopped, {left} not done")
                 break
             errors.append(line)
