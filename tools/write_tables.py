@@ -1,18 +1,85 @@
-"""Writes the README's topic and parameter tables from the code: python tools/write_tables.py"""
+"""Write the tables that come from the code: config/hand_depth.yaml, docs/parameters.md, README's topics.
+
+Usage: python tools/write_tables.py
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
 from pathlib import Path
 
 from hand_depth_ros.ros.messages.topics import OUTPUT_TOPICS
-from hand_depth_ros.ros.parameters import markdown_table
+from hand_depth_ros.ros.parameters import PARAMETERS, QOS_VALUES
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+CONFIG = ROOT / "config" / "hand_depth.yaml"
+PARAMETERS_PAGE = ROOT / "docs" / "parameters.md"
+
+_PAGE = """# Parameters
+
+Written by `tools/write_tables.py` from `hand_depth_ros/ros/parameters.py`; do not edit.
+
+Copy `config/hand_depth.yaml`, which holds all of them at their defaults, or set one on the command line:
+
+```bash
+ros2 run hand_depth_ros hand_depth_node --ros-args -p max_hands:=1
+ros2 param set /hand_depth max_hands 1
+```
+
+The second command works for parameters that can change at run time. `hand-depth infer` and `hand-depth bag` have options
+of the same names (`--max-hands`). A misspelt or renamed parameter is an error that names the right one.
+
+{table}
+## Quality of service
+
+`qos_overrides.TOPIC.publisher.POLICY` and `qos_overrides.TOPIC.subscription.POLICY` override the QoS of any topic of the
+node. TOPIC is the full name after remapping.
+
+| policy | values |
+| --- | --- |
+{policies}"""
+
+
+def config_yaml() -> str:
+    """Return `config/hand_depth.yaml`: every parameter with its default, explained."""
+    lines = [
+        "# Parameters of hand_depth_node at their defaults. Written by tools/write_tables.py.",
+        "# Use:  ros2 run hand_depth_ros hand_depth_node --ros-args --params-file hand_depth.yaml",
+        "# A parameter can change at run time (ros2 param set) unless its comment says: fixed at start.",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    for parameter in PARAMETERS:
+        notes = [parameter.help]
+        notes += [f"Allowed: {parameter.range}."] if parameter.range else []
+        notes += ["Fixed at start."] if parameter.read_only else []
+        lines.append("")
+        lines += [f"    # {line}" for line in textwrap.wrap(" ".join(notes), 94)]
+        lines.append(f"    {parameter.name}: {json.dumps(parameter.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def parameters_page() -> str:
+    """Return `docs/parameters.md`."""
+    rows = [
+        "| parameter | type | default | allowed | at run time | description |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for p in PARAMETERS:
+        changes = "no" if p.read_only else "yes"
+        default, allowed = json.dumps(p.default), p.range or "any"
+        rows.append(f"| `{p.name}` | {p.type} | `{default}` | {allowed} | {changes} | {p.help} |")
+    policies = [
+        f"| {name} | {', '.join(values) or 'messages to keep'} |" for name, values in QOS_VALUES.items()
+    ]
+    return _PAGE.format(table="\n".join(rows) + "\n", policies="\n".join(policies) + "\n")
 
 
 def topic_table() -> str:
-    """The topics that the node publishes."""
+    """Return the table of the topics that the node publishes."""
     rows = ["| topic | type | content |", "| --- | --- | --- |"]
     for topic in OUTPUT_TOPICS:
         kind = " ".join(filter(None, (topic.type.rpartition("/")[2], topic.encoding)))
@@ -21,14 +88,15 @@ def topic_table() -> str:
 
 
 def with_tables(text: str) -> str:
-    """The README's text with both tables as they are now."""
-    for name, table in (("topics", topic_table()), ("parameters", markdown_table())):
-        block = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, count = block.subn(lambda found, table=table: found[1] + table + found[2], text)
-        if count != 1:
-            raise SystemExit(f"README.md has {count} blocks named {name}, not one")
+    """Return the README's text with its table of topics up to date."""
+    block = re.compile(r"(<!-- topics:[^\n]*-->\n).*?(<!-- /topics -->)", re.DOTALL)
+    text, count = block.subn(lambda found: found[1] + topic_table() + found[2], text)
+    if count != 1:
+        raise SystemExit(f"README.md has {count} blocks named topics, not one")
     return text
 
 
 if __name__ == "__main__":
+    CONFIG.write_text(config_yaml(), encoding="utf-8")
+    PARAMETERS_PAGE.write_text(parameters_page(), encoding="utf-8")
     README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -27,7 +27,7 @@ from hand_depth_ros.errors import BagError, HandDepthError, ImageError, counted
 if TYPE_CHECKING:
     from hand_depth_ros.bag.rosbag2 import BagReader, BagWriter, Connection
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
-    from hand_depth_ros.ros.messages.pipeline import OutputSettings
+    from hand_depth_ros.ros.messages.settings import OutputSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -103,13 +103,13 @@ def bag(
         bool, typer.Option("--zstd", help="Compress OUT (empty depth shrinks much).  [default: as IN]")
     ] = False,
     hand_length_m: options.HandLength = None,
-    max_hands: options.MaxHands = 2,
-    min_range_m: options.MinRange = 0.1,
-    max_range_m: options.MaxRange = 2.0,
+    max_hands: options.MaxHands = None,
+    min_range_m: options.MinRange = None,
+    max_range_m: options.MaxRange = None,
     max_sigma_m: options.MaxSigma = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
-    threads: options.Threads = 0,
+    threads: options.Threads = None,
 ) -> None:
     """Add the node's depth topics to a recorded bag; no ROS needed. For example:
 

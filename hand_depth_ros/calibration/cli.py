@@ -68,7 +68,7 @@ def calibrate(
     demo: Annotated[bool, typer.Option("--demo", help="The same with the bundled clip.")] = False,
     weights: options.Weights = None,
     device: options.Device = "auto",
-    threads: options.Threads = 0,
+    threads: options.Threads = None,
 ) -> None:
     """Measure one person's hand length: worth centimetres of absolute depth.
 

@@ -1,7 +1,7 @@
-"""Command line options that several sub-commands share, their check, and the estimator that they describe.
+"""Command-line options that several sub-commands share, their validation, and the estimator they describe.
 
-Imports torch only inside the functions, so that `--help` stays fast. The ranges in the help are those of the
-node's parameters; a test holds them to that table.
+Options named after a parameter of the node take their help, range and default from the parameter table, so the two
+cannot disagree. Imports torch only inside functions, which keeps `--help` fast.
 """
 
 from __future__ import annotations
@@ -12,72 +12,81 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import OptionInfo
 
 from hand_depth_ros.cli.interrupt import exit_on_sigint
+from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, ParameterError, check_values, estimator_settings
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
-Weights = Annotated[
-    Path | None, typer.Option(help="Folder of weights.  [default: those shipped]", show_default=False)
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Threads = Annotated[
-    int, typer.Option("--threads", help="CPU threads for the networks, 0 to 256. 0: half of the cores.")
-]
-MaxHands = Annotated[int, typer.Option(help="Most hands per image, 1 to 8.")]
-HandLength = Annotated[
-    float | None,
-    typer.Option(
-        help="Wrist crease to middle fingertip of the person, in metres, 0.08 to 0.3, or 0 = off.  "
-        "[default: off, the network's guess]",
-        show_default=False,
-    ),
-]
-MinRange = Annotated[float, typer.Option(help="Nearer depth is invalid, metres, 0.01 to 10.")]
-MaxRange = Annotated[float, typer.Option(help="Farther depth is invalid, metres, 0.05 to 20.")]
-MaxSigma = Annotated[
-    float | None,
-    typer.Option(
-        help="Pixels less sure than this are invalid, metres, 0.0001 to 1, or 0 = off.  [default: off]",
-        show_default=False,
-    ),
-]
+__all__ = ["checked", "hand_length_range_m", "load_estimator", "parameter_option"]
+
+
+def parameter_option(name: str, *flags: str, default: str = "") -> OptionInfo:
+    """Return the command-line option for the parameter `name`: its help, range and default.
+
+    The function that takes the option gives it the default None ("not given"); `checked` fills in the
+    parameter's own default. A bool becomes a flag that is off by default.
+
+    Args:
+        name: Name of a parameter of the node.
+        flags: Names of the option; none: the name of the function's argument.
+        default: What the help names as the default, where that is not the parameter's.
+    """
+    parameter = BY_NAME[name]
+    parts = [parameter.help]
+    parts += [f"Allowed: {parameter.range}."] if parameter.range else []
+    default = default or ("" if isinstance(parameter.default, bool) else str(parameter.default))
+    parts += [f" [default: {default}]"] if default else []
+    option: OptionInfo = typer.Option(*flags, help=" ".join(parts), show_default=False)
+    return option
+
+
+Weights = Annotated[Path | None, parameter_option("weights", default="those shipped")]
+Device = Annotated[str, parameter_option("device")]
+Threads = Annotated[int | None, parameter_option("num_threads", "--threads")]
+MaxHands = Annotated[int | None, parameter_option("max_hands")]
+HandLength = Annotated[float | None, parameter_option("hand_length_m")]
+MinRange = Annotated[float | None, parameter_option("min_range_m")]
+MaxRange = Annotated[float | None, parameter_option("max_range_m")]
+MaxSigma = Annotated[float | None, parameter_option("max_sigma_m")]
+ImageIsRectified = Annotated[bool, parameter_option("image_is_rectified", "--image-is-rectified")]
+PointsOrganized = Annotated[bool, parameter_option("points_organized", "--points-organized")]
+FarDepth = Annotated[float | None, parameter_option("far_m", default="no background")]
 
 
 def checked(**given: Any) -> dict[str, Any]:
-    """All parameters of the node: those given (None: not given), the others at their defaults.
+    """Return a value for every parameter of the node: those given, the others at their defaults.
+
+    Args:
+        given: Values by parameter name; None means not given.
 
     Raises:
-        typer.BadParameter: What the node would refuse, said of the option.
+        typer.BadParameter: The node would refuse a value; the message names the option.
     """
-    with exit_on_sigint():
-        from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, ParameterError, check_values
-
-    wanted = {name: value for name, value in given.items() if value is not None}
+    values = {name: value for name, value in given.items() if value is not None}
     try:
-        return check_values({**DEFAULTS, **wanted})
+        return check_values({**DEFAULTS, **values})
     except ParameterError as error:
         names = "|".join(sorted(BY_NAME, key=len, reverse=True))
-        said = re.sub(rf"\b({names})\b", lambda name: _option(name[0]), str(error))
-        raise typer.BadParameter(said) from error
+        message = re.sub(rf"\b({names})\b", lambda match: _flag(match[0]), str(error))
+        raise typer.BadParameter(message) from error
 
 
-def _option(name: str) -> str:
+def _flag(name: str) -> str:
     return "--threads" if name == "num_threads" else "--" + name.replace("_", "-")
 
 
 def hand_length_range_m() -> tuple[float, float]:
-    """The hand lengths (metres) that may be given, listed or measured: the range of the parameter hand_length_m."""
-    from hand_depth_ros.ros.parameters import BY_NAME
-
+    """Return the shortest and the longest hand length, in metres, that the parameter hand_length_m takes."""
     low, high = BY_NAME["hand_length_m"].low, BY_NAME["hand_length_m"].high
     assert low is not None and high is not None
     return low, high
 
 
 def validate_folder(option: str, folder: Path) -> None:
-    """Raises typer.BadParameter when nothing can be written to `folder`, which need not exist yet."""
+    """Raise typer.BadParameter if nothing can be written to `folder`, which need not exist yet."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise typer.BadParameter(f"{option} is {folder}, but {there} is a file: name a folder")
@@ -88,18 +97,21 @@ def validate_folder(option: str, folder: Path) -> None:
 
 
 def validate_hfov(hfov: float | None) -> None:
-    """Raises typer.BadParameter for what is no angle of view."""
+    """Raise typer.BadParameter unless `hfov` is None or an angle of view in degrees."""
     if hfov is not None and not 0.0 < hfov < 180.0:
         raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
 
 
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:
-    """The estimator with these values of `checked`, in as many threads as their num_threads says; raises WeightsError or
-    DeviceError with the reason."""
+    """Return the estimator for the values of `checked`, and limit torch to their num_threads.
+
+    Raises:
+        WeightsError: The weights cannot be used.
+        DeviceError: The device is missing.
+    """
     with exit_on_sigint():
         from hand_depth_ros.estimation.device import use_threads
         from hand_depth_ros.estimation.estimator import HandDepthEstimator
-        from hand_depth_ros.ros.parameters import estimator_settings
 
         use_threads(values["num_threads"])
         return HandDepthEstimator.from_pretrained(

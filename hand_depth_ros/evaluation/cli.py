@@ -27,7 +27,7 @@ def evaluate(
     ],
     weights: options.Weights = None,
     device: options.Device = "auto",
-    threads: options.Threads = 0,
+    threads: options.Threads = None,
     json: Annotated[Path | None, typer.Option(help="Write the numbers to this file.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write pictures of the 16 worst images into this folder.")

@@ -73,13 +73,13 @@ def infer(
     hfov: Annotated[float | None, typer.Option(help="Horizontal field of view, degrees.")] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write NAME.overlay.png.")] = False,
     hand_length_m: options.HandLength = None,
-    max_hands: options.MaxHands = 2,
-    min_range_m: options.MinRange = 0.1,
-    max_range_m: options.MaxRange = 2.0,
+    max_hands: options.MaxHands = None,
+    min_range_m: options.MinRange = None,
+    max_range_m: options.MaxRange = None,
     max_sigma_m: options.MaxSigma = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
-    threads: options.Threads = 0,
+    threads: options.Threads = None,
 ) -> None:
     """Depth of the hands in image files, for example: hand-depth infer photos/ --hfov 69 --out depth/
 

@@ -29,7 +29,8 @@ from hand_depth_ros.cli import main as cli
 from hand_depth_ros.cli import options
 from hand_depth_ros.errors import BagError
 from hand_depth_ros.ros.messages import topics
-from hand_depth_ros.ros.messages.pipeline import OutputSettings, process_frame
+from hand_depth_ros.ros.messages.pipeline import process_frame
+from hand_depth_ros.ros.messages.settings import OutputSettings
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 STORE.register(get_types_from_msg("string what\nfloat64[] values\n", "gripper_msgs/msg/Grip"))
@@ -452,7 +453,7 @@ SLOW_RUN = """
     from fakes import FakeEstimator
     from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.ros import topics
-    from hand_depth_ros.ros.messages.pipeline import OutputSettings
+    from hand_depth_ros.ros.messages.settings import OutputSettings
 
     class Slow(FakeEstimator):
         done = 0
@@ -504,7 +505,7 @@ FULL_DISK_RUN = """
     from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.errors import BagError
     from hand_depth_ros.ros import topics
-    from hand_depth_ros.ros.messages.pipeline import OutputSettings
+    from hand_depth_ros.ros.messages.settings import OutputSettings
 
     if {limit}:
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -76,9 +78,27 @@ def test_zero_is_off() -> None:
         ("num_threads", options.Threads),
     ],
 )
-def test_the_help_says_the_nodes_ranges(name: str, option: Any) -> None:
+def test_help_states_the_parameters_range_and_default(name: str, option: Any) -> None:
     (info,) = (part for part in get_args(option) if isinstance(part, typer.models.OptionInfo))
     assert re.search(re.escape(BY_NAME[name].range), info.help or "")
+    assert f"[default: {DEFAULTS[name]}]" in (info.help or "")
+
+
+@pytest.mark.parametrize("command", ["infer", "bag"])
+def test_commands_use_the_parameters_defaults(command: str) -> None:
+    if command == "bag":
+        pytest.importorskip("rosbags", reason="the bag extra is not installed")
+    entry = cli.COMMANDS[command]
+    function = getattr(importlib.import_module(entry.module), entry.function)
+    given = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    assert "max_hands" in given
+    for name in given.keys() & DEFAULTS.keys():
+        assert given[name] in (None, DEFAULTS[name]), name
+
+
+def test_former_names_are_rejected_with_the_new_one() -> None:
+    with pytest.raises(typer.BadParameter, match="--detection-interval"):
+        options.checked(finder_interval=3)
 
 
 @pytest.mark.parametrize(

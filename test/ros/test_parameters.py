@@ -1,8 +1,12 @@
-"""The parameter table: what it accepts, what it refuses and why, and the files that are written from it."""
+"""The parameter table: values it accepts and rejects, and the files written from it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
+import write_tables
 import yaml
 from paths import ROOT
 
@@ -11,23 +15,31 @@ from hand_depth_ros.ros import parameters
 from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, PARAMETERS, ParameterError, check_values
 
 
-def test_the_defaults_are_allowed() -> None:
+def test_defaults_are_allowed() -> None:
     assert check_values(DEFAULTS) == DEFAULTS
 
 
-def test_the_config_file_is_the_tables_and_holds_every_parameter() -> None:
+def test_config_file_matches_the_table() -> None:
     text = (ROOT / "config" / "hand_depth.yaml").read_text()
-    assert text == parameters.config_yaml(), (
-        "run: python -m hand_depth_ros.ros.parameters yaml > config/hand_depth.yaml"
-    )
+    assert text == write_tables.config_yaml(), "run: python tools/write_tables.py"
     assert yaml.safe_load(text)["/**"]["ros__parameters"] == DEFAULTS
 
 
-def test_the_readme_has_the_table() -> None:
-    readme = (ROOT / "README.md").read_text()
-    if "image_is_rectified" not in readme:
-        pytest.skip("the README has no parameter table yet")
-    assert parameters.markdown_table() in readme, "run: python -m hand_depth_ros.ros.parameters markdown"
+def test_parameters_page_matches_the_table() -> None:
+    page = (ROOT / "docs" / "parameters.md").read_text()
+    assert page == write_tables.parameters_page(), "run: python tools/write_tables.py"
+
+
+@pytest.mark.parametrize("module", ["hand_depth_ros.ros.parameters", "hand_depth_ros.cli.options"])
+def test_imports_neither_torch_nor_numpy_nor_ros(module: str) -> None:
+    """`--help`, the launch files and the documentation read the table where nothing else is installed."""
+    code = f"import sys, {module}; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "numpy", "cv2", "scipy", "rclpy", "rosbags", "lightning"}
+    assert module in loaded.stdout.split()
+    assert not heavy & {name.partition(".")[0] for name in loaded.stdout.split()}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +58,7 @@ def test_the_readme_has_the_table() -> None:
         ("far_m", None, "double is needed"),
     ],
 )
-def test_what_will_not_do_is_refused_with_what_would(name: str, value: object, reason: str) -> None:
+def test_rejects_wrong_values_and_names_the_allowed_ones(name: str, value: object, reason: str) -> None:
     with pytest.raises(ParameterError, match=f"{name}.*{reason}"):
         check_values({**DEFAULTS, name: value})
 
@@ -54,33 +66,33 @@ def test_what_will_not_do_is_refused_with_what_would(name: str, value: object, r
 @pytest.mark.parametrize(
     "values", [{"min_range_m": 2.0}, {"background": "far", "far_m": 1.5}, {"max_range_m": 0.1}]
 )
-def test_contradictions_are_refused(values: dict) -> None:
-    with pytest.raises(ParameterError, match="must be"):
+def test_rejects_contradictions(values: dict) -> None:
+    with pytest.raises(ParameterError, match=r"must (be|exceed)"):
         check_values({**DEFAULTS, **values})
 
 
-def test_a_whole_number_will_do_for_a_double() -> None:
+def test_accepts_whole_number_for_double() -> None:
     assert check_values({**DEFAULTS, "far_m": 6})["far_m"] == 6.0
 
 
-def test_the_defaults_are_the_estimators_own() -> None:
+def test_defaults_equal_the_estimators() -> None:
     assert EstimatorSettings(**parameters.estimator_settings(DEFAULTS)) == EstimatorSettings()
 
 
 @pytest.mark.parametrize("name", parameters.ESTIMATOR_NAMES)
-def test_what_the_table_allows_the_estimator_takes(name: str) -> None:
+def test_estimator_accepts_the_whole_range(name: str) -> None:
     for value in (BY_NAME[name].low, BY_NAME[name].high):
         wide = {"min_range_m": 0.001, "max_range_m": 50.0}
         EstimatorSettings(**{**wide, name: type(DEFAULTS[name])(value)})
 
 
-def test_off_is_none_for_the_estimator() -> None:
+def test_estimator_gets_none_for_off() -> None:
     assert parameters.estimator_settings(DEFAULTS)["hand_length_m"] is None
     assert parameters.estimator_settings({**DEFAULTS, "hand_length_m": 0.18})["hand_length_m"] == 0.18
 
 
-def test_every_parameter_goes_somewhere() -> None:
-    """Each is the estimator's, the outputs' or read by name where the node starts: none is dead."""
+def test_every_parameter_is_used() -> None:
+    """Each belongs to the estimator or the outputs, or the node reads it by name."""
     folder = ROOT / "hand_depth_ros" / "ros" / "node"
     source = "".join(
         (folder / f"{name}.py").read_text() for name in ("hand_depth_node", "fallback_estimator")
@@ -90,8 +102,24 @@ def test_every_parameter_goes_somewhere() -> None:
     assert used == {parameter.name for parameter in PARAMETERS}
 
 
-def test_misspelt_names_are_refused_and_foreign_ones_named() -> None:
+def test_rejects_misspelt_names_and_returns_foreign_ones() -> None:
     with pytest.raises(ParameterError, match=r"did you mean max_hands\?"):
-        parameters.validate_misspelt(["max_hand"])
+        parameters.foreign_names(["max_hand"])
     names = ["camera.exposure", "qos_overrides./x.publisher.depth"]
-    assert parameters.validate_misspelt(names) == ["camera.exposure"]
+    assert parameters.foreign_names(names) == ["camera.exposure"]
+
+
+@pytest.mark.parametrize(("old", "new"), parameters.RENAMED.items())
+def test_rejects_former_names_with_the_new_one(old: str, new: str) -> None:
+    assert old not in BY_NAME and new in BY_NAME
+    with pytest.raises(ParameterError, match=f"{old} is now called {new}"):
+        parameters.foreign_names([old])
+    with pytest.raises(ParameterError, match=f"{old} is now called {new}"):
+        parameters.check_change(old, 5, known=False)
+    with pytest.raises(ParameterError, match=f"{old} is now called {new}"):
+        check_values({**DEFAULTS, old: 5})
+
+
+def test_rejects_unknown_name_among_values() -> None:
+    with pytest.raises(ParameterError, match="unknown parameter 'colour'"):
+        check_values({**DEFAULTS, "colour": "blue"})

@@ -27,6 +27,7 @@ from hand_depth_ros.ros.messages.encode import (
     encode_rgb,
     encode_sigma,
 )
+from hand_depth_ros.ros.messages.settings import OutputSettings
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.result import HandDepthFrame
@@ -38,14 +39,7 @@ class Estimator(Protocol):
     def estimate(self, rgb: np.ndarray, camera: Camera) -> HandDepthFrame: ...
 
 
-@dataclass(frozen=True)
-class OutputSettings:
-    """What is made of an estimate; the node's and the bag tool's parameters of the same names."""
-
-    background: str = "invalid"  # or "far": the depth images say far_m where there is no hand
-    far_m: float = 4.0
-    points_organized: bool = False
-    image_is_rectified: bool = False
+DEFAULT_SETTINGS = OutputSettings()
 
 
 @dataclass
@@ -62,7 +56,7 @@ def process_frame(
     image: Any,
     camera_info: Any,
     wanted: Collection[str],
-    settings: OutputSettings = OutputSettings(),
+    settings: OutputSettings = DEFAULT_SETTINGS,
 ) -> ProcessedFrame:
     """Decode, estimate, encode.
 

@@ -18,7 +18,7 @@ def declare(node: Node) -> dict[str, parameters.Value]:
         p.name: node.declare_parameter(p.name, p.default, _descriptor(p)).value for p in parameters.PARAMETERS
     }
     unknown = [name for name in node._parameter_overrides if not node.has_parameter(name)]
-    for name in parameters.validate_misspelt(unknown):
+    for name in parameters.foreign_names(unknown):
         node.get_logger().warning(f"parameter {name!r} is not one of this node's: it has no effect")
     parameters.check_qos_overrides({name: p.value for name, p in node._parameter_overrides.items()})
     return parameters.check_values(values)
@@ -36,7 +36,7 @@ def warn_of_idle_qos_overrides(node: Node) -> None:
 
 def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
-        description=parameter.text,
+        description=parameter.help,
         read_only=parameter.read_only,
         additional_constraints=parameter.range,
         dynamic_typing=parameter.type

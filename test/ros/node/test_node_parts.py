@@ -13,7 +13,8 @@ from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.estimation.overlay import overlay
 from hand_depth_ros.ros.diagnostics.throttle import Throttle
 from hand_depth_ros.ros.messages import topics
-from hand_depth_ros.ros.messages.pipeline import OutputSettings, process_frame
+from hand_depth_ros.ros.messages.pipeline import process_frame
+from hand_depth_ros.ros.messages.settings import OutputSettings
 from hand_depth_ros.ros.node.mailbox import Mailbox
 
 RGB = messages.picture()

@@ -132,7 +132,7 @@ def test_parameters_change_at_run_time_and_are_refused_with_the_reason(remapped:
 
         client.spin_until(far, remapped.show)
     refusals = {
-        "device": ("cpu", "device is read-only, fixed at start: start the node anew with -p device:="),
+        "device": ("cpu", "device is read-only, fixed at start: restart the node with -p device:="),
         "qos_overrides./image.subscription.depth": (3, "fixed at start"),
         "max_hands": (99, "max_hands is 99: it must be 1 to 8"),
         "mask_threshold": ("wide", "mask_threshold is 'wide': a double is needed, 0.5 to 0.99"),

@@ -1,0 +1,22 @@
+"""Settings of the output messages. Imports nothing, so that the parameter table stays light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """How to turn an estimate into messages; each field is the node parameter of the same name.
+
+    Attributes:
+        background: "invalid", or "far" to put `far_m` into the depth images where there is no hand.
+        far_m: Depth of the background in metres.
+        points_organized: True: one point per pixel. False: hand points only.
+        image_is_rectified: True: use P of camera_info. False: use K and the distortion coefficients.
+    """
+
+    background: str = "invalid"
+    far_m: float = 4.0
+    points_organized: bool = False
+    image_is_rectified: bool = False
