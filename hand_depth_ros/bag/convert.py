@@ -6,7 +6,6 @@ frames. No ROS installation needed.
 
 from __future__ import annotations
 
-import bisect
 import copy
 import re
 import signal
@@ -27,6 +26,7 @@ from hand_depth_ros.errors import BagError, HandDepthError, ImageError, counted
 if TYPE_CHECKING:
     from hand_depth_ros.bag.rosbag2 import BagReader, BagWriter, Connection
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
+    from hand_depth_ros.ros.messages.camera_info_history import CameraInfoHistory
     from hand_depth_ros.ros.messages.settings import OutputSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -204,25 +204,6 @@ def convert(
         return adding.summary
 
 
-class _CameraInfos:
-    """All camera_info messages of a bag. An image gets the one of its stamp, else the latest before it,
-    else the first: a recording may begin between the two."""
-
-    def __init__(self, recorded: list[tuple[int, Any]]) -> None:
-        from hand_depth_ros.ros.messages.stamps import stamp_ns
-
-        self._times = [time for time, _ in recorded]
-        self._infos = [info for _, info in recorded]
-        self._by_stamp = {stamp_ns(info.header): info for info in self._infos}
-        self._stamp_ns = stamp_ns
-
-    def match(self, header: Any, received: int) -> Any:
-        exact = self._by_stamp.get(self._stamp_ns(header))
-        if exact is not None:
-            return exact
-        return self._infos[max(0, bisect.bisect_right(self._times, received) - 1)]
-
-
 class _Adding:
     """The added topics of one bag, and what was put on them so far."""
 
@@ -233,7 +214,7 @@ class _Adding:
         wish: BagOptions,
         settings: OutputSettings,
         estimator: HandDepthEstimator,
-        infos: _CameraInfos,
+        infos: CameraInfoHistory,
     ) -> None:
         from hand_depth_ros.ros.messages import topics
         from hand_depth_ros.ros.messages.stamps import Stamps
@@ -270,8 +251,9 @@ class _Adding:
 
         try:
             image = self._reader.read(connection, data)
-            info = self._infos.match(image.header, timestamp)
-            jump = self._stamps.jump(stamp_ns(image.header))
+            stamp = stamp_ns(image.header)
+            info = self._infos.select(stamp, timestamp)
+            jump = self._stamps.jump(stamp)
             if jump is not None:
                 self._estimator.reset()  # as the live node does
                 if jump < 0.0:
@@ -299,18 +281,19 @@ class _Adding:
         return self._types[msgtype](header=header, **fields)
 
 
-def _camera_infos(reader: BagReader, wish: BagOptions) -> _CameraInfos:
+def _camera_infos(reader: BagReader, wish: BagOptions) -> CameraInfoHistory:
+    from hand_depth_ros.ros.messages.camera_info_history import CameraInfoHistory
     from hand_depth_ros.ros.messages.topics import sibling_camera_info
 
     name = wish.camera_info or sibling_camera_info(wish.image.removesuffix("/compressed"))
     name = one_topic(reader, name, (CAMERA_INFO,), "--camera-info")
     connections = [connection for connection in reader.connections if connection.topic == name]
-    recorded = [
-        (time, reader.read(connection, data)) for connection, time, data in reader.messages(connections)
-    ]
-    if not recorded:
+    infos = CameraInfoHistory()
+    for connection, timestamp, data in reader.messages(connections):
+        infos.add(reader.read(connection, data), timestamp)
+    if not infos:
         raise BagError(f"{name} has no messages in this bag: name another topic with --camera-info")
-    return _CameraInfos(recorded)
+    return infos
 
 
 def one_topic(reader: BagReader, name: str, msgtypes: tuple[str, ...], option: str) -> str:

@@ -28,8 +28,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from hand_depth_ros.doctor import graph_check
 from hand_depth_ros.doctor.graph_check import Endpoint, Finding, Graph, Heard, Topic
 from hand_depth_ros.errors import HandDepthError, counted
+from hand_depth_ros.ros.messages.stamps import stamp_ns
 from hand_depth_ros.ros.messages.topics import other_transport
-from hand_depth_ros.ros.node.camera_infos import stamp_ns
 from hand_depth_ros.ros.qos import BEST_EFFORT, RELIABLE, VOLATILE, durability_to_ask, input_qos, is_known
 
 NODE_NAME = "hand_depth"

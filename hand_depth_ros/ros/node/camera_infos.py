@@ -1,18 +1,18 @@
-"""Which camera_info belongs to an image. No rclpy here; safe to use from several threads.
+"""The camera_infos of a live camera. No rclpy here; safe to use from several threads.
 
-A camera publishes an image and its camera_info with the same stamp, in either order. So the one with the
-image's stamp counts; where there is none (a camera_info that is latched, or slower than the images) the
-latest does. While the two come in pairs (the last one heard had an image's stamp, however late it came), a missing
-partner is waited for a moment, until it or a later one comes, so that intrinsics that change with this very image are
-not missed.
+An image and its camera_info come in either order. While they come in pairs (the last camera_info heard
+had an image's stamp, however late it came), a missing partner is waited for a moment, until it or a
+later one comes: intrinsics that change with this very image are then not missed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+import time
+from collections import deque
 from typing import Any
 
+from hand_depth_ros.ros.messages.camera_info_history import CameraInfoHistory
 from hand_depth_ros.ros.messages.stamps import stamp_ns
 
 KEPT = 60
@@ -23,54 +23,48 @@ class CameraInfos:
     """The camera_infos heard lately."""
 
     def __init__(self) -> None:
-        self._by_stamp: OrderedDict[int, Any] = OrderedDict()
-        self._latest: Any = None
+        self._history = CameraInfoHistory(KEPT)
         self._in_pairs = False
-        self._alone: deque[int] = deque(maxlen=KEPT)  # stamps of images that went without theirs
+        self._unpaired: deque[int] = deque(maxlen=KEPT)  # stamps of images that went without theirs
         self._changed = threading.Condition()
 
     def add(self, info: Any) -> None:
         """Remember a message that has just come."""
         with self._changed:
-            self._latest = info
-            stamp = stamp_ns(info.header)
-            self._by_stamp[stamp] = info
-            self._by_stamp.move_to_end(stamp)
-            while len(self._by_stamp) > KEPT:
-                self._by_stamp.popitem(last=False)
-            self._in_pairs = self._in_pairs or stamp in self._alone
+            self._history.add(info, time.monotonic_ns())
+            self._in_pairs = self._in_pairs or stamp_ns(info.header) in self._unpaired
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget the stamps (time jumped); the latest still counts."""
+        """Forget the stamps (time jumped); the latest message still counts."""
         with self._changed:
-            self._by_stamp.clear()
-            self._alone.clear()
+            self._history.clear()
+            self._unpaired.clear()
 
     @property
     def latest(self) -> Any | None:
-        return self._latest
+        """The message heard last, or None."""
+        return self._history.latest
 
     def match(self, stamp: int, timeout: float = 0.0) -> Any | None:
-        """The camera_info for an image.
+        """Return the camera_info for an image: that of its stamp, else the latest, else None.
 
         Args:
             stamp: The image's stamp in ns.
-            timeout: Seconds to wait for the first message; and for one of this stamp, if they come in pairs.
-
-        Returns:
-            The message of that stamp, else the latest, else None.
+            timeout: Seconds to wait for the first message; and for one of this stamp, if they come
+                in pairs.
         """
         with self._changed:
-            if timeout > 0.0 and (self._in_pairs or self._latest is None):
-                self._changed.wait_for(lambda: self._has_come(stamp), timeout)
-            self._in_pairs = stamp in self._by_stamp
+            if timeout > 0.0 and (self._in_pairs or self._history.latest is None):
+                self._changed.wait_for(lambda: self._need_not_wait(stamp), timeout)
+            self._in_pairs = stamp in self._history
             if not self._in_pairs:
-                self._alone.append(stamp)
-            return self._by_stamp.get(stamp, self._latest)
+                self._unpaired.append(stamp)
+            return self._history.select(stamp, time.monotonic_ns())
 
-    def _has_come(self, stamp: int) -> bool:
-        """Whether waiting on is of no use: it is here, or a later one, or there is one and it need not be this one."""
-        return bool(self._by_stamp and max(self._by_stamp) >= stamp) or not (
-            self._in_pairs or self._latest is None
-        )
+    def _need_not_wait(self, stamp: int) -> bool:
+        """Return whether the partner or a later one is here, or any is and it need not be this one."""
+        newest = self._history.newest_stamp_ns
+        if newest is not None and newest >= stamp:
+            return True
+        return not self._in_pairs and self._history.latest is not None
