@@ -106,7 +106,7 @@ def rows(reports: dict[str, dict[str, Any]]) -> str:
         "| mask IoU | images with a false hand |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, r in _with_half_seen(reports):
+    for name, r in _with_half_visible(reports):
         guessed, known = r["hand_length_guessed"] or {}, r["hand_length_known"] or {}
         iou = r["mask_iou_in_region"] if r["mask_iou_in_region"] is not None else r["mask_iou"]
         cells = (
@@ -123,12 +123,12 @@ def rows(reports: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _with_half_seen(reports: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every report, and after it, where there are any, the numbers of those of its hands that are at least half seen."""
+def _with_half_visible(reports: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every report, and after it, where there are any, the numbers of those of its hands that are at least half visible."""
     for name, report in reports.items():
         yield name, report
-        if report["half_seen"]:
-            yield f"{name}: at least half seen", {**report, **report["half_seen"]}
+        if report["half_visible"]:
+            yield f"{name}: at least half visible", {**report, **report["half_visible"]}
 
 
 def coverage(reports: dict[str, dict[str, Any]]) -> str:
@@ -138,7 +138,7 @@ def coverage(reports: dict[str, dict[str, Any]]) -> str:
         "| mean absolute error |",
         "|---|---|---|---|---|---|",
     ]
-    for name, r in _with_half_seen(reports):
+    for name, r in _with_half_visible(reports):
         if r["within_1_sigma"] is not None:
             known = " / ".join(_percent(r[f"within_{n}_sigma_known"]) for n in (1, 2))
             cells = [_percent(r["within_1_sigma"]), _percent(r["within_2_sigma"]), known]

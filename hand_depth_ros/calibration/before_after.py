@@ -13,10 +13,10 @@ from hand_depth_ros.calibration.cli import tell
 from hand_depth_ros.calibration.lengths import REFERENCE_LENGTH_M, HandLength, Look, combine, looks_at
 from hand_depth_ros.errors import CalibrationError
 from hand_depth_ros.estimation.estimator import HandDepthEstimator
+from hand_depth_ros.evaluation.files import read_json
 from hand_depth_ros.evaluation.metrics import depth_errors
 from hand_depth_ros.evaluation.readers import Sample, open_dataset
-from hand_depth_ros.evaluation.samples import read_json
-from hand_depth_ros.evaluation.scores import overlaps
+from hand_depth_ros.evaluation.scores import match_hands
 
 
 def before_and_after(folder: Path, estimator: HandDepthEstimator) -> tuple[HandLength, dict[str, float]]:
@@ -71,7 +71,7 @@ def _errors(sample: Sample, estimator: HandDepthEstimator, length: float | None)
     """Mean absolute error (mm) of each hand that was found."""
     frame = estimator.estimate(sample.rgb, sample.camera, hand_length_m=length, track=False)
     found = []
-    for true, predicted in overlaps(sample.hands, frame)[1].items():
+    for true, predicted in match_hands(sample.hands, frame)[1].items():
         own = np.where(frame.mask == frame.hands[predicted].id, frame.depth, np.float32(np.nan))
         surface = sample.hands[true].depth_m
         errors = depth_errors(own, surface) if surface is not None else None

@@ -1,8 +1,8 @@
-"""The measures, as pure functions of arrays: depths in metres in, errors in millimetres out.
+"""Measures of accuracy as pure functions of arrays: depth in metres in, errors in mm out.
 
-"Shape" is what is left after a hand's median error is taken off: it asks for the form of the hand, not for
-its distance. The constant-depth oracle puts each hand at its own true median: a model must beat its shape
-error.
+"Shape" is short for the median-aligned error: what is left after a hand's median error is taken
+off. It asks for the form of the hand, not for its distance. The constant-depth oracle puts each
+hand at its own true median: a model must beat its shape error.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ from dataclasses import dataclass
 import numpy as np
 
 SURFACE_TO_JOINT_M = 0.006
-"""PIP and DIP joints lie this far behind the visible surface (4 to 10 mm, measured with depth sensors)."""
+"""PIP and DIP joints lie this far behind the visible surface (depth sensors: 4 to 10 mm)."""
 
 SURFACE_JOINTS = (2, 3, 6, 7, 10, 11, 14, 15, 18, 19)
-"""PIP and DIP joints of the 21 (thumb: MCP and IP): the ones that lie near enough to the surface to check."""
+"""PIP and DIP joints (thumb: MCP and IP), near enough to the surface to check depth there."""
 
 MIDDLE_FINGER = (0, 9, 10, 11, 12)
 """Wrist, then the middle finger to its tip: the hand length runs along these."""
 
 FINGER_FRACTION = 0.53
-"""From the middle finger's MCP joint to its tip, over the hand length (wrist crease to tip). Skeletons have 92.3 mm of
-phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J. Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 +
-24 to 35 from the metacarpal to the crease. But a joint is what a finger turns about, and that of the MCP lies within the
-metacarpal's round head, 7 to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm, which is 0.52 to 0.55."""
+"""Middle finger from MCP joint to tip, over the hand length (wrist crease to tip).
+
+Skeletons have 92.3 mm of phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J.
+Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 + 24 to 35 from the metacarpal to the crease. But
+a joint is what a finger turns about, and that of the MCP lies within the metacarpal's round head, 7
+to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm, which is 0.52 to 0.55.
+"""
 
 
 @dataclass(frozen=True)
 class DepthErrors:
-    """Errors of one hand, mm but for ``abs_rel`` (a fraction) and ``count`` (pixels or joints)."""
+    """Errors of one hand, mm; ``abs_rel`` is a fraction, ``count`` a number of pixels or joints."""
 
     mae_mm: float
     median_mm: float
@@ -41,7 +44,7 @@ class DepthErrors:
 
 
 def depth_errors(predicted: np.ndarray, true: np.ndarray) -> DepthErrors | None:
-    """Errors where both (metres, one shape) are finite and the truth is > 0; None if that is nowhere."""
+    """Return the errors where both (metres) are finite and the truth is > 0; None if nowhere."""
     both = np.isfinite(predicted) & np.isfinite(true) & (true > 0)
     if not both.any():
         return None
@@ -59,13 +62,50 @@ def depth_errors(predicted: np.ndarray, true: np.ndarray) -> DepthErrors | None:
 
 
 def constant_depth_shape_mm(true: np.ndarray) -> float:
-    """The oracle's shape (and absolute) error: a hand put at its own true median depth. NaN for no truth."""
+    """Return the oracle's shape (and absolute) error: a hand put at its own true median depth.
+
+    NaN for no truth.
+    """
     t = true[np.isfinite(true) & (true > 0)].astype(np.float64)
     return 1e3 * float(np.abs(t - np.median(t)).mean()) if t.size else float("nan")
 
 
+def depth_pairs(predicted: np.ndarray, true: np.ndarray, max_pairs: int = 1000) -> np.ndarray:
+    """Return predicted and true depth (n, 2), metres, where both are known; evenly thinned out."""
+    both = np.flatnonzero(np.isfinite(predicted) & np.isfinite(true) & (true > 0))
+    both = both[:: max(1, -(-both.size // max_pairs))]
+    return np.column_stack((predicted.ravel()[both], true.ravel()[both])).astype(np.float64)
+
+
+def depth_ratio(pairs: np.ndarray) -> float:
+    """Return predicted over true median depth of one hand's :func:`depth_pairs`."""
+    predicted, true = np.median(pairs, axis=0)
+    return float(predicted / true)
+
+
+def common_scale(ratios: Sequence[float]) -> float:
+    """Return the one factor on predicted depth that suits all hands of a set.
+
+    It is the inverse of their median ratio and stands for a perfectly known hand length.
+    """
+    return float(1 / np.median(ratios))
+
+
+def scatter(ratios: Sequence[float]) -> float:
+    """Return the standard deviation over hands of the log of predicted over true median depth.
+
+    A known hand length cannot mend it: one factor on all depths changes nothing.
+    """
+    return float(np.std(np.log(ratios)))
+
+
+def scaled_mae_mm(pairs: np.ndarray, scale: float) -> float:
+    """Return the mean absolute error of :func:`depth_pairs` after ``scale`` on the prediction."""
+    return 1e3 * float(np.abs(scale * pairs[:, 0] - pairs[:, 1]).mean())
+
+
 def coverage(predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray) -> tuple[float, float] | None:
-    """Fractions of places within one and two sigma of the truth; a Gaussian's are 0.683 and 0.954."""
+    """Return the fractions of pixels within one and two sigma (Gaussian: 0.683 and 0.954)."""
     valid = np.isfinite(predicted) & np.isfinite(true) & (true > 0) & np.isfinite(sigma)
     if not valid.any():
         return None
@@ -74,7 +114,7 @@ def coverage(predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray) -> tupl
 
 
 def mask_iou(one: np.ndarray, other: np.ndarray, inside: np.ndarray | None = None) -> float:
-    """Intersection over union of two masks, counted only ``inside``; 1 where both are empty."""
+    """Return the intersection over union of two masks, only ``inside``; 1 if both are empty."""
     one, other = one.astype(bool), other.astype(bool)
     if inside is not None:
         one, other = one & inside, other & inside
@@ -82,8 +122,16 @@ def mask_iou(one: np.ndarray, other: np.ndarray, inside: np.ndarray | None = Non
     return int((one & other).sum()) / union if union else 1.0
 
 
+def mask_precision(predicted: np.ndarray, true: np.ndarray, inside: np.ndarray | None = None) -> float:
+    """Return the fraction of predicted pixels in the true mask, only ``inside``; 0 for none."""
+    if inside is not None:
+        predicted = predicted & inside
+    count = int(predicted.sum())
+    return int((predicted & true).sum()) / count if count else 0.0
+
+
 def box_of(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The tight box x, y, width, height (px) of a mask's pixels; None of an empty one."""
+    """Return the tight box x, y, width, height (px) of a mask's pixels; None of an empty one."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return None
@@ -96,7 +144,7 @@ def box_of(mask: np.ndarray) -> tuple[float, float, float, float] | None:
 
 
 def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes x, y, width, height."""
+    """Return the intersection over union of two boxes x, y, width, height."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     common = max(width, 0.0) * max(height, 0.0)
@@ -104,12 +152,15 @@ def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
     return common / total if total > 0 else 0.0
 
 
-def match(overlap: np.ndarray, least: float) -> dict[int, int]:
-    """True hand (row) -> predicted hand (column), best overlaps first, none twice, none below ``least``."""
+def match(overlap: np.ndarray, min_overlap: float) -> dict[int, int]:
+    """Pair true hands (rows) with predicted hands (columns): best overlaps first, none twice.
+
+    Pairs below ``min_overlap`` are left out.
+    """
     pairs: dict[int, int] = {}
     for flat in np.argsort(-overlap, axis=None, kind="stable"):
         row, column = (int(i) for i in np.unravel_index(flat, overlap.shape))
-        if overlap[row, column] < least:
+        if overlap[row, column] < min_overlap:
             break
         if row not in pairs and column not in pairs.values():
             pairs[row] = column
@@ -117,17 +168,20 @@ def match(overlap: np.ndarray, least: float) -> dict[int, int]:
 
 
 def median_around(values: np.ndarray, pixels: np.ndarray, size: int = 5) -> np.ndarray:
-    """Median of the finite values among size x size pixels around each of ``pixels`` (n, 2); NaN for none."""
+    """Return the median of the values in ``size`` x ``size`` windows around ``pixels`` (n, 2).
+
+    Only finite values count; NaN where a window has none.
+    """
     out = np.full(len(pixels), np.nan)
     height, width = values.shape
-    reach = size // 2
+    radius = size // 2
     for i, (x, y) in enumerate(pixels):
         if not (np.isfinite(x) and np.isfinite(y)):
             continue
         column, row = round(float(x)), round(float(y))
         part = values[
-            max(row - reach, 0) : max(min(row + reach + 1, height), 0),
-            max(column - reach, 0) : max(min(column + reach + 1, width), 0),
+            max(row - radius, 0) : max(min(row + radius + 1, height), 0),
+            max(column - radius, 0) : max(min(column + radius + 1, width), 0),
         ]
         part = part[np.isfinite(part)]
         if part.size:
@@ -136,22 +190,25 @@ def median_around(values: np.ndarray, pixels: np.ndarray, size: int = 5) -> np.n
 
 
 def hand_length_of(joints: np.ndarray) -> float:
-    """Hand length (m) of 21 joints (21, 3) whose first is the wrist's joint: along the bones to the middle fingertip."""
+    """Return the hand length (m) of joints (21, 3): wrist to middle fingertip along the bones."""
     return float(_middle_bones(joints).sum())
 
 
 def finger_fraction(joints: np.ndarray) -> float:
-    """The middle finger's bones (MCP to tip) over the whole chain from the wrist, of 21 joints (21, 3)."""
+    """Return the middle finger (MCP to tip) over the chain from the wrist, of joints (21, 3)."""
     bones = _middle_bones(joints)
     return float(bones[1:].sum() / bones.sum())
 
 
 def hand_length_from_finger(joints: np.ndarray) -> float:
-    """Hand length (m) of 21 joints (21, 3) by the middle finger alone, for annotations whose wrist is not the wrist's joint."""
+    """Return the hand length (m) of joints (21, 3) by the middle finger alone.
+
+    For annotations whose first joint is not the wrist joint.
+    """
     return float(_middle_bones(joints)[1:].sum() / FINGER_FRACTION)
 
 
 def _middle_bones(joints: np.ndarray) -> np.ndarray:
-    """Lengths (4,) of wrist to MCP and the middle finger's three bones."""
+    """Return the lengths (4,) of wrist to MCP and the middle finger's three bones."""
     chain = np.asarray(joints, np.float64)[list(MIDDLE_FINGER)]
     return np.linalg.norm(np.diff(chain, axis=0), axis=1)

@@ -90,8 +90,9 @@ def test_hand_length_runs_along_the_middle_finger() -> None:
 
 
 def test_hand_length_by_the_finger_alone_does_not_ask_where_the_wrist_is() -> None:
-    """Mean skeleton of Buryanov and Kotiuk (2010), crease 30 mm before the metacarpal, in whose head the MCP joint lies: both
-    ways give the same length."""
+    """Mean skeleton of Buryanov and Kotiuk (2010), crease 30 mm before the metacarpal, in whose
+    head the MCP joint lies: both ways give the same length.
+    """
     joints, head = np.zeros((21, 3)), 7.5
     joints[[9, 10, 11, 12], 1] = -np.cumsum([64.6 + 30 - head, 44.63 + head, 26.33, 17.40 + 3.95]) / 1000
     assert metrics.hand_length_from_finger(joints) == pytest.approx(metrics.hand_length_of(joints), rel=0.02)

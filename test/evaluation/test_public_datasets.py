@@ -1,7 +1,6 @@
-"""RHD, FreiHAND, HO-3D and DexYCB: tiny files written here in the formats those sets are published in.
-
-The formats are their authors' (read_me of RHD, freihand and ho3d repositories, dex-ycb-toolkit); every number that a
-reader must give is known before the file is written.
+"""RHD, FreiHAND, HO-3D and DexYCB: tiny files written here in the formats those sets are published
+in.  The formats are their authors' (read_me of RHD, freihand and ho3d repositories,
+dex-ycb-toolkit); every number that a reader must give is known before the file is written.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import yaml
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.evaluation.safe_pickle import load_plain_pickle
+from hand_depth_ros.evaluation.readers.safe_pickle import load_plain_pickle
 
 NAMES = ["wrist"] + [f"{f}{i}" for f in ("thumb", "index", "middle", "ring", "little") for i in (1, 2, 3, 4)]
 RNG = np.random.default_rng(3)
@@ -53,7 +52,9 @@ def the_only(path: Path, **options: Any):
 
 @pytest.fixture
 def rhd(tmp_path: Path) -> tuple[Path, dict, dict]:
-    """RHD_published_v2 with evaluation/00007: a left hand of one class each for palm and fingers, a right hand too small."""
+    """RHD_published_v2 with evaluation/00007: a left hand of one class each for palm and fingers, a
+    right hand too small.
+    """
     left, right = a_hand(0.5), a_hand(0.9)
     root = tmp_path / "RHD_published_v2"
     fingers = [
@@ -136,7 +137,9 @@ def mano_order(hand: dict[str, np.ndarray]) -> np.ndarray:
 
 @pytest.fixture
 def ho3d(tmp_path: Path) -> tuple[Path, dict]:
-    """HO-3D v3 with one training and one evaluation image; a quarter-size segmentation in its folder of its own."""
+    """HO-3D v3 with one training and one evaluation image; a quarter-size segmentation in its
+    folder of its own.
+    """
     root, hand = tmp_path / "HO3D_v3", a_hand(0.5)
     (root / "train").mkdir(parents=True)
     (root / "train.txt").write_text("ABF10/0003\n")
@@ -197,7 +200,9 @@ def test_ho3d_without_segmentation_and_its_evaluation_part(ho3d: tuple[Path, dic
 
 @pytest.fixture
 def dexycb(tmp_path: Path) -> tuple[Path, dict]:
-    """One subject with five sequences of one camera; the fifth has two frames, the second without a hand."""
+    """One subject with five sequences of one camera; the fifth has two frames, the second without a
+    hand.
+    """
     hand, serial = a_hand(0.7), "836212060125"
     intrinsics = tmp_path / "calibration" / "intrinsics" / f"{serial}_640x480.yml"
     intrinsics.parent.mkdir(parents=True)

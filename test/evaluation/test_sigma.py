@@ -17,7 +17,9 @@ from hand_depth_ros.geometry.camera import Camera
 def hands(
     spread: float, length: float, rest: float, count: int = 60, known: bool = False
 ) -> list[sigma.HandErrors]:
-    """Normal errors of a standard deviation ``spread`` where sigma's parts claim ``length`` and ``rest``."""
+    """Normal errors of a standard deviation ``spread`` where sigma's parts claim ``length`` and
+    ``rest``.
+    """
     rng = np.random.default_rng(int(1e4 * (spread + length + rest)) + known)
     return [
         sigma.HandErrors(np.abs(rng.normal(0, spread, 500)), np.full(500, length), np.full(500, rest))
@@ -26,7 +28,10 @@ def hands(
 
 
 def test_gaussian_errors_get_the_factor_that_makes_sigma_their_standard_deviation() -> None:
-    """Known: errors of 20 mm, claimed 10: twice. Guessed: 25 mm, of which the length claims 30: 15 left, half."""
+    """Known: errors of 20 mm, claimed 10: twice.
+
+    Guessed: 25 mm, of which the length claims 30: 15 left, half.
+    """
     known, guessed = hands(0.020, 0.0, 0.010), hands(0.025, 0.030, 0.010)
     length, rest = sigma.factors(known, guessed)
     assert rest == pytest.approx(2.0, rel=0.1) and length == pytest.approx(0.5, rel=0.25)
@@ -39,7 +44,9 @@ def test_what_is_right_already_is_left_as_it_is() -> None:
 
 
 def test_laplace_errors_too_come_within_both_tolerances() -> None:
-    """Heavier tails than a Gaussian's: no factor is right at one and at two sigma, one exists that is near enough at both."""
+    """Heavier tails than a Gaussian's: no factor is right at one and at two sigma, one exists that
+    is near enough at both.
+    """
     rng = np.random.default_rng(4)
     errors = [
         sigma.HandErrors(np.abs(rng.laplace(0, 0.01 / math.sqrt(2), 500)), np.zeros(500), np.full(500, 0.004))
@@ -56,13 +63,15 @@ def test_few_hands_are_refused() -> None:
 
 
 def test_errors_of_a_sample_are_the_estimates_own() -> None:
-    """The fake says 0.5 m, sigma 10 mm, length 0.19 +- 0.01 m: more than sigma, nothing is left for the rest."""
+    """The fake says 0.5 m, sigma 10 mm, length 0.19 +- 0.01 m: more than sigma, nothing is left for
+    the rest.
+    """
     camera, rgb = Camera(160, 120, 150.0, 150.0, 80.0, 60.0), np.zeros((120, 160, 3), np.uint8)
     mask = FakeEstimator(max_hands=1).estimate(rgb, camera).mask > 0
     depth = np.where(mask, np.float32(DEPTH_M - 0.03), np.float32(np.nan))
     sample = Sample("a", rgb, camera, (TrueHand((1, 1, 9, 9), mask, depth, hand_length_m=0.18),))
-    (found,) = sigma.hand_errors(sample, FakeEstimator(max_hands=1), known=False)
+    (found,) = sigma.hand_errors(sample, FakeEstimator(max_hands=1), length=None)
     np.testing.assert_allclose(found.error, 0.03, atol=1e-6)
     np.testing.assert_allclose(found.length, 0.5 * 0.01 / 0.19)
     assert not found.rest.any() and len(found.error) <= 1000
-    assert sigma.hand_errors(Sample("b", rgb, camera), FakeEstimator(), known=True) == []
+    assert sigma.hand_errors(Sample("b", rgb, camera), FakeEstimator(), length="true") == []

@@ -1,4 +1,6 @@
-"""The ablation: its switches change what they say and nothing else; the command trains, measures, writes, and resumes."""
+"""The ablation: its switches change what they say and nothing else; the command trains, measures,
+writes, and resumes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loade
 
 
 def test_a_resized_box_lies_around_the_optical_axis() -> None:
-    """Two hands in a view become two views, each with its principal point in the middle of its own hand."""
+    """Two hands in a view become two views, each with its principal point in the middle of its own
+    hand.
+    """
     view, _, _ = plane_view(side=160)
     mask = np.zeros((160, 160), np.uint8)
     mask[10:30, 20:61], mask[100:111, 90:150] = 1, 2
@@ -40,7 +44,9 @@ def test_a_resized_box_lies_around_the_optical_axis() -> None:
 
 
 def test_in_metres_the_same_picture_has_the_same_target_whoever_it_is() -> None:
-    """Depth in hand lengths: a shorter hand in the same picture looks smaller and has more relief. In metres not."""
+    """Depth in hand lengths: a shorter hand in the same picture looks smaller and has more relief.
+    In metres not.
+    """
 
     def target(length: float, metres: bool) -> tuple[np.ndarray, np.ndarray]:
         view, _, _ = plane_view(length=length)
@@ -103,7 +109,9 @@ def test_every_row_is_a_config_that_differs_only_where_it_says(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered set, photographs with landmarks, and a joints and a masks set of one picture each, as real_val has them."""
+    """A rendered set, photographs with landmarks, and a joints and a masks set of one picture each,
+    as real_val has them.
+    """
     root = tmp_path_factory.mktemp("ablation")
     write_views(root / "set", 3)
     write_landmarks(root / "photos")

@@ -1,7 +1,8 @@
 """Pickles of plain data: numbers, strings, containers and numpy arrays, nothing else.
 
-Some public data sets annotate in pickle files, and a pickle can run any code when it is loaded. This reader
-looks names up in a short list of its own and imports nothing: whatever else a file asks for is an error.
+Some public data sets annotate in pickle files, and a pickle can run any code when it is loaded.
+This reader looks names up in a short list of its own and imports nothing: whatever else a file asks
+for is an error.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ _FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]  # protocol 5
 
 
 def _bytes_of(text: str, encoding: str) -> bytes:
-    """What pickles of protocol 2 and below call to store bytes: ``_codecs.encode(text, "latin1")``."""
+    """Return the bytes that pickles of protocol 2 and below store as ``_codecs.encode(...)``."""
     if encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """What those call for empty bytes: ``bytes()``, which with a number would take any amount of memory."""
+    """Return empty bytes, as those pickles write them.
+
+    ``bytes`` itself is not allowed: with a number it would take any amount of memory.
+    """
     return b""
 
 
@@ -56,7 +60,8 @@ class _PlainUnpickler(pickle.Unpickler):
 def load_plain_pickle(file: Path) -> Any:
     """The content of a pickle of plain data, also of those that Python 2 wrote.
 
-    Raises DatasetError when the file is missing, broken, or has anything but plain data and numpy arrays in it.
+    Raises DatasetError when the file is missing, broken, or has anything but plain data and numpy
+    arrays in it.
     """
     try:
         with file.open("rb") as stream:
