@@ -182,9 +182,9 @@ def test_the_extras_that_errors_name_exist() -> None:
         assert f'"{extra}": [' in text
 
 
-def test_the_readmes_tables_are_those_of_the_code() -> None:
+def test_the_table_of_topics_is_that_of_the_code() -> None:
     with_tables = runpy.run_path(str(REPOSITORY / "tools/write_tables.py"))["with_tables"]
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs/topics.md").read_text(encoding="utf-8")
     assert text == with_tables(text), "run  python tools/write_tables.py"
 
 

@@ -1,4 +1,4 @@
-"""Write the tables that come from the code: config/hand_depth.yaml, docs/parameters.md, README's topics.
+"""Write the tables that come from the code: config/hand_depth.yaml, docs/parameters.md, docs/topics.md.
 
 Usage: python tools/write_tables.py
 """
@@ -14,29 +14,33 @@ from hand_depth_ros.ros.messages.topics import OUTPUT_TOPICS
 from hand_depth_ros.ros.parameters import PARAMETERS, QOS_VALUES
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 CONFIG = ROOT / "config" / "hand_depth.yaml"
 PARAMETERS_PAGE = ROOT / "docs" / "parameters.md"
+TOPICS_PAGE = ROOT / "docs" / "topics.md"
 
 _PAGE = """# Parameters
 
 Written by `tools/write_tables.py` from `hand_depth_ros/ros/parameters.py`; do not edit.
 
-Copy `config/hand_depth.yaml`, which holds all of them at their defaults, or set one on the command line:
+Copy `config/hand_depth.yaml`, which holds all of them at their defaults, or set one on the command
+line:
 
 ```bash
 ros2 run hand_depth_ros hand_depth_node --ros-args -p max_hands:=1
 ros2 param set /hand_depth max_hands 1
 ```
 
-The second command works for parameters that can change at run time. `hand-depth infer` and `hand-depth bag` have options
-of the same names (`--max-hands`). A misspelt or renamed parameter is an error that names the right one.
+The second command works for parameters that can change at run time; the change applies from the
+next frame on. A value out of range, of the wrong type or in contradiction to another parameter is
+rejected with the reason, and a misspelt or renamed parameter is an error that names the right one.
+`hand-depth infer` and `hand-depth bag` have options of the same names (`--max-hands`).
 
 {table}
 ## Quality of service
 
-`qos_overrides.TOPIC.publisher.POLICY` and `qos_overrides.TOPIC.subscription.POLICY` override the QoS of any topic of the
-node. TOPIC is the full name after remapping.
+`qos_overrides.TOPIC.publisher.POLICY` and `qos_overrides.TOPIC.subscription.POLICY` override the
+QoS of any topic of the node. TOPIC is the full name after remapping
+([example](operating.md#quality-of-service)).
 
 | policy | values |
 | --- | --- |
@@ -88,15 +92,15 @@ def topic_table() -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return the README's text with its table of topics up to date."""
+    """Return the text of docs/topics.md with its table of topics up to date."""
     block = re.compile(r"(<!-- topics:[^\n]*-->\n).*?(<!-- /topics -->)", re.DOTALL)
     text, count = block.subn(lambda found: found[1] + topic_table() + found[2], text)
     if count != 1:
-        raise SystemExit(f"README.md has {count} blocks named topics, not one")
+        raise SystemExit(f"{TOPICS_PAGE.name} has {count} blocks named topics, not one")
     return text
 
 
 if __name__ == "__main__":
     CONFIG.write_text(config_yaml(), encoding="utf-8")
     PARAMETERS_PAGE.write_text(parameters_page(), encoding="utf-8")
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    TOPICS_PAGE.write_text(with_tables(TOPICS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
