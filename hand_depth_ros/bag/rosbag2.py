@@ -1,6 +1,7 @@
-"""Rosbag2 folders and files by way of rosbags: reading with one kind of error, writing all or nothing.
+"""Read and write rosbag2 folders and files through rosbags.
 
-No ROS installation needed. May import nothing of ours but errors.
+Every read error is a BagError; a new bag appears only when it is complete. Needs no ROS
+installation. Imports nothing of this package but its errors and `bag.mcap`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ try:
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
     from rosbags.typesys.store import Typestore
 
-    from hand_depth_ros.bag.mcap import Extra, McapExtras, McapWriterWithExtras
+    from hand_depth_ros.bag.mcap import McapWriterWithMeta, MessageMeta, MessageMetaQueue
 except ImportError as error:
     raise MissingDependencyError.for_extra("bag", "rosbags") from error
 
@@ -52,20 +53,24 @@ OFFERED_QOS = Qos(
     FOREVER,
     False,
 )
-"""What the node's publishers offer, recorded with the topics that are added."""
+"""QoS of the node's publishers, recorded with the added topics."""
 
 
 class _Writer(Writer):
-    STORAGE_PLUGINS = {**Writer.STORAGE_PLUGINS, StoragePlugin.MCAP: McapWriterWithExtras}  # noqa: RUF012
+    """rosbags' writer with our mcap storage."""
+
+    STORAGE_PLUGINS = {**Writer.STORAGE_PLUGINS, StoragePlugin.MCAP: McapWriterWithMeta}  # noqa: RUF012
 
 
 class BagReader:
-    """A rosbag2 folder, or one of its .db3 or .mcap files; every trouble with it is a BagError."""
+    """Reader of a rosbag2 folder, or of one .db3 or .mcap file; every problem is a BagError."""
 
     def __init__(self, path: Path) -> None:
+        """Remember the path; the bag is opened on entering the context."""
         self.path = path
 
     def __enter__(self) -> BagReader:
+        """Open the bag."""
         if not self.path.exists():
             raise BagError(f"{self.path}: no such bag")
         if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
@@ -81,35 +86,37 @@ class BagReader:
         self.typestore = self._typestore()
         return self
 
-    def extras(self) -> McapExtras | None:
-        """Sequence numbers and publish times, if the bag is mcap and so has them."""
+    def message_meta(self) -> MessageMetaQueue | None:
+        """Return sequence numbers and publish times; None unless the bag is mcap."""
         if self.storage != StoragePlugin.MCAP:
             return None
         try:
-            return McapExtras(self._storages())
+            return MessageMetaQueue(self._storages())
         except Exception as error:
             raise self._unreadable(error) from error
 
     def __exit__(self, *_: object) -> None:
+        """Close the bag."""
         self._reader.close()
 
     @property
     def connections(self) -> list[Connection]:
-        """The recorded topics."""
+        """Recorded topics, one connection for each topic, type and QoS."""
         return self._reader.connections
 
     @property
     def message_count(self) -> int:
+        """Number of recorded messages."""
         return self._reader.message_count
 
     @property
     def storage(self) -> StoragePlugin:
-        """The storage plugin that wrote the bag."""
+        """Storage plugin that wrote the bag."""
         return StoragePlugin.MCAP if isinstance(self._storages()[0], McapReader) else StoragePlugin.SQLITE3
 
     @property
     def compression(self) -> CompressionMode:
-        """How the bag is compressed: not at all, whole files, each message, or inside mcap."""
+        """Compression of the bag: none, by file, by message, or inside mcap (STORAGE)."""
         mode = self._reader.compression_mode
         if mode:
             return CompressionMode[mode.upper()]
@@ -118,11 +125,11 @@ class BagReader:
 
     @property
     def custom_data(self) -> dict[str, str]:
-        """The key-value pairs of metadata.yaml."""
+        """Key-value pairs of metadata.yaml."""
         return dict(self._reader.storage.metadata.custom or {})
 
     def messages(self, connections: Collection[Connection] = ()) -> Iterator[tuple[Connection, int, bytes]]:
-        """Connection, receive time in ns and serialised message, in the order of time."""
+        """Yield connection, receive time (ns) and serialised message, in order of time."""
         messages = self._reader.messages(connections)
         while True:
             try:
@@ -134,17 +141,19 @@ class BagReader:
             yield item
 
     def read(self, connection: Connection, data: bytes) -> Any:
-        """A message as an object with its fields; raises BagError where the bytes do not make one."""
+        """Return a message as an object with its fields; BagError if the bytes do not parse."""
         try:
             return self.typestore.deserialize_cdr(data, connection.msgtype)
         except Exception as error:
-            raise BagError(f"a message on {connection.topic} is no {connection.msgtype}: {error}") from error
+            raise BagError(
+                f"a message on {connection.topic} is not a valid {connection.msgtype}: {error}"
+            ) from error
 
     def _storages(self) -> list[Any]:
         return getattr(self._reader.storage, "storages", [self._reader.storage])
 
     def _typestore(self) -> Typestore:
-        """The types of Jazzy; where the bag brings definitions of its own, those."""
+        """Return the message types of Jazzy plus those that the bag defines itself."""
         typestore = get_typestore(Stores.ROS2_JAZZY)
         try:
             for connection in self.connections:
@@ -163,16 +172,17 @@ class BagReader:
         return typestore
 
     def _unreadable(self, error: Exception) -> BagError:
-        return BagError(f"{self.path}: cannot be read, it is truncated or no rosbag2 ({error})")
+        return BagError(f"{self.path}: cannot be read; it is truncated or not a rosbag2 ({error})")
 
 
 class BagWriter:
-    """A new rosbag2 that copies another one's topics and adds some. Made by `new_bag`."""
+    """Write a rosbag2 that copies the topics of another one and adds some. Made by `new_bag`."""
 
     def __init__(self, writer: Writer, source: BagReader) -> None:
+        """Create the copied topics."""
         self._writer = writer
         self._typestore = source.typestore
-        self._extras = source.extras()
+        self._meta = source.message_meta()
         self._copies: dict[int, Connection] = {}
         known: dict[tuple[str, str, str], Connection] = {}
         for connection in source.connections:
@@ -182,25 +192,29 @@ class BagWriter:
             self._copies[connection.id] = known[key]
 
     def add_topic(self, topic: str, msgtype: str) -> Connection:
-        """A topic that the source lacks."""
+        """Add a topic that the source lacks."""
         return self._writer.add_connection(
             topic, msgtype, typestore=self._typestore, offered_qos_profiles=[OFFERED_QOS]
         )
 
     def copy(self, connection: Connection, timestamp: int, data: bytes) -> None:
-        """A message of the source, as it is."""
-        extra = self._extras.take(connection, timestamp) if self._extras else None
-        self._write(self._copies[connection.id], timestamp, data, extra)
+        """Copy a message of the source unchanged."""
+        meta = self._meta.take(connection, timestamp) if self._meta else None
+        self._write(self._copies[connection.id], timestamp, data, meta)
 
     def add(self, connection: Connection, timestamp: int, message: Any) -> None:
-        """A message object of rosbags, on an added topic."""
+        """Write a message object of rosbags on an added topic."""
         self._write(connection, timestamp, self._typestore.serialize_cdr(message, connection.msgtype))
 
     def _write(
-        self, connection: Connection, timestamp: int, data: bytes | memoryview, extra: Extra | None = None
+        self,
+        connection: Connection,
+        timestamp: int,
+        data: bytes | memoryview,
+        meta: MessageMeta | None = None,
     ) -> None:
-        if isinstance(self._writer.storage, McapWriterWithExtras):
-            self._writer.storage.extra = extra
+        if isinstance(self._writer.storage, McapWriterWithMeta):
+            self._writer.storage.meta = meta
         self._writer.write(connection, timestamp, data)
 
     def _copy(self, connection: Connection) -> Connection:
@@ -223,18 +237,18 @@ class BagWriter:
 def new_bag(
     path: Path, source: BagReader, storage: StoragePlugin, compression: CompressionMode
 ) -> Iterator[BagWriter]:
-    """Write the bag `path` all or nothing.
+    """Write the bag `path` completely or not at all.
 
-    It grows in the folder `path`.partial beside it and is renamed when it is whole. An error or Ctrl-C
-    removes that folder; what a killed run left in it is removed by the next one.
+    The bag is written in the folder `path`.partial beside it and renamed when complete. An error or
+    Ctrl-C removes that folder; the next run removes what a killed one left behind.
 
     Raises:
-        BagError: `path` exists, another process is writing it, or the disk does not take it.
+        BagError: `path` exists, another process is writing it, or the disk refuses it.
     """
-    validate_existing(path)
+    validate_new_path(path)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with _alone_in(partial):
+        with _exclusive_folder(partial):
             writer = _Writer(partial / path.name, version=8, storage_plugin=storage)
             if compression != CompressionMode.NONE:
                 writer.set_compression(compression, CompressionFormat.ZSTD)
@@ -242,29 +256,48 @@ def new_bag(
                 writer.set_custom_data(key, value)
             with writer:
                 yield BagWriter(writer, source)
-            validate_existing(path)
+            validate_new_path(path)
             (partial / path.name).rename(path)
     except (OSError, sqlite3.Error, WriterError) as error:
         raise BagError(f"{path}: cannot be written ({error})") from error
 
 
 def compression_for(storage: StoragePlugin, recorded: CompressionMode, zstd: bool) -> CompressionMode:
-    """How to compress a new bag: as the recorded one, or with zstd in any case; only mcap compresses inside."""
+    """Return the compression of a new bag: that of the recorded one, or zstd if asked for.
+
+    STORAGE compression exists in mcap only; sqlite3 compresses by message instead.
+    """
     inside = CompressionMode.STORAGE if storage == StoragePlugin.MCAP else CompressionMode.MESSAGE
     if recorded == CompressionMode.STORAGE or (zstd and recorded == CompressionMode.NONE):
         return inside
     return recorded
 
 
-def validate_existing(path: Path) -> None:
-    """BagError if there is anything at `path`."""
+def validate_new_path(path: Path) -> None:
+    """Raise BagError if `path` exists."""
     if path.exists() or path.is_symlink():
         raise BagError(f"{path} exists and is not overwritten: give another name, or remove it first")
 
 
+def find_topic(reader: BagReader, name: str, msgtypes: tuple[str, ...], option: str) -> str:
+    """Return the absolute name of a topic that has one of these types.
+
+    Raises:
+        BagError: There is no such topic; lists those that would fit `option`.
+    """
+    name = name if name.startswith("/") else f"/{name}"
+    if any(c.topic == name and c.msgtype in msgtypes for c in reader.connections):
+        return name
+    found = next((c.msgtype for c in reader.connections if c.topic == name), None)
+    problem = f"{name} is {found}, not {' or '.join(msgtypes)}" if found else f"the bag has no topic {name}"
+    fitting = sorted({c.topic for c in reader.connections if c.msgtype in msgtypes})
+    choice = f"give {option} one of {', '.join(fitting)}" if fitting else f"it has no {' or '.join(msgtypes)}"
+    raise BagError(f"{problem}: {choice}")
+
+
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """A folder of this process alone, empty at the start and gone at the end."""
+def _exclusive_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone, empty at first; remove it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -272,8 +305,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BagError(f"{folder}: another process is writing this bag: wait for it to finish") from None
-        for left_over in folder.iterdir():
-            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+        for leftover in folder.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         try:
             yield
         finally:

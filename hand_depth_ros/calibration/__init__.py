@@ -1,4 +1,4 @@
-"""One person's hand length, measured once: from a known distance, a ruler, or a depth camera beside the colour one.
+"""Measure one person's hand length: from a known distance, a ruler, or a registered depth camera.
 
-A single picture cannot tell a small near hand from a large far one; a hand of known length has no such doubt.
+A single image cannot tell a small near hand from a large far one; a known hand length can.
 """

@@ -1,1 +1,1 @@
-"""The `hand-depth` command: its table of sub-commands and the options that they share."""
+"""The `hand-depth` command: its table of sub-commands and their shared options."""

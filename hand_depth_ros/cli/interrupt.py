@@ -1,6 +1,6 @@
-"""Ctrl-C in the `hand-depth` command: one line, exit code 130, no traceback.
+"""Handle Ctrl-C in the `hand-depth` command: one line, exit code 130, no traceback.
 
-Imports only what Python has loaded or loads at once: whatever is slow is imported under `exit_on_sigint`.
+Imports only modules that load instantly; slow ones are imported under `exit_on_sigint`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from contextlib import contextmanager
 from typing import Any
 
 EXIT_CODE = 128 + signal.SIGINT
-TOLD = "hand-depth: interrupted"
+MESSAGE = "hand-depth: interrupted"
 
 
 @contextmanager
 def exit_on_sigint() -> Iterator[None]:
-    """While modules are imported or networks read, Ctrl-C ends the process at once.
+    """End the process at once on Ctrl-C inside the block, for imports and the loading of networks.
 
-    As an exception it could be dropped within an import, or come out of one as another error. Nothing that must be
-    put in order again may happen in the block. Where somebody else handles the signal (or it is ignored), it stays so.
+    As an exception, Ctrl-C could be swallowed by an import or turned into another error. The block
+    must do nothing that needs cleaning up. A handler installed by somebody else, or SIG_IGN, stays
+    in place.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     try:
-        signal.signal(signal.SIGINT, _leave)
-    except ValueError:  # not the main thread: Python doesn't raise it here
+        signal.signal(signal.SIGINT, _exit)
+    except ValueError:  # not the main thread, where Python never raises KeyboardInterrupt
         yield
         return
     try:
@@ -37,6 +38,6 @@ def exit_on_sigint() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _leave(number: int, frame: Any) -> None:
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{TOLD}\n".encode())
+def _exit(number: int, frame: Any) -> None:
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{MESSAGE}\n".encode())
     os._exit(EXIT_CODE)

@@ -1,7 +1,8 @@
 """The `hand-depth` command: a table of sub-commands, each imported only when it is called.
 
-May import nothing heavy: `hand-depth --help` answers without torch, OpenCV or ROS. Exit codes: 0 ok,
-1 failed, 2 wrong usage, 130 after Ctrl-C. Errors that the package raises on purpose are one line on stderr.
+Imports nothing heavy: `hand-depth --help` answers without torch, OpenCV or ROS. Exit codes: 0 ok,
+1 failed, 2 wrong usage, 130 after Ctrl-C. Errors that the package raises on purpose are printed as
+one line on stderr.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 @dataclass(frozen=True)
 class SubCommand:
-    """Where a sub-command's function is, and its line in `hand-depth --help`."""
+    """Module and function of a sub-command, and its line in `hand-depth --help`."""
 
     module: str
     function: str
@@ -33,18 +34,16 @@ class SubCommand:
 
 
 COMMANDS: dict[str, SubCommand] = {
-    "infer": SubCommand("hand_depth_ros.infer.images", "infer", "Depth of the hands in image files."),
-    "bag": SubCommand(
-        "hand_depth_ros.bag.convert", "bag", "Add depth topics to a recorded bag (no ROS needed)."
-    ),
+    "infer": SubCommand("hand_depth_ros.infer.cli", "infer", "Estimate the depth of hands in image files."),
+    "bag": SubCommand("hand_depth_ros.bag.cli", "bag", "Add depth topics to a recorded bag (no ROS needed)."),
     "node": SubCommand(
         "hand_depth_ros.cli.main", "node", "Run the ROS 2 node; takes --ros-args like ros2 run."
     ),
     "doctor": SubCommand(
-        "hand_depth_ros.doctor.cli", "doctor", "Say what keeps a running node or its consumers from working."
+        "hand_depth_ros.doctor.cli", "doctor", "Find what keeps a running node or its consumers from working."
     ),
     "demo": SubCommand(
-        "hand_depth_ros.demo.cli", "demo", "Play a clip through the real node; write pictures and a report."
+        "hand_depth_ros.demo.cli", "demo", "Play a clip through the real node; write images and a report."
     ),
     "calibrate": SubCommand(
         "hand_depth_ros.calibration.cli", "calibrate", "Measure one person's hand length for the parameter."
@@ -57,7 +56,7 @@ COMMANDS: dict[str, SubCommand] = {
     ),
     "train": SubCommand("hand_depth_ros.training.cli", "train", "Train the detector and the depth network."),
     "pack": SubCommand(
-        "hand_depth_ros.training.cli", "pack", "Pack a training's data small, for another machine."
+        "hand_depth_ros.training.cli", "pack", "Archive a training set for transfer to another machine."
     ),
 }
 
@@ -72,7 +71,7 @@ EXTRAS: dict[str, str] = {
     "scipy": "synth",
     "sensor_msgs": "ros",
 }
-"""Which extra of this package brings a module of an optional stack."""
+"""Optional modules, with the extra of this package that installs each."""
 
 
 def node(
@@ -92,13 +91,13 @@ def node(
     frame: Annotated[
         str,
         typer.Option(
-            help="With --preset, frame id of the outputs: driver (needs tf2_ros) or image, as it is."
+            help="With --preset, frame id of the outputs: driver (needs tf2_ros), or image to keep the image's."
         ),
     ] = "driver",
 ) -> None:
-    """Run the ROS 2 node, the same as `ros2 run hand_depth_ros hand_depth_node`.
+    """Run the ROS 2 node, like `ros2 run hand_depth_ros hand_depth_node`.
 
-    Everything else after `node` goes to ROS, for example:
+    All other arguments after `node` are passed to ROS, for example:
 
     hand-depth node --ros-args -r image:=/camera/color/image_raw -p device:=cpu
     """
@@ -109,12 +108,12 @@ def node(
         from hand_depth_ros.ros.presets import Preset
 
         if frame not in ("driver", "image"):
-            raise typer.BadParameter(f"--frame is {frame!r}: driver or image is needed")
+            raise typer.BadParameter(f"--frame is {frame!r}: give driver or image")
         setup = Preset.load(preset).setup(camera, image, frame == "driver")
         if setup.needs_relay:
             print(
-                f"hand-depth: nobody passes the colour on as {setup.colour}: consumers read {setup.image}, or start "
-                "colour_relay beside this node (rgbd_camera.launch.py does)",
+                f"hand-depth: nothing republishes the colour image as {setup.colour}: let consumers read "
+                f"{setup.image}, or start colour_relay beside this node (rgbd_camera.launch.py does)",
                 file=sys.stderr,
             )
         arguments = setup.ros_arguments(*arguments)
@@ -124,13 +123,15 @@ def node(
 
 
 class LazyCommand(typer.core.TyperCommand):
-    """Stands in for a sub-command in the list; imports the real one when that is called."""
+    """Placeholder for a sub-command that imports the real one when it is called."""
 
     def __init__(self, name: str, entry: SubCommand) -> None:
+        """Take the name and the table entry of the sub-command."""
         super().__init__(name, help=entry.summary)
         self.entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Import the sub-command and parse its arguments."""
         with interrupt.exit_on_sigint():
             function = getattr(importlib.import_module(self.entry.module), self.entry.function)
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -141,19 +142,22 @@ class LazyCommand(typer.core.TyperCommand):
 
 
 class LazyGroup(typer.core.TyperGroup):
-    """The sub-commands of the table above."""
+    """Group of the sub-commands in COMMANDS."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the placeholder of a sub-command, or None if there is no such name."""
         return LazyCommand(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the sub-command; print one line on Ctrl-C."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print(interrupt.TOLD, file=sys.stderr)
+            print(interrupt.MESSAGE, file=sys.stderr)
             sys.exit(interrupt.EXIT_CODE)
 
 
@@ -176,12 +180,12 @@ def hand_depth(
 
 
 def main() -> None:
-    """Run the command; the console script comes here by way of `__main__`."""
+    """Run the command; entry point of the console script through `__main__`."""
     run_cli(lambda: app(prog_name="hand-depth"))
 
 
 def run_cli(run: Callable[[], object]) -> None:
-    """Call ``run``; an error that is no fault of the program is one line on stderr and exit code 1. For scripts, too."""
+    """Call `run`; print an expected error as one line and exit with code 1. For scripts, too."""
     try:
         run()
     except HandDepthError as error:
@@ -191,7 +195,7 @@ def run_cli(run: Callable[[], object]) -> None:
         if package not in EXTRAS:
             raise
         _fail(MissingDependencyError.for_extra(EXTRAS[package], package))
-    except OSError as error:  # of the disk, of permissions: no fault of the program
+    except OSError as error:  # disk or permissions, not a bug
         _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
 
 

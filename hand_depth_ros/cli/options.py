@@ -87,19 +87,19 @@ def hand_length_range_m() -> tuple[float, float]:
 
 def validate_folder(option: str, folder: Path) -> None:
     """Raise typer.BadParameter if nothing can be written to `folder`, which need not exist yet."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise typer.BadParameter(f"{option} is {folder}, but {there} is a file: name a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise typer.BadParameter(f"{option} is {folder}, but {existing} is a file: name a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise typer.BadParameter(
-            f"{option} is {folder}, but {there} cannot be written to: name another folder"
+            f"{option} is {folder}, but {existing} cannot be written to: name another folder"
         )
 
 
 def validate_hfov(hfov: float | None) -> None:
     """Raise typer.BadParameter unless `hfov` is None or an angle of view in degrees."""
     if hfov is not None and not 0.0 < hfov < 180.0:
-        raise typer.BadParameter(f"--hfov is {hfov:g}: an angle between 0 and 180 degrees")
+        raise typer.BadParameter(f"--hfov is {hfov:g}: give an angle between 0 and 180 degrees")
 
 
 def load_estimator(weights: Path | None, device: str, values: dict[str, Any]) -> HandDepthEstimator:

@@ -1,44 +1,50 @@
-"""`hand-depth infer`: image files in, 16-bit depth and sigma PNGs out. Knows nothing of ROS.
+"""Estimate image files and write 16-bit depth and sigma PNGs. Knows nothing of ROS.
 
-Which image has which camera is settled first (`jobs_of_list`, `jobs_of_paths`), then each image is estimated
-on its own (`run`): a bad one is told at the end and does not stop the others.
+`jobs_from_list` and `jobs_from_paths` pair images with cameras; `run` then estimates each image on
+its own. A bad image is reported at the end and does not stop the others.
 """
 
 from __future__ import annotations
 
 import errno
 import itertools
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 
-from hand_depth_ros.cli import options
 from hand_depth_ros.errors import HandDepthError, ImageError, counted
+from hand_depth_ros.estimation.quantize import depth_to_mm, sigma_to_units
 
 if TYPE_CHECKING:
-    from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
+    from hand_depth_ros.estimation.estimator import HandDepthEstimator
+    from hand_depth_ros.estimation.result import HandDepthFrame
     from hand_depth_ros.geometry.camera import Camera
     from hand_depth_ros.infer.camera_list import ListedImage
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
-OWN_ENDINGS = (".depth.png", ".sigma.png", ".overlay.png")
-SIGMA_UNIT_M = 1e-4
-FULL = (errno.ENOSPC, errno.EDQUOT)
+OUTPUT_SUFFIXES = (".depth.png", ".sigma.png", ".overlay.png")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 CameraOf = Callable[[int, int], "Camera"]
-"""Width and height of the image, pixels, to its camera."""
+"""Function from the width and height of an image (pixels) to its camera."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to do: its file, the name of its outputs, its camera, what is known of the hand."""
+    """One image to process.
+
+    Attributes:
+        path: Image file.
+        name: Name of its outputs, relative to the output folder.
+        camera: Its camera, or a function from its size to its camera.
+        roi: Tight box of the hand, x, y, width, height in pixels; None to detect hands.
+        hand_length_m: The person's hand length; None to use the estimator's.
+    """
 
     path: Path
     name: str
@@ -49,8 +55,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: images written, how many of them have depth, hands that were seen but have none (out of
-    range or not sure enough), and one line for each image that failed."""
+    """Result of a run.
+
+    Attributes:
+        written: Images written.
+        with_hands: Those with the depth of at least one hand.
+        without_depth: Hands seen but without depth: out of range or not certain enough.
+        errors: One line for each image that failed.
+    """
 
     written: int = 0
     with_hands: int = 0
@@ -58,115 +70,18 @@ class Summary:
     errors: tuple[str, ...] = ()
 
 
-def infer(
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images (not their subfolders).")],
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for NAME.depth.png (mm) and NAME.sigma.png (0.1 mm).")
-    ],
-    cameras: Annotated[
-        Path | None, typer.Option(help="cameras.jsonl: exactly the images that it lists are done.")
-    ] = None,
-    fx: Annotated[float | None, typer.Option(help="Focal length, pixels; with --fy --cx --cy.")] = None,
-    fy: Annotated[float | None, typer.Option(help="Focal length, pixels.")] = None,
-    cx: Annotated[float | None, typer.Option(help="Principal point, pixels.")] = None,
-    cy: Annotated[float | None, typer.Option(help="Principal point, pixels.")] = None,
-    hfov: Annotated[float | None, typer.Option(help="Horizontal field of view, degrees.")] = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write NAME.overlay.png.")] = False,
-    hand_length_m: options.HandLength = None,
-    max_hands: options.MaxHands = None,
-    min_range_m: options.MinRange = None,
-    max_range_m: options.MaxRange = None,
-    max_sigma_m: options.MaxSigma = None,
-    weights: options.Weights = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-) -> None:
-    """Depth of the hands in image files, for example: hand-depth infer photos/ --hfov 69 --out depth/
+def jobs_from_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job], list[str]]:
+    """Collect the images among the paths, opening folders one level deep.
 
-    Writes NAME.depth.png (16-bit, mm, 0 = no hand) and NAME.sigma.png (16-bit, 0.1 mm). NAME is the file's
-    name without its ending; images that share one keep their folders or endings in it. The camera comes from
-    --cameras, from --fx --fy --cx --cy, or from --hfov.
-
-    cameras.jsonl has one JSON object a line. Needed: image (path below the given folders or beside the list),
-    width, height, fx, fy, cx, cy (pixels). If known: distortion_model (plumb_bob, rational_polynomial,
-    equidistant) with its coefficients d, as in CameraInfo; roi ([x, y, width, height] of the hand, pixels);
-    hand_length_m (metres). Other keys are ignored and told.
-
-    Exit code: 0 when every image was done, 1 when one was not, 2 for wrong usage.
+    Returns:
+        The jobs, and an error line for each path without an image.
     """
-    intrinsics = {"--fx": fx, "--fy": fy, "--cx": cx, "--cy": cy}
-    missing = [name for name, value in intrinsics.items() if value is None]
-    if (cameras is not None) + (len(missing) < 4) + (hfov is not None) != 1:
-        raise typer.BadParameter(
-            "say the camera in one way: --cameras FILE, or --fx --fy --cx --cy, or --hfov DEGREES"
-        )
-    if 0 < len(missing) < 4:
-        raise typer.BadParameter(
-            f"{' '.join(missing)} missing: all of --fx --fy --cx --cy are needed, in pixels"
-        )
-    for name, value in intrinsics.items():
-        if value is not None and not (math.isfinite(value) and (value > 0 or name in ("--cx", "--cy"))):
-            raise typer.BadParameter(
-                f"{name} is {value:g}: a number of pixels is needed, a focal length above 0"
-            )
-    options.validate_hfov(hfov)
-    options.validate_folder("--out", out)
-    values = options.checked(
-        hand_length_m=hand_length_m,
-        max_hands=max_hands,
-        min_range_m=min_range_m,
-        max_range_m=max_range_m,
-        max_sigma_m=max_sigma_m,
-        num_threads=threads,
-    )
-
-    if cameras is not None:
-        jobs, errors = jobs_of_list(cameras, paths)
-    else:
-        from hand_depth_ros.geometry.camera import Camera
-
-        def camera_of(width: int, height: int) -> Camera:
-            if hfov is not None:
-                return Camera.from_hfov(width, height, hfov)
-            assert fx is not None and fy is not None and cx is not None and cy is not None
-            return Camera(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
-
-        jobs, errors = jobs_of_paths(paths, camera_of)
-
-    summary = Summary()
-    if jobs:
-        estimator = options.load_estimator(weights, device, values)
-        summary = run(jobs, estimator, out, overlay=overlay)
-    errors += summary.errors
-    print(_told(summary, out, len(errors)))
-    for line in errors:
-        print(f"hand-depth: {line}", file=sys.stderr)
-    if errors:
-        raise typer.Exit(1)
-
-
-def _told(summary: Summary, out: Path, failed: int) -> str:
-    """What a run did, in a line."""
-    to = f" written to {out}" if summary.written else " written"
-    parts = [counted(summary.written, "image") + to]
-    if summary.written:
-        parts.append(f"{summary.with_hands} with the depth of a hand")
-    if summary.without_depth:
-        hands = counted(summary.without_depth, "hand")
-        parts.append(
-            f"{hands} seen but out of range or not sure enough (--min-range-m, --max-range-m, --max-sigma-m)"
-        )
-    return ", ".join([*parts, f"{failed} failed"])
-
-
-def jobs_of_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job], list[str]]:
-    """The images among the paths, folders opened one level deep; and what to say of each path that is none."""
     images: list[Path] = []
     errors: list[str] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            inside = [p for p in inside if not p.name.endswith(OWN_ENDINGS)]
+            inside = [p for p in inside if not p.name.endswith(OUTPUT_SUFFIXES)]
             images += inside
             if not inside:
                 errors.append(
@@ -182,11 +97,13 @@ def jobs_of_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job]
     return [Job(path, name, camera_of) for path, name in zip(images, names, strict=True)], errors
 
 
-def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[str]]:
-    """The images that a cameras.jsonl lists, looked for below the given folders, then beside the list itself.
+def jobs_from_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[str]]:
+    """Collect the images that a cameras.jsonl lists.
+
+    They lie below the given folders or beside the list.
 
     Returns:
-        The jobs, and a line for each entry that is malformed or whose image is missing.
+        The jobs, and an error line for each entry that is malformed or whose image is missing.
 
     Raises:
         DatasetError: The list itself cannot be read, or is empty.
@@ -197,7 +114,7 @@ def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[
     errors = [f"{path}: no such file or folder" for path in paths if not path.exists()] + listed.errors
     if listed.ignored:
         print(
-            f"hand-depth: {cameras}: keys that mean nothing here: {', '.join(listed.ignored)}",
+            f"hand-depth: {cameras}: unused keys: {', '.join(listed.ignored)}",
             file=sys.stderr,
         )
     found: dict[Path, ListedImage] = {}
@@ -207,7 +124,7 @@ def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[
             below = ", ".join(str(path) for path in paths)
             errors.append(f"{one.where}: the image {one.image} is neither below {below} nor beside the list")
         elif path in found:
-            errors.append(f"{one.where}: the image {one.image} is listed twice: the first line counts")
+            errors.append(f"{one.where}: the image {one.image} is listed twice: the first line is used")
         else:
             found[path] = one
     names = output_names([one.image for one in found.values()])
@@ -219,27 +136,24 @@ def jobs_of_list(cameras: Path, paths: Sequence[Path]) -> tuple[list[Job], list[
 
 
 def output_names(images: Sequence[Path]) -> list[str]:
-    """The NAME of each image's outputs: its stem; where two collide, the path, then with its ending, then a number.
+    """Return the NAME of each image's outputs.
+
+    That is its stem; where two collide, its path, then its path with extension, then a number.
 
     >>> output_names([Path("rgb/a.jpg"), Path("left/b.jpg"), Path("right/b.jpg")])
     ['a', 'left/b', 'right/b']
     """
 
-    def inside(path: Path) -> str:
+    def relative(path: Path) -> str:
         parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
         return "/".join(parts)
 
-    ways = (
-        lambda path: path.stem,
-        lambda path: inside(path.with_suffix("")),
-        inside,
-    )
-    names = [ways[0](path) for path in images]
-    for way in ways[1:]:
+    names = [path.stem for path in images]
+    for name_of in (lambda path: relative(path.with_suffix("")), relative):
         count = Counter(names)
-        names = [way(path) if count[name] > 1 else name for path, name in zip(images, names, strict=True)]
+        names = [name_of(path) if count[name] > 1 else name for path, name in zip(images, names, strict=True)]
     taken: list[str] = []
-    for name in names:  # ../b/a.jpg and b/a.jpg are still alike
+    for name in names:  # ../b/a.jpg and b/a.jpg still collide
         numbered = (f"{name}_{number}" for number in itertools.count(2))
         free = (other for other in numbered if other not in names and other not in taken)
         taken.append(next(free) if name in taken else name)
@@ -247,8 +161,11 @@ def output_names(images: Sequence[Path]) -> list[str]:
 
 
 def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: bool = False) -> Summary:
-    """Estimate each image on its own and write its files below `out`; failures are collected, not raised. A full disk, which
-    every later image would meet too, ends the run."""
+    """Estimate each image on its own and write its files below `out`.
+
+    Failures are collected, not raised. A full disk, which every later image would meet too, ends
+    the run.
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -272,7 +189,7 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
         except OSError as error:
             where = f"cannot write {error.filename}: " if _is_below(error.filename, out) else ""
             line = f"{job.path}: {where}{error.strerror or error}"
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 left = counted(len(todo) - number - 1, "image")
                 errors.append(f"{line} ({out}): stopped, {left} not done")
                 break
@@ -291,9 +208,10 @@ def _is_below(file: object, folder: Path) -> bool:
 
 
 def read_image(job: Job) -> tuple[np.ndarray, Camera]:
-    """The pixels, (H, W, 3) uint8 RGB, and their camera.
+    """Return the pixels, (H, W, 3) uint8 RGB, and their camera.
 
-    A photograph is turned upright as its EXIF says, unless its camera has the size of the pixels as stored.
+    A photograph is turned upright as its EXIF says, unless its camera has the size of the stored
+    pixels.
 
     Raises:
         ImageError: Not an image, or not of the camera's size.
@@ -304,9 +222,9 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
     upright = _decode(encoded, cv2.IMREAD_COLOR)
     if upright is None:
         raise ImageError(
-            "not a whole image that OpenCV can decode: get it again, or convert it to PNG or JPEG"
+            "OpenCV cannot decode this image: copy it again if it is truncated, or convert it to PNG or JPEG"
             if encoded.size
-            else "the file is empty: get it again"
+            else "the file is empty: copy it again"
         )
     if callable(job.camera):
         return upright, job.camera(upright.shape[1], upright.shape[0])
@@ -323,38 +241,23 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
 
 
 def write_frame(base: Path, rgb: np.ndarray, frame: HandDepthFrame, overlay: bool) -> None:
-    """Write BASE.depth.png, BASE.sigma.png and, if asked, BASE.overlay.png."""
-    pictures = {"depth": depth_to_mm(frame.depth), "sigma": sigma_to_units(frame.sigma, frame.depth)}
+    """Write BASE.depth.png, BASE.sigma.png and, if `overlay`, BASE.overlay.png."""
+    images = {"depth": depth_to_mm(frame.depth), "sigma": sigma_to_units(frame.sigma, frame.depth)}
     if overlay:
         from hand_depth_ros.estimation.overlay import overlay as draw
 
-        pictures["overlay"] = draw(rgb, frame)[..., ::-1]
+        images["overlay"] = draw(rgb, frame)[..., ::-1]
     base.parent.mkdir(parents=True, exist_ok=True)
-    write_pngs({Path(f"{base}.{name}.png"): pixels for name, pixels in pictures.items()})
+    write_pngs({Path(f"{base}.{name}.png"): pixels for name, pixels in images.items()})
 
 
-def depth_to_mm(depth: np.ndarray) -> np.ndarray:
-    """Metres with NaN to uint16 millimetres with 0, the pixels of `depth_registered/image_raw`."""
-    from hand_depth_ros.ros.messages.encode import encode_depth_mm
-
-    return encode_depth_mm(depth)["data"].view("<u2").reshape(depth.shape)
-
-
-def sigma_to_units(sigma: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Metres with NaN to uint16 tenths of a millimetre; 0 where the depth is invalid and nowhere else."""
-    units = np.zeros(sigma.shape, np.uint16)
-    valid = depth_to_mm(depth) > 0
-    units[valid] = np.clip(np.rint(np.nan_to_num(sigma[valid], nan=np.inf) / SIGMA_UNIT_M), 1, 65535)
-    return units
-
-
-def write_pngs(pictures: Mapping[Path, np.ndarray]) -> None:
-    """Write PNGs, replacing what was there: all or, when one cannot be written, none."""
+def write_pngs(images: Mapping[Path, np.ndarray]) -> None:
+    """Write PNGs, replacing existing files: all of them or, if one cannot be written, none."""
     import cv2
 
-    unfinished = {path: path.with_name(f".{path.name}.part") for path in pictures}
+    unfinished = {path: path.with_name(f".{path.name}.part") for path in images}
     try:
-        for path, pixels in pictures.items():
+        for path, pixels in images.items():
             done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
             if not done:
                 raise ImageError(f"{path}: cannot encode as PNG")

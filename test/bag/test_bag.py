@@ -1,4 +1,4 @@
-"""`hand-depth bag`: adds the node's topics and touches nothing else; OUT is whole or not there."""
+"""`hand-depth bag`: adds the node's topics, changes nothing else; OUT is complete or absent."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def jpeg_image(stamp: int, rgb: np.ndarray) -> object:
 
 
 def record(path: Path, *, mcap: bool, jpeg: bool, mode: CompressionMode, frames: int = 5) -> None:
-    """A bag as a robot records it: colour, camera_info, a topic of a type that nobody knows, ties in time."""
+    """Record colour, camera_info and a topic of an unknown type, with equal receive times."""
     writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP if mcap else StoragePlugin.SQLITE3)
     writer.set_compression(mode, CompressionFormat.ZSTD)
     writer.set_custom_data("robot", "seven")
@@ -115,7 +115,7 @@ def record(path: Path, *, mcap: bool, jpeg: bool, mode: CompressionMode, frames:
             )
             writer.write(image, received, STORE.serialize_cdr(message, kind))
             writer.write(grip, received, b"\x00\x01\x00\x00 not even CDR")
-            # the camera_info of a frame comes after it, and differs from frame to frame
+            # each frame is followed by a camera_info of its own
             info_message = camera_info(stamp, 30.0 + index)
             writer.write(info, received + 1, STORE.serialize_cdr(info_message, topics_type("CameraInfo")))
 
@@ -132,8 +132,8 @@ def decoded(path: Path, topic: str) -> list[tuple[int, object]]:
         return [(t, STORE.deserialize_cdr(d, c.msgtype)) for c, t, d in reader.messages(connections)]
 
 
-def run(source: Path, target: Path, **wish: object) -> object:
-    bag_options = BagOptions(**{"image": IMAGE, "wanted": ALL, **wish})  # type: ignore[arg-type]
+def run(source: Path, target: Path, **changes: object) -> object:
+    bag_options = BagOptions(**{"image": IMAGE, "wanted": ALL, **changes})  # type: ignore[arg-type]
     return convert(source, target, FakeEstimator(), bag_options, OutputSettings())
 
 
@@ -151,7 +151,7 @@ STORAGES = pytest.mark.parametrize(
 
 @STORAGES
 @pytest.mark.parametrize("jpeg", [False, True], ids=["raw", "jpeg"])
-def test_recorded_messages_stay_as_they_are(
+def test_copies_recorded_messages_unchanged(
     tmp_path: Path, mcap: bool, mode: CompressionMode, jpeg: bool
 ) -> None:
     record(tmp_path / "in", mcap=mcap, jpeg=jpeg, mode=mode)
@@ -171,7 +171,7 @@ def test_recorded_messages_stay_as_they_are(
             assert (copy.ext, copy.msgcount) == (connection.ext, connection.msgcount)
 
 
-def test_publish_times_and_sequence_numbers_of_mcap_stay(tmp_path: Path) -> None:
+def test_keeps_publish_times_and_sequence_numbers_of_mcap(tmp_path: Path) -> None:
     mcap_reader = pytest.importorskip("mcap.reader", reason="the reference mcap reader is not installed")
     mcap_writer = pytest.importorskip("mcap.writer", reason="the reference mcap writer is not installed")
     kinds = {"Image": IMAGE, "CameraInfo": INFO}
@@ -190,7 +190,7 @@ def test_publish_times_and_sequence_numbers_of_mcap_stay(tmp_path: Path) -> None
                 ("Image", raw_image(stamp, picture(HEIGHT, WIDTH))),
             ):
                 data = bytes(STORE.serialize_cdr(message, topics_type(kind)))
-                late = START + 10 * (index // 2)  # receive times come in ties
+                late = START + 10 * (index // 2)  # several messages share a receive time
                 writer.add_message(channels[kind], late, data, publish_time=stamp - 5, sequence=40 + index)
         writer.finish()
     run(tmp_path / "in.mcap", tmp_path / "out")
@@ -205,12 +205,12 @@ def test_publish_times_and_sequence_numbers_of_mcap_stay(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("jpeg", [False, True], ids=["raw", "jpeg"])
-def test_added_topics_are_the_pipelines_bytes_under_the_colour_header(tmp_path: Path, jpeg: bool) -> None:
+def test_added_messages_are_those_of_the_pipeline_with_the_colour_header(tmp_path: Path, jpeg: bool) -> None:
     record(tmp_path / "in", mcap=True, jpeg=jpeg, mode=CompressionMode.NONE)
     name = IMAGE + "/compressed" * jpeg
     summary = run(tmp_path / "in", tmp_path / "out", image=name, namespace="/hand")
 
-    assert (summary.frames, summary.with_hands, summary.left_out) == (5, 5, {})
+    assert (summary.frames, summary.with_hands, summary.skipped) == (5, 5, {})
     colour, infos = decoded(tmp_path / "in", name), decoded(tmp_path / "in", INFO)
     estimator = FakeEstimator()
     expected = [process_frame(estimator, c, i, ALL) for (_, c), (_, i) in zip(colour, infos, strict=True)]
@@ -235,7 +235,7 @@ def test_added_topics_are_the_pipelines_bytes_under_the_colour_header(tmp_path: 
                     assert getattr(message, field) == value
 
 
-def test_every_added_image_has_its_sibling_camera_info(tmp_path: Path) -> None:
+def test_every_added_image_has_a_sibling_camera_info(tmp_path: Path) -> None:
     record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE)
     run(tmp_path / "in", tmp_path / "out")
     with Reader(tmp_path / "out") as reader:
@@ -246,7 +246,7 @@ def test_every_added_image_has_its_sibling_camera_info(tmp_path: Path) -> None:
             assert recorded[sibling] == topics_type("CameraInfo")
 
 
-def test_a_single_storage_file_will_do(tmp_path: Path) -> None:
+def test_accepts_a_single_storage_file(tmp_path: Path) -> None:
     for name, mcap in (("a.db3", False), ("b.mcap", True)):
         folder = tmp_path / Path(name).stem
         record(folder, mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
@@ -255,14 +255,14 @@ def test_a_single_storage_file_will_do(tmp_path: Path) -> None:
         assert own == contents(folder)
 
 
-def test_storage_can_be_changed(tmp_path: Path) -> None:
+def test_converts_to_another_storage(tmp_path: Path) -> None:
     record(tmp_path / "in", mcap=True, jpeg=False, mode=CompressionMode.STORAGE)
     run(tmp_path / "in", tmp_path / "out", storage="sqlite3")
     assert [p.suffix for p in (tmp_path / "out").iterdir() if p.suffix != ".yaml"] == [".db3"]
 
 
 @pytest.mark.parametrize("mcap", [False, True], ids=["sqlite3", "mcap"])
-def test_zstd_makes_the_bag_smaller_and_changes_nothing(tmp_path: Path, mcap: bool) -> None:
+def test_zstd_shrinks_the_bag_and_changes_nothing(tmp_path: Path, mcap: bool) -> None:
     record(tmp_path / "in", mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
     run(tmp_path / "in", tmp_path / "plain")
     run(tmp_path / "in", tmp_path / "packed", zstd=True)
@@ -271,7 +271,7 @@ def test_zstd_makes_the_bag_smaller_and_changes_nothing(tmp_path: Path, mcap: bo
     assert sizes[0] < sizes[1]
 
 
-def test_a_frame_takes_the_latest_camera_info_when_none_has_its_stamp(tmp_path: Path) -> None:
+def test_a_frame_uses_the_latest_camera_info_if_none_has_its_stamp(tmp_path: Path) -> None:
     with Writer(tmp_path / "in", version=9) as writer:
         image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
         info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
@@ -292,7 +292,7 @@ def test_a_frame_takes_the_latest_camera_info_when_none_has_its_stamp(tmp_path: 
     assert [info.header.stamp.nanosec for _, info in infos] == [0, 20, 40]
 
 
-def test_a_gap_in_the_recording_starts_tracking_over_as_in_the_live_node(tmp_path: Path) -> None:
+def test_a_gap_in_the_recording_restarts_tracking_as_in_the_live_node(tmp_path: Path) -> None:
     with Writer(tmp_path / "in", version=9) as writer:
         image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
         info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
@@ -301,12 +301,12 @@ def test_a_gap_in_the_recording_starts_tracking_over_as_in_the_live_node(tmp_pat
             message = raw_image(stamp, picture(HEIGHT, WIDTH))
             writer.write(image, START + stamp, STORE.serialize_cdr(message, topics_type("Image")))
     run(tmp_path / "in", tmp_path / "out")
-    # The stand-in numbers its hands by the resets that it has seen.
+    # The fake numbers its hands by the number of resets.
     firsts = [int(mask.data[mask.data > 0].min()) for _, mask in decoded(tmp_path / "out", "/hand_mask")]
     assert firsts == [1, 1, 11, 11]
 
 
-def test_a_bad_frame_is_left_out_and_told(tmp_path: Path) -> None:
+def test_skips_and_counts_a_bad_frame(tmp_path: Path) -> None:
     with Writer(tmp_path / "in", version=9) as writer:
         image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
         info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
@@ -318,11 +318,11 @@ def test_a_bad_frame_is_left_out_and_told(tmp_path: Path) -> None:
         writer.write(image, START + 1, STORE.serialize_cdr(short, topics_type("Image")))
         writer.write(image, START + 2, b"\x00\x01\x00\x00\xff")
     summary = run(tmp_path / "in", tmp_path / "out")
-    assert summary.frames == 1 and sum(summary.left_out.values()) == 2
+    assert summary.frames == 1 and sum(summary.skipped.values()) == 2
     assert [m for m in contents(tmp_path / "out") if m[0] in (IMAGE, INFO)] == contents(tmp_path / "in")
 
 
-def test_frames_left_out_are_counted_with_their_reasons_and_the_exit_code_stays_0(
+def test_reports_skipped_frames_by_reason_with_exit_code_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Writer(tmp_path / "in", version=9) as writer:
@@ -343,9 +343,7 @@ def test_frames_left_out_are_counted_with_their_reasons_and_the_exit_code_stays_
     assert "1 frame without depth: " in result.stderr and "nonsense" in result.stderr
 
 
-def test_compressed_depth_takes_the_place_of_the_raw_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compressed_depth_replaces_the_raw_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record(tmp_path / "in", mcap=True, jpeg=False, mode=CompressionMode.NONE)
     monkeypatch.setattr(options, "load_estimator", lambda *_: FakeEstimator())
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -380,7 +378,7 @@ def test_refuses_to_overwrite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "says"),
+    ("changes", "message"),
     [
         ({"image": "/nothing"}, r"no topic /nothing.*--image one of /cam/color/image_raw"),
         ({"image": "/grip"}, "gripper_msgs/msg/Grip"),
@@ -388,12 +386,14 @@ def test_refuses_to_overwrite(tmp_path: Path) -> None:
         ({"namespace": "/taken"}, "--namespace"),
     ],
 )
-def test_wrong_topics_are_named_with_the_cure(tmp_path: Path, wish: dict[str, str], says: str) -> None:
+def test_wrong_topics_are_named_with_those_that_fit(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
     record(tmp_path / "in", mcap=False, jpeg=False, mode=CompressionMode.NONE)
-    if "namespace" in wish:
-        run(tmp_path / "in", tmp_path / "once", **wish)
-    with pytest.raises(BagError, match=says):
-        run(tmp_path / ("once" if "namespace" in wish else "in"), tmp_path / "out", **wish)
+    if "namespace" in changes:
+        run(tmp_path / "in", tmp_path / "once", **changes)
+    with pytest.raises(BagError, match=message):
+        run(tmp_path / ("once" if "namespace" in changes else "in"), tmp_path / "out", **changes)
     assert not list(tmp_path.glob("out*"))
 
 
@@ -432,7 +432,7 @@ def test_a_bag_without_a_usable_frame_is_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out*"))
 
 
-def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+def test_an_error_during_conversion_leaves_nothing(tmp_path: Path) -> None:
     record(tmp_path / "in", mcap=True, jpeg=False, mode=CompressionMode.NONE)
 
     class Breaking(FakeEstimator):
@@ -452,7 +452,7 @@ SLOW_RUN = """
     from pathlib import Path
     from fakes import FakeEstimator
     from hand_depth_ros.bag.convert import BagOptions, convert
-    from hand_depth_ros.ros import topics
+    from hand_depth_ros.ros.messages import topics
     from hand_depth_ros.ros.messages.settings import OutputSettings
 
     class Slow(FakeEstimator):
@@ -464,8 +464,8 @@ SLOW_RUN = """
                 time.sleep(60)
             return super().estimate(*args, **kwargs)
 
-    wish = BagOptions({image!r}, wanted=frozenset(t.name for t in topics.OUTPUT_TOPICS))
-    convert(Path({source!r}), Path({target!r}), Slow(), wish, OutputSettings())
+    options = BagOptions({image!r}, wanted=frozenset(t.name for t in topics.OUTPUT_TOPICS))
+    convert(Path({source!r}), Path({target!r}), Slow(), options, OutputSettings())
 """
 
 
@@ -489,7 +489,7 @@ def test_a_killed_run_leaves_no_bag_and_does_not_block_the_next(tmp_path: Path, 
     assert not target.exists()
     assert not list(tmp_path.glob("out*/**/metadata.yaml"))
     for begun in [*tmp_path.glob("out*/**/*.mcap"), *tmp_path.glob("out*/**/*.db3")]:
-        with pytest.raises(BagError):  # nobody takes it for a bag
+        with pytest.raises(BagError):  # it is not accepted as a bag
             run(begun, tmp_path / "again")
     time.sleep(0.1)  # the lock goes with the process
     run(source, target)
@@ -504,27 +504,27 @@ FULL_DISK_RUN = """
     from fakes import FakeEstimator
     from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.errors import BagError
-    from hand_depth_ros.ros import topics
+    from hand_depth_ros.ros.messages import topics
     from hand_depth_ros.ros.messages.settings import OutputSettings
 
     if {limit}:
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-    wish = BagOptions({image!r}, wanted=frozenset(t.name for t in topics.OUTPUT_TOPICS))
+    options = BagOptions({image!r}, wanted=frozenset(t.name for t in topics.OUTPUT_TOPICS))
     try:
-        convert(Path({source!r}), Path({target!r}), FakeEstimator(), wish, OutputSettings())
+        convert(Path({source!r}), Path({target!r}), FakeEstimator(), options, OutputSettings())
         print("written")
     except BagError as error:
         print("BagError:", error)
     print(sorted(p.name for p in Path({target!r}).parent.iterdir()))
 """
 ROOM = 2**16
-"""Bytes: less than the bag needs, more than its first messages do."""
+"""Bytes: too few for the bag, enough for its first messages."""
 
 
 @pytest.mark.parametrize("mcap", [False, True], ids=["sqlite3", "mcap"])
 @pytest.mark.parametrize("disk", ["tmpfs", "limit"])
 def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path: Path, mcap: bool, disk: str) -> None:
-    """On a real file system that is full (where a user may mount one), and where files may grow only so far."""
+    """Fill a small file system (where users may mount one), or hit the file size limit."""
     source, folder = tmp_path / "in", tmp_path / "full"
     record(source, mcap=mcap, jpeg=False, mode=CompressionMode.NONE, frames=40)
     before = {path.name: path.read_bytes() for path in source.iterdir()}
@@ -542,5 +542,5 @@ def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path: Path, mca
         command = [*private, f'{mount} && exec "$@"', "sh", *command]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.stdout.startswith(f"BagError: {folder / 'out'}: cannot be written ("), run.stdout + run.stderr
-    assert run.stdout.splitlines()[-1] == "[]", "neither the bag nor what was begun of it"
+    assert run.stdout.splitlines()[-1] == "[]", "neither the bag nor a part of it is left"
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before

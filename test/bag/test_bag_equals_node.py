@@ -1,4 +1,4 @@
-"""The bag tool on recorded frames gives what the live node gives for them over DDS: bit for bit, on every topic."""
+"""The bag tool gives the same bytes as the live node over DDS, on every topic."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ CLIP = ROOT / "hand_depth_ros" / "demo" / "clip"
 Frames = list[tuple[np.ndarray, Any]]
 
 
-def pictures() -> Frames:
-    """Pictures of a distorted camera whose focal length changes on the way."""
+def images() -> Frames:
+    """Return images of a distorted camera whose focal length changes."""
     d = [0.05, -0.02, 0.001, -0.001, 0.0]
     infos = [messages.camera_info(160, 120, f, d=d) for f in (150.0, 150.0, 180.0)]
     return [(messages.picture(120, 160, seed), info) for seed, info in enumerate(infos)]
 
 
 def clip() -> Frames:
-    """The first frames of the demo's clip."""
+    """Return the first frames of the demo clip."""
     if not (CLIP / "cameras.jsonl").exists():
         pytest.skip("the demo's clip is not there")
     frames = []
@@ -61,7 +61,7 @@ def stamp_of(index: int) -> int:
 
 
 def as_rosbags(value: Any) -> Any:
-    """An rclpy message as one of rosbags, by way of its fields."""
+    """Convert an rclpy message to one of rosbags, field by field."""
     if isinstance(value, list):
         return [as_rosbags(one) for one in value]
     if hasattr(value, "get_fields_and_field_types"):
@@ -85,7 +85,7 @@ def record(path: Path, frames: Frames) -> None:
 
 
 def live(node: ros_graph.NodeProcess, domain: int, frames: Frames) -> dict[tuple[str, int], Any]:
-    """What the node publishes for the frames, shown one after the other: (topic, stamp) -> message."""
+    """Show the frames to the node one by one; return its messages by (topic, stamp)."""
     client = ros_graph.Client(domain)
     try:
         images, infos = client.publisher(IMAGE, Image), client.publisher(INFO, CameraInfo)
@@ -101,7 +101,7 @@ def live(node: ros_graph.NodeProcess, domain: int, frames: Frames) -> dict[tuple
         def complete(stamp: int) -> bool:
             return all(stamp in map(ros_graph.stamp_of, got) for got in heard.values())
 
-        # Everything is connected once a frame has come out on every topic; the jump back in time then resets the node.
+        # All is connected once every topic has a frame; jumping back in time then resets the node.
         later = [client.next_stamp() for _ in range(1000)]
         shown: list[int] = []
         client.spin_until(
@@ -120,10 +120,10 @@ def live(node: ros_graph.NodeProcess, domain: int, frames: Frames) -> dict[tuple
 
 
 @pytest.mark.parametrize("weights", ["random", "shipped"])
-def test_the_bag_tool_equals_the_live_node(tmp_path: Path, weights: str) -> None:
+def test_bag_tool_equals_the_live_node(tmp_path: Path, weights: str) -> None:
     if weights == "shipped" and not list(SHIPPED_WEIGHTS.glob("*.safetensors")):
         pytest.skip("no weights are shipped yet")
-    frames = (pictures if weights == "random" else clip)()
+    frames = (images if weights == "random" else clip)()
     make: Callable[[], HandDepthEstimator] = (
         (lambda: boxed_estimator(DEFAULTS)) if weights == "random" else HandDepthEstimator.from_pretrained
     )

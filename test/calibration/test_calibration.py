@@ -1,4 +1,4 @@
-"""`hand-depth calibrate`: the length and its uncertainty come out right, and what cannot be measured is said."""
+"""`hand-depth calibrate`: length and uncertainty are right; bad input gives a clear error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fakes import DEPTH_M, SIGMA_M, FakeEstimator
 from typer.testing import CliRunner
 
 from hand_depth_ros.calibration.before_after import before_and_after
-from hand_depth_ros.calibration.lengths import Look, combine, looks_at
+from hand_depth_ros.calibration.lengths import LengthMeasurement, combine, measure_frame
 from hand_depth_ros.cli import main as cli
 from hand_depth_ros.cli import options
 from hand_depth_ros.errors import BagError, CalibrationError
@@ -27,7 +27,7 @@ GREY = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
 
 
 class OneHand(FakeEstimator):
-    """The fake (discs at 0.5 m for a hand of 0.19 m) with a single disc, and the length that it is given scales its depth."""
+    """The fake with one disc, 0.5 m away for a 0.19 m hand; the given length scales its depth."""
 
     def estimate(self, rgb, camera, rois=None, hand_length_m=None, track=True):
         self.settings = options_of(self.settings)
@@ -40,34 +40,41 @@ def options_of(settings):
     return settings.__class__(max_hands=1)
 
 
-def test_a_hand_that_is_a_tenth_nearer_than_thought_is_a_tenth_shorter() -> None:
+def test_length_scales_with_true_depth() -> None:
     frame = OneHand().estimate(GREY, CAMERA, hand_length_m=0.19)
-    (look,) = looks_at(frame, 0.9 * DEPTH_M, 0.0, 0.03)
+    (look,) = measure_frame(frame, 0.9 * DEPTH_M, 0.0, 0.03)
     assert look.length_m == pytest.approx(0.171)
     assert look.sigma == pytest.approx(np.hypot(SIGMA_M / DEPTH_M, 0.03), rel=1e-5)
     truth = np.full((HEIGHT, WIDTH), 0.9 * DEPTH_M, np.float32)
     truth[:, :80] = np.nan  # a hole
-    (look,) = looks_at(frame, truth, 0.0)
+    (look,) = measure_frame(frame, truth, 0.0)
     assert look.length_m == pytest.approx(0.171)
     rim = (frame.mask > 0) & (cv2.erode((frame.mask > 0).astype(np.uint8), np.ones((11, 11))) == 0)
     truth[rim] = 3.0  # the background that depth cameras mix in
-    assert looks_at(frame, truth, 0.0)[0].length_m == pytest.approx(0.171)
-    assert looks_at(frame, np.full_like(truth, 2.5), 0.0) == []  # 0.95 m is no hand: the background
+    assert measure_frame(frame, truth, 0.0)[0].length_m == pytest.approx(0.171)
+    assert measure_frame(frame, np.full_like(truth, 2.5), 0.0) == []  # 0.95 m is no hand: the background
 
 
-def test_uncertainty_shrinks_with_moments_not_with_looks() -> None:
-    """One look with 4 %: that and 1 % which no look takes away. Many within a second know no more; sixteen moments: 1 %."""
-    one = combine([Look(0.18, 0.04, 0.0)])
+def test_uncertainty_shrinks_with_moments_not_with_measurements() -> None:
+    """4 % for one moment, 1 % for sixteen, plus the 1 % that does not average out."""
+    one = combine([LengthMeasurement(0.18, 0.04, 0.0)])
     assert one.length_m == 0.18 and one.sigma_m == pytest.approx(0.18 * np.hypot(0.04, 0.01))
-    assert combine([Look(0.18, 0.04, 0.01 * i) for i in range(40)]).sigma_m == pytest.approx(one.sigma_m)
-    many = combine([Look(0.18, 0.04, 3.0 * i) for i in range(16)])
-    assert many.sigma_m == pytest.approx(0.18 * np.hypot(0.01, 0.01)) and (many.looks, many.moments) == (
+    assert combine([LengthMeasurement(0.18, 0.04, 0.01 * i) for i in range(40)]).sigma_m == pytest.approx(
+        one.sigma_m
+    )
+    many = combine([LengthMeasurement(0.18, 0.04, 3.0 * i) for i in range(16)])
+    assert many.sigma_m == pytest.approx(0.18 * np.hypot(0.01, 0.01)) and (
+        many.measurements,
+        many.moments,
+    ) == (
         16,
         16,
     )
-    assert combine([Look(0.18, 0.0, 0.0)], 0.02).sigma_m == pytest.approx(0.18 * np.hypot(0.02, 0.01))
-    # looks that disagree by more than they say count for what they disagree by
-    scattered = combine([Look(value, 0.001, 0.0) for value in (0.16, 0.18, 0.20)])
+    assert combine([LengthMeasurement(0.18, 0.0, 0.0)], 0.02).sigma_m == pytest.approx(
+        0.18 * np.hypot(0.02, 0.01)
+    )
+    # measurements that scatter more than their sigma: the scatter is used
+    scattered = combine([LengthMeasurement(value, 0.001, 0.0) for value in (0.16, 0.18, 0.20)])
     assert scattered.sigma_m == pytest.approx(0.18 * np.hypot(1.4826 * 0.02 / 0.18, 0.01))
     with pytest.raises(CalibrationError, match="no hand with a plausible length"):
         combine([])
@@ -79,27 +86,27 @@ def run(*arguments: str, estimator: FakeEstimator | None = None, monkeypatch=Non
     return CliRunner().invoke(cli.app, ["calibrate", *arguments])
 
 
-def length_told(output: str) -> tuple[float, float]:
+def printed_length(output: str) -> tuple[float, float]:
     found = re.search(r"hand_length_m: ([0-9.]+) \+- ([0-9.]+) m", output)
     assert found, output
     return float(found[1]), float(found[2])
 
 
-def test_pictures_at_a_known_distance(tmp_path: Path, monkeypatch) -> None:
+def test_measures_images_at_a_known_distance(tmp_path: Path, monkeypatch) -> None:
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), GREY)
     result = run(
         str(tmp_path), "--distance-m", "0.45", "--hfov", "60", estimator=OneHand(), monkeypatch=monkeypatch
     )
     assert result.exit_code == 0, result.output
-    # each look: 2 % by the fake's sigma, two of them; 1 cm of 45 by hand; 1 %
+    # two measurements of 2 % (the fake's sigma); 1 cm of 45 cm for the distance; 1 % systematic
     sigma = 0.171 * np.sqrt(0.02**2 / 2 + (0.01 / 0.45) ** 2 + 0.01**2)
-    assert length_told(result.output) == pytest.approx((0.171, sigma), abs=5e-4)
+    assert printed_length(result.output) == pytest.approx((0.171, sigma), abs=5e-4)
     assert "hand_length_m: 0.171" in result.output.splitlines()[1]
     assert "ros2 param set /hand_depth hand_length_m 0.171" in result.output
 
 
-def test_two_hands_at_one_distance_are_refused(tmp_path: Path, monkeypatch) -> None:
+def test_rejects_an_image_with_two_hands(tmp_path: Path, monkeypatch) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), GREY)
     result = run(
         str(tmp_path),
@@ -111,38 +118,36 @@ def test_two_hands_at_one_distance_are_refused(tmp_path: Path, monkeypatch) -> N
         monkeypatch=monkeypatch,
     )
     assert isinstance(result.exception, CalibrationError)
-    assert "2 hands seen, one at the distance is needed" in result.output + getattr(result, "stderr", "")
+    assert "2 hands seen; show exactly one, at the distance" in result.output + getattr(result, "stderr", "")
 
 
-def test_pictures_that_cannot_be_read_are_not_taken_for_pictures_without_a_hand(
-    tmp_path: Path, monkeypatch
-) -> None:
-    (tmp_path / "a.png").write_text("no picture")
+def test_distinguishes_unreadable_images_from_images_without_a_hand(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.png").write_text("not an image")
     result = run(
         str(tmp_path), "--distance-m", "0.45", "--hfov", "60", estimator=OneHand(), monkeypatch=monkeypatch
     )
-    assert "none of the pictures could be read" in str(result.exception)
-    assert "left out: " in result.output
+    assert "none of the images could be read" in str(result.exception)
+    assert "skipped: " in result.output
 
 
-def test_ruler(monkeypatch) -> None:
+def test_measures_with_a_ruler(monkeypatch) -> None:
     result = run("--ruler-m", "0.187")
-    assert result.exit_code == 0 and length_told(result.output) == (0.187, 0.003)
+    assert result.exit_code == 0 and printed_length(result.output) == (0.187, 0.003)
     assert "18.7" in str(run("--ruler-m", "18.7").exception)  # centimetres
 
 
 @pytest.mark.parametrize("end", ["low", "high"])
-def test_the_lengths_that_calibrate_takes_are_those_of_the_parameter(end: str) -> None:
+def test_accepted_lengths_are_those_of_the_parameter(end: str) -> None:
     parameter = BY_NAME["hand_length_m"]
     length = getattr(parameter, end)
     outside = length + {"low": -0.001, "high": 0.001}[end]
-    assert length_told(run("--ruler-m", str(length)).output)[0] == length
+    assert printed_length(run("--ruler-m", str(length)).output)[0] == length
     assert "0.08 to 0.3" in str(run("--ruler-m", str(outside)).exception)
     frame = OneHand().estimate(GREY, CAMERA, hand_length_m=0.19)
     inwards = length + {"low": 1e-6, "high": -1e-6}[end]  # float32 depth
-    (look,) = looks_at(frame, DEPTH_M * inwards / 0.19, 0.0)
+    (look,) = measure_frame(frame, DEPTH_M * inwards / 0.19, 0.0)
     assert parameter.check(look.length_m) == pytest.approx(length, abs=1e-5)
-    assert looks_at(frame, DEPTH_M * outside / 0.19, 0.0) == []
+    assert measure_frame(frame, DEPTH_M * outside / 0.19, 0.0) == []
     settings.EstimatorSettings(hand_length_m=length)
     with pytest.raises(ValueError, match="hand_length_m"):
         settings.EstimatorSettings(hand_length_m=outside)
@@ -153,21 +158,21 @@ def test_the_lengths_that_calibrate_takes_are_those_of_the_parameter(end: str) -
     [
         [],
         ["--ruler-m", "0.187", "--demo"],
-        ["picture.png"],
-        ["picture.png", "--distance-m", "0.4"],
-        ["picture.png", "--distance-m", "40", "--hfov", "60"],
+        ["image.png"],
+        ["image.png", "--distance-m", "0.4"],
+        ["image.png", "--distance-m", "40", "--hfov", "60"],
         ["--bag", "x", "--distance-m", "0.4"],
         ["--demo", "--distance-m", "0.4"],
         ["--ruler-m", "0.187", "--hfov", "60"],
-        ["picture.png", "--distance-m", "0.4", "--hfov", "60", "--cameras", "cameras.jsonl"],
+        ["image.png", "--distance-m", "0.4", "--hfov", "60", "--cameras", "cameras.jsonl"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
 
 
-def test_before_and_after_on_a_set_with_known_depth(tmp_path: Path) -> None:
-    """Truth at 0.45 m for a fake that says 0.5 for 0.19 m and guesses 0.17: guessed 2.6 mm wrong, calibrated not at all."""
+def test_before_and_after_on_a_data_set_with_known_depth(tmp_path: Path) -> None:
+    """The fake estimates 0.17 m for a 0.171 m hand: 2.6 mm of error before, none after."""
     for name in ("rgb", "depth", "mask"):
         (tmp_path / name).mkdir()
     mask = OneHand().estimate(GREY, CAMERA).mask
@@ -182,7 +187,7 @@ def test_before_and_after_on_a_set_with_known_depth(tmp_path: Path) -> None:
     found, errors = before_and_after(tmp_path, OneHand())  # type: ignore[arg-type]
     assert found.length_m == pytest.approx(0.171) and found.moments == 2
     assert errors == pytest.approx(
-        {"nothing (guessed)": 1e3 * (0.45 - 0.17 / 0.38), "calibrated": 0.0}, abs=1e-3
+        {"none (estimated)": 1e3 * (0.45 - 0.17 / 0.38), "calibrated": 0.0}, abs=1e-3
     )
     (tmp_path / "cameras.jsonl").write_text(lines[0])
     with pytest.raises(CalibrationError, match="two or more"):
@@ -191,7 +196,7 @@ def test_before_and_after_on_a_set_with_known_depth(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bag(tmp_path: Path):
-    """Writes a bag of 3 colour images a second apart, and depth 10 ms later: two constant values, or what is given."""
+    """Return a function that writes a bag of 3 colour images a second apart, each with depth."""
     pytest.importorskip("rosbags", reason="the bag extra is not installed")
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
@@ -257,19 +262,19 @@ def calibrate_bag(path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("encoding, big", [("16UC1", False), ("16UC1", True), ("32FC1", False)])
-def test_bag_with_a_real_depth_topic(bag, encoding: str, big: bool, monkeypatch) -> None:
+def test_measures_a_bag_with_a_depth_topic(bag, encoding: str, big: bool, monkeypatch) -> None:
     dtype = ">u2" if big else "<u2" if encoding == "16UC1" else "<f4"
     depth = np.full((HEIGHT, WIDTH), 450 if encoding == "16UC1" else 0.45, dtype)
     depth[:50] = 0 if encoding == "16UC1" else np.nan
     result = calibrate_bag(bag(depth, encoding, big=big), monkeypatch)
     assert result.exit_code == 0, result.output
-    # three moments of 2 % each, 1 % of the depth camera, 1 %
+    # three moments of 2 % each, 1 % of the depth camera, 1 % systematic
     sigma = 0.171 * np.sqrt(0.02**2 / 3 + 2 * 0.01**2)
-    assert length_told(result.output) == pytest.approx((0.171, sigma), abs=5e-4)
-    assert "3 looks at 3 moments" in result.output
+    assert printed_length(result.output) == pytest.approx((0.171, sigma), abs=5e-4)
+    assert "3 measurements at 3 moments" in result.output
 
 
-def test_bags_that_cannot_be_used_say_why(bag, tmp_path: Path, monkeypatch) -> None:
+def test_unusable_bags_give_a_clear_error(bag, tmp_path: Path, monkeypatch) -> None:
     small = bag(np.full((60, 80), 450, "<u2"), "16UC1")
     with pytest.raises(BagError, match="80x60, the colour image 160x120: give the depth"):
         raise calibrate_bag(small, monkeypatch).exception
@@ -277,7 +282,7 @@ def test_bags_that_cannot_be_used_say_why(bag, tmp_path: Path, monkeypatch) -> N
     assert "give --depth one of /c/image_raw, /d/image_raw" in str(result.exception)
 
 
-def test_depth_of_another_time_or_encoding_is_refused(bag, monkeypatch, tmp_path: Path) -> None:
+def test_rejects_depth_of_another_time_or_encoding(bag, monkeypatch, tmp_path: Path) -> None:
     late = bag(np.full((HEIGHT, WIDTH), 450, "<u2"), "16UC1", late_ns=300_000_000)
     assert "within 50 ms" in str(calibrate_bag(late, monkeypatch).exception)
     late.rename(tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The `hand-depth` command as a shell sees it: help, exit codes, one line per error."""
+"""The `hand-depth` command as seen from a shell: help, exit codes, one line per error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ import os, signal, sys
 from importlib.abc import MetaPathFinder
 
 class Interrupt(MetaPathFinder):
-    "Ctrl-C just when the module is imported."
+    "Send Ctrl-C while the module is imported."
     def find_spec(self, name, path, target=None):
         if name == {moment!r}:
             sys.meta_path.remove(self)
@@ -46,7 +46,7 @@ main()
 """
 
 
-def test_help_lists_every_command_without_importing_anything_heavy() -> None:
+def test_help_lists_every_command_without_heavy_imports() -> None:
     code = (
         "import sys\n"
         "from hand_depth_ros.cli import main as cli\n"
@@ -101,7 +101,7 @@ def test_a_failure_is_exit_code_1_and_one_line(arguments: tuple[str, ...], tmp_p
     assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
 
 
-def test_what_the_disk_refuses_is_one_line(tmp_path: Path) -> None:
+def test_a_file_system_error_is_one_line(tmp_path: Path) -> None:
     long = str(tmp_path / ("x" * 300))
     result = hand_depth("evaluate", long)
     assert result.returncode == 1
@@ -113,7 +113,7 @@ def test_what_the_disk_refuses_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "moment", ["typer", "numpy", "hand_depth_ros.ros.parameters", "torch", "torch.jit", "safetensors"]
 )
-def test_ctrl_c_while_it_starts_is_one_line_and_exit_code_130(
+def test_ctrl_c_during_start_up_is_one_line_and_exit_code_130(
     command: str, moment: str, tmp_path: Path
 ) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 80, 3), np.uint8))
@@ -131,20 +131,20 @@ def test_ctrl_c_while_it_starts_is_one_line_and_exit_code_130(
     assert not out.exists()
 
 
-def test_ctrl_c_at_work_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_during_work_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images, "jobs_of_paths", interrupted)
+    monkeypatch.setattr(images, "jobs_from_paths", interrupted)
     result = CliRunner().invoke(app, ["infer", "a.png", "--hfov", "60", "--out", "nowhere"])
     assert result.exit_code == 130
     assert result.output == "hand-depth: interrupted\n"
 
 
-def test_a_ctrl_c_that_somebody_else_handles_stays_so() -> None:
+def test_keeps_a_ctrl_c_handler_of_somebody_else() -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
-        for handler in (signal.SIG_IGN, lambda *_: None):  # nohup; a program that calls ours
+        for handler in (signal.SIG_IGN, lambda *_: None):  # nohup; a program that embeds ours
             signal.signal(signal.SIGINT, handler)
             with interrupt.exit_on_sigint():
                 assert signal.getsignal(signal.SIGINT) is handler

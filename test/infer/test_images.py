@@ -1,4 +1,4 @@
-"""`hand-depth infer`: which images are done with which camera, what is written, one bad image stops nothing."""
+"""`hand-depth infer`: right cameras, right file names, and a bad image stops nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CAMERA = {"width": WIDTH, "height": HEIGHT, "fx": 70.0, "fy": 71.0, "cx": 40.0, 
 
 
 class Recorder(FakeEstimator):
-    """Notes what it is asked."""
+    """Record the arguments of each call."""
 
     def __init__(self) -> None:
         super().__init__(max_hands=1)
@@ -65,7 +65,7 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_exactly_the_listed_images_are_done(tmp_path: Path, estimator: Recorder) -> None:
+def test_processes_exactly_the_listed_images(tmp_path: Path, estimator: Recorder) -> None:
     for name in ("a", "b", "not_listed"):
         write_image(tmp_path / f"set/rgb/{name}.png")
     listed = write_list(tmp_path / "set/cameras.jsonl", *({"image": f"rgb/{n}.png", **CAMERA} for n in "ab"))
@@ -75,7 +75,7 @@ def test_exactly_the_listed_images_are_done(tmp_path: Path, estimator: Recorder)
     assert [asked.camera for asked in estimator.asked] == [Camera(**CAMERA)] * 2
 
 
-def test_the_files_are_16_bit_millimetres_and_tenths_of_them(tmp_path: Path, estimator: Recorder) -> None:
+def test_writes_16_bit_millimetres_and_tenths_of_millimetres(tmp_path: Path, estimator: Recorder) -> None:
     rgb = write_image(tmp_path / "a.png")
     result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out", "--overlay")
     assert result.exit_code == 0, result.output
@@ -90,7 +90,9 @@ def test_the_files_are_16_bit_millimetres_and_tenths_of_them(tmp_path: Path, est
     assert np.array_equal(estimator.asked[0].rgb, rgb)
 
 
-def test_each_image_is_on_its_own_with_the_hints_of_its_line(tmp_path: Path, estimator: Recorder) -> None:
+def test_estimates_each_image_on_its_own_with_the_hints_of_its_line(
+    tmp_path: Path, estimator: Recorder
+) -> None:
     write_image(tmp_path / "a.png")
     write_image(tmp_path / "b.png")
     hinted = {"image": "a.png", **CAMERA, "roi": [1, 2, 30, 40], "hand_length_m": 0.17, "person": "x"}
@@ -103,7 +105,7 @@ def test_each_image_is_on_its_own_with_the_hints_of_its_line(tmp_path: Path, est
     assert second.camera.d[0] == 0.1
 
 
-def test_errors_come_at_the_end_and_the_rest_is_done(tmp_path: Path, estimator: Recorder) -> None:
+def test_reports_errors_at_the_end_and_processes_the_rest(tmp_path: Path, estimator: Recorder) -> None:
     write_image(tmp_path / "good.png")
     write_image(tmp_path / "small.png", height=10, width=10)
     (tmp_path / "text.png").write_text("no image")
@@ -122,18 +124,18 @@ def test_errors_come_at_the_end_and_the_rest_is_done(tmp_path: Path, estimator: 
     result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert names(tmp_path / "out") == ["good.depth.png", "good.sigma.png"]
-    told = result.stderr
+    printed = result.stderr
     for piece in ("gone.png", "small.png", "text.png", "empty.png", "10x10"):
-        assert piece in told
+        assert piece in printed
     for number in range(5, 11):
-        assert f"cameras.jsonl:{number}" in told
+        assert f"cameras.jsonl:{number}" in printed
 
 
 def json_or_text(line: Any) -> str:
     return line if isinstance(line, str) else json.dumps(line)
 
 
-def test_a_folder_without_a_list_takes_one_camera(tmp_path: Path, estimator: Recorder) -> None:
+def test_a_folder_without_a_list_uses_one_camera(tmp_path: Path, estimator: Recorder) -> None:
     write_image(tmp_path / "in/a.png")
     write_image(tmp_path / "in/b.jpg", height=30, width=40)
     (tmp_path / "in/notes.txt").write_text("not an image")
@@ -145,7 +147,7 @@ def test_a_folder_without_a_list_takes_one_camera(tmp_path: Path, estimator: Rec
     ]
     estimator.asked.clear()
     assert infer(tmp_path / "in", "--hfov", 90, "--out", tmp_path / "again").exit_code == 0
-    assert len(estimator.asked) == 2  # what the first run wrote is not taken for images
+    assert len(estimator.asked) == 2  # the outputs of the first run are not read as images
     camera = estimator.asked[1].camera
     assert camera.fx == pytest.approx(camera.width / 2)
 
@@ -159,7 +161,9 @@ def test_a_folder_without_a_list_takes_one_camera(tmp_path: Path, estimator: Rec
         ("--hfov", 180),
     ],
 )
-def test_a_camera_said_wrongly_is_wrong_usage(tmp_path: Path, estimator: Recorder, arguments: tuple) -> None:
+def test_rejects_an_ambiguous_or_impossible_camera(
+    tmp_path: Path, estimator: Recorder, arguments: tuple
+) -> None:
     write_image(tmp_path / "a.png")
     assert infer(tmp_path / "a.png", *arguments, "--out", tmp_path / "out").exit_code == 2
     assert not (tmp_path / "out").exists()
@@ -195,36 +199,36 @@ def test_images_that_differ_above_the_folder_do_not_overwrite_each_other(
     assert len(set(images.output_names(same))) == 3
 
 
-def test_what_cannot_be_written_is_said_of_the_output(
+def test_names_the_output_that_cannot_be_written(
     tmp_path: Path, estimator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image(tmp_path / "a.png")
-    (tmp_path / "out" / "a.depth.png").mkdir(parents=True)  # a folder where the picture is to go
+    (tmp_path / "out" / "a.depth.png").mkdir(parents=True)  # a folder in place of the image
     result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out")
     assert result.exit_code == 1 and f"cannot write {tmp_path / 'out'}" in result.stderr
 
 
-def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, estimator: Recorder) -> None:
+def test_rejects_an_unreadable_list(tmp_path: Path, estimator: Recorder) -> None:
     result = infer(tmp_path, "--cameras", tmp_path / "none.jsonl", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert result.exception is not None and "none.jsonl" in str(result.exception)
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ({"image": "a.png", "fx": 70.0, "fy": 71.0, "cx": 40.0, "cy": 30.0}, "width, height missing"),
         (["a.png"], "no JSON object"),
         ("5", "no JSON object"),
-        ({**CAMERA, "image": 5}, "image is 5: the path"),
-        ({**CAMERA, "image": "a.png", "hand_length_m": "0.19"}, "a number of metres is needed"),
-        ({**CAMERA, "image": "a.png", "fx": "70"}, "fx is '70': a number of pixels"),
+        ({**CAMERA, "image": 5}, "image is 5: give the path"),
+        ({**CAMERA, "image": "a.png", "hand_length_m": "0.19"}, "give a number of metres"),
+        ({**CAMERA, "image": "a.png", "fx": "70"}, "fx is '70': give a number of pixels"),
         ({**CAMERA, "image": "a.png", "fx": 10**400}, "too large"),
-        ({**CAMERA, "image": "a.png", "d": 0.1}, "a list of numbers"),
-        ({**CAMERA, "image": "a.png", "distortion_model": ["plumb_bob"]}, "a name is needed"),
+        ({**CAMERA, "image": "a.png", "d": 0.1}, "give a list of numbers"),
+        ({**CAMERA, "image": "a.png", "distortion_model": ["plumb_bob"]}, "give a name"),
         ({**CAMERA, "image": "a.png", "roi": "1234"}, "[x, y, width, height]"),
-        ({**CAMERA, "image": "a.png", "roi": [1000, 1000, 10, 10]}, "outside of the"),
-        ({**CAMERA, "image": "a.png", "D": [0, 0, 0, 0]}, "'D' is not known: is d meant?"),
+        ({**CAMERA, "image": "a.png", "roi": [1000, 1000, 10, 10]}, "outside the"),
+        ({**CAMERA, "image": "a.png", "D": [0, 0, 0, 0]}, "unknown key 'D': is d meant?"),
         ({**CAMERA, "image": "a.png", "distortion": [0, 0, 0, 0]}, "is d meant?"),
         ({**CAMERA, "image": "a.png", "distorsion_model": "plumb_bob"}, "is distortion_model meant?"),
         ({**CAMERA, "image": "a.png", "model": "plumb_bob"}, "is distortion_model meant?"),
@@ -232,17 +236,17 @@ def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, estimator: Recor
         ({**CAMERA, "image": "a.png", "hand_length": 0.19}, "is hand_length_m meant?"),
     ],
 )
-def test_a_bad_line_is_told_in_our_words(tmp_path: Path, estimator: Recorder, line: Any, says: str) -> None:
+def test_a_bad_line_gives_a_clear_error(tmp_path: Path, estimator: Recorder, line: Any, message: str) -> None:
     write_image(tmp_path / "a.png")
     listed = write_list(tmp_path / "cameras.jsonl", json_or_text(line))
     result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
     assert result.exit_code == 1
-    (told,) = result.stderr.strip().splitlines()
-    assert "cameras.jsonl:1: " in told and says in told
+    (printed,) = result.stderr.strip().splitlines()
+    assert "cameras.jsonl:1: " in printed and message in printed
     assert not (tmp_path / "out").exists() and "written to" not in result.stdout
 
 
-def test_keys_that_mean_nothing_are_told_once(tmp_path: Path, estimator: Recorder) -> None:
+def test_lists_unused_keys_once(tmp_path: Path, estimator: Recorder) -> None:
     write_image(tmp_path / "a.png")
     write_image(tmp_path / "b.png")
     others = {"stamp": 7, "image_id": 3, "person": "x", "split": "val", "hands": []}
@@ -250,35 +254,35 @@ def test_keys_that_mean_nothing_are_told_once(tmp_path: Path, estimator: Recorde
     listed = write_list(tmp_path / "cameras.jsonl", *lines)
     result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
     assert result.exit_code == 0
-    (told,) = [line for line in result.stderr.splitlines() if line.startswith("hand-depth")]
-    assert told.endswith("keys that mean nothing here: stamp, image_id")
+    (printed,) = [line for line in result.stderr.splitlines() if line.startswith("hand-depth")]
+    assert printed.endswith("unused keys: stamp, image_id")
 
 
-def test_an_empty_list_is_an_error(tmp_path: Path, estimator: Recorder) -> None:
+def test_rejects_an_empty_list(tmp_path: Path, estimator: Recorder) -> None:
     listed = write_list(tmp_path / "cameras.jsonl", "")
     result = infer(tmp_path, "--cameras", listed, "--out", tmp_path / "out")
     assert result.exit_code == 1 and "the list is empty" in str(result.exception)
 
 
-def test_every_key_of_the_list_is_in_the_help() -> None:
+def test_help_names_every_key_of_the_list() -> None:
     from hand_depth_ros.infer.camera_list import KEYS
 
     words = infer("--help").output.replace(",", " ").split()
     assert all(key in words for key in KEYS)
 
 
-def test_a_hand_without_depth_is_counted_as_such(tmp_path: Path, estimator: Recorder) -> None:
+def test_counts_hands_without_depth(tmp_path: Path, estimator: Recorder) -> None:
     write_image(tmp_path / "a.png")
     result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out")
     assert f"1 image written to {tmp_path / 'out'}, 1 with the depth of a hand, 0 failed" in result.stdout
     estimator.configure(max_range_m=DEPTH_M / 2)
     result = infer(tmp_path / "a.png", "--hfov", 60, "--out", tmp_path / "out")
-    assert "0 with the depth of a hand, 1 hand seen but out of range or not sure enough" in result.stdout
+    assert "0 with the depth of a hand, 1 hand seen but out of range or not certain enough" in result.stdout
     assert result.exit_code == 0
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
-def test_out_that_is_a_file_is_refused_before_the_network_runs(
+def test_rejects_a_file_as_output_folder_before_the_network_runs(
     tmp_path: Path, estimator: Recorder, out: str
 ) -> None:
     write_image(tmp_path / "a.png")
@@ -288,14 +292,14 @@ def test_out_that_is_a_file_is_refused_before_the_network_runs(
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_nothing_to_do_claims_no_folder(tmp_path: Path, estimator: Recorder) -> None:
+def test_creates_no_folder_if_there_is_nothing_to_do(tmp_path: Path, estimator: Recorder) -> None:
     result = infer(tmp_path / "nowhere", "--hfov", 60, "--out", tmp_path / "out")
     assert result.exit_code == 1 and "nowhere" in result.stderr
     assert result.stdout.strip() == "0 images written, 1 failed"
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_that_the_disk_does_not_take_leave_nothing_behind(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     small = np.zeros((40, 50), np.uint16)
     large = np.random.default_rng(0).integers(0, 65535, (200, 300)).astype(np.uint16)
     paths = [tmp_path / "a.depth.png", tmp_path / "a.sigma.png"]
@@ -311,7 +315,7 @@ def test_pictures_that_the_disk_does_not_take_leave_nothing_behind(tmp_path: Pat
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_without_images_is_told_in_two_short_lines(tmp_path: Path) -> None:
+def test_reports_a_folder_without_images_in_two_short_lines(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     write_image(folder / "rgb" / "a.png")
     result = infer(folder, "--hfov", 60, "--out", tmp_path / "out")
@@ -325,15 +329,15 @@ def test_a_folder_without_images_is_told_in_two_short_lines(tmp_path: Path) -> N
 def test_a_full_disk_ends_the_run(
     tmp_path: Path, estimator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full from the second image on: a fake, for a real one cannot be made here."""
+    """Simulate a disk that is full from the second image on."""
     for name in ("a", "b", "c"):
         write_image(tmp_path / f"{name}.png")
     write = images.write_pngs
 
-    def full(pictures: dict[Path, np.ndarray]) -> None:
+    def full(images_by_path: dict[Path, np.ndarray]) -> None:
         if len(estimator.asked) > 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(pictures)
+        write(images_by_path)
 
     monkeypatch.setattr(images, "write_pngs", full)
     result = infer(tmp_path, "--hfov", 60, "--out", tmp_path / "out")

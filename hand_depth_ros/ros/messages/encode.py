@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hand_depth_ros.estimation.quantize import depth_to_mm
 from hand_depth_ros.geometry.camera import Camera
 
 Fields = dict[str, Any]
@@ -22,11 +23,7 @@ STEEPEST = 7.0
 def encode_depth_mm(depth: np.ndarray) -> Fields:
     """16UC1 in millimetres, rounded to nearest; 0 where `depth` (H, W, metres) is NaN, not positive or beyond
     65.535 m."""
-    millimetres = np.zeros(depth.shape, np.uint16)
-    valid = depth > 0.0
-    exact = np.rint(depth[valid].astype(np.float64) * 1000.0)
-    millimetres[valid] = np.where(exact <= 65535.0, exact, 0.0).astype(np.uint16)
-    return _image(millimetres, "16UC1")
+    return _image(depth_to_mm(depth), "16UC1")
 
 
 def encode_depth_m(depth: np.ndarray) -> Fields:
