@@ -27,12 +27,13 @@ from safetensors import safe_open
 from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
-from hand_depth_ros.estimation.result import HandDepthFrame, Roi
+from hand_depth_ros.estimation.result import HandDepthFrame
 from hand_depth_ros.evaluation.cli import evaluate_dataset
 from hand_depth_ros.evaluation.readers import open_dataset
+from hand_depth_ros.geometry.boxes import Box
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network import NetworkConfig
-from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
 from hand_depth_ros.training.config import TrainConfig
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "ablation.md"
@@ -94,7 +95,7 @@ class ResizedBox:
         self,
         rgb: np.ndarray,
         camera: Camera,
-        rois: Sequence[Roi] | None = None,
+        rois: Sequence[Box] | None = None,
         hand_length_m: float | None = None,
         *,
         track: bool = True,

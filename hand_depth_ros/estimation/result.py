@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 
-Roi = tuple[float, float, float, float]
-"""x, y, width, height in frame pixels; x and y are the upper left corner."""
+from hand_depth_ros.geometry.boxes import Box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Hand:
     """
 
     id: int
-    roi: Roi
+    roi: Box
     score: float
     hand_length_m: float
     hand_length_sigma_m: float

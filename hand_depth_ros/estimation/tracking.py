@@ -1,4 +1,8 @@
-"""Following hands from frame to frame: which box to look at next, when a hand is new, when it is gone. numpy only."""
+"""Follow hands from frame to frame: where to look next, when to spawn a track, when to drop it. numpy only.
+
+A track is tentative until the network has confirmed the hand once. Two opinions decide: the detector's score (``support``)
+and the depth network's presence (``score``).
+"""
 
 from __future__ import annotations
 
@@ -7,225 +11,265 @@ import math
 
 import numpy as np
 
-from hand_depth_ros.estimation.detector import Detection, overlaps
-from hand_depth_ros.estimation.result import Roi
+from hand_depth_ros.estimation.detector import Detection
+from hand_depth_ros.geometry.boxes import Box, pairwise_iou
 
-_SAME_HAND = 0.2
-_DOUBLE = 0.6
-_NEW_EVIDENCE = 1.6
-_DETECTORS_SHARE = 0.5
-"""A new hand needs this much: the presence's logit and this share of the detector's. Set by how many backgrounds have one."""
-_FIRST_EVIDENCE = -1.0
-"""And this much at the first look, at which it is turned anyhow, for a second one."""
-_KEEP_PRESENCE = 0.35
-_MISSES_ALLOWED = 2
-_LEAD = 0.6
-_FAST = 0.3
+_MIN_MATCH_IOU = 0.2
+"""A detection that overlaps a track's predicted box by more belongs to that track."""
+_DUPLICATE_IOU = 0.6
+"""Two tracks whose boxes overlap by more follow one hand."""
+_MIN_SPAWN_EVIDENCE = 1.6
+"""Evidence (see `_evidence`) that confirms a tentative track; set by the rate of false hands on backgrounds."""
+_DETECTOR_WEIGHT = 0.5
+"""Weight of the detector's logit in the evidence, the presence's being 1."""
+_MIN_LOCATE_EVIDENCE = -1.0
+"""Evidence needed in the first pass, whose crop is not upright yet, to go on to the second."""
+_MIN_KEEP_PRESENCE = 0.35
+"""A confirmed track counts as missed below this presence."""
+_MAX_MISSES = 2
+_MOTION_GAIN = 0.6
+"""Fraction of the last motion by which the next position is predicted."""
+_FAST_MOTION = 0.3
+"""Motion a frame, over the box's longer side, from which the detector runs in every frame."""
 _DOUBTFUL_PRESENCE = 0.6
-_SHRUNK = 0.5
-_ASTRAY = 0.4
-_REACH = 1.5
+_MIN_SIZE_RATIO = 0.5
+"""A confirmed hand whose box shrinks below this fraction within a frame counts as missed."""
+_MIN_TRACK_IOU = 0.4
+"""A track whose predicted box overlaps its detection by less is moved to the detection."""
+_MATCH_RADIUS = 1.5
+"""Distance, over the box's longer side, within which a missed track takes the nearest detection."""
 _MIN_SUPPORT = 0.1
 _SURE_PRESENCE = 0.8
-_BETTER = 0.15
-_LENGTH_MEMORY_FRAMES = 60.0
-_SAME_PLACE = 0.5
-_REFUSED_FRAMES = 10
-"""What the network took for no hand is not looked at again for so long, unless the detector is surer (by ``_BETTER``): a chair
-that looks like a hand would otherwise cost a look in every frame."""
+_REPLACE_MARGIN = 0.15
+"""Score by which a detection must beat the least supported track to replace it, or a rejection to be tried again."""
+_LENGTH_WINDOW_FRAMES = 60.0
+_REJECTED_IOU = 0.5
+_REJECTION_FRAMES = 10
+"""Frames for which a rejected detection is not tried again, unless its score rises: a chair that looks like a hand would
+otherwise cost a network call in every frame."""
 
 
 @dataclasses.dataclass
 class Track:
-    """One hand that is followed. ``id`` is its value in the mask, ``roi`` the tight box of its last mask, frame pixels.
+    """One hand that is followed.
 
-    ``roll`` turns the hand upright: radians counter-clockwise. ``outline`` (n, 2) is the hull of its last mask, frame pixels,
-    None where only the box is known. ``support`` is the running mean of the detector's scores for it, 0 where the detector saw
-    nothing; ``found_in`` the detector's box that began it. ``log_length`` is the running mean of ``guesses`` of the network's
-    guesses of log(hand length / m); ``seen`` counts the frames that showed the hand.
+    Attributes:
+        id: Value of its pixels in the instance mask, 1..255.
+        box: Tight box of its last mask, frame pixels.
+        score: Presence in the last frame that showed it, 0..1.
+        velocity: Motion of the box's centre in the last frame, pixels.
+        misses: Frames since it was last seen.
+        tentative: True until the network has confirmed the hand.
+        log_length: Running mean of the network's log(hand length / m), None before the first.
+        length_count: Number of lengths in that mean.
+        hits: Frames that showed the hand.
+        support: Running mean of the detector's scores for it, 0 where the detector saw nothing.
+        roll: Radians, counter-clockwise, that turn the hand upright.
+        hull: Convex hull (n, 2) of its last mask, frame pixels; None where only the box is known.
+        detection_box: The detection that spawned it.
     """
 
     id: int
-    roi: Roi
+    box: Box
     score: float
     velocity: tuple[float, float] = (0.0, 0.0)
     misses: int = 0
-    fresh: bool = True
+    tentative: bool = True
     log_length: float | None = None
-    guesses: int = 0
-    seen: int = 0
+    length_count: int = 0
+    hits: int = 0
     support: float = 1.0
     roll: float = 0.0
-    outline: np.ndarray | None = None
-    found_in: Roi | None = None
+    hull: np.ndarray | None = None
+    detection_box: Box | None = None
 
     @property
     def doubtful(self) -> bool:
-        """Whether the detector should look in the next frame: the hand was missed, is hardly one, or moves fast."""
-        reach = _FAST * max(self.roi[2:])
-        return self.misses > 0 or self.score < _DOUBTFUL_PRESENCE or math.hypot(*self.velocity) > reach
+        """Tell if the detector should run on the next frame: the hand was missed, is hardly one, or moves fast."""
+        limit = _FAST_MOTION * self.box.longer_side
+        return self.misses > 0 or self.score < _DOUBTFUL_PRESENCE or math.hypot(*self.velocity) > limit
 
-    def predicted(self) -> Roi:
-        """Where to look in the next frame: the last box, moved on by part of its last motion."""
-        x, y, w, h = self.roi
-        return x + _LEAD * self.velocity[0], y + _LEAD * self.velocity[1], w, h
+    def predicted_box(self) -> Box:
+        """Return the box expected in the next frame: the last one, moved by part of its last motion."""
+        return self.box.moved(_MOTION_GAIN * self.velocity[0], _MOTION_GAIN * self.velocity[1])
 
-    def predicted_outline(self) -> np.ndarray | None:
-        """The same for the outline."""
-        return None if self.outline is None else self.outline + _LEAD * np.array(self.velocity)
+    def predicted_hull(self) -> np.ndarray | None:
+        """Return the hull expected in the next frame, None where only the box is known."""
+        return None if self.hull is None else self.hull + _MOTION_GAIN * np.array(self.velocity)
 
-    def look_from(self, roi: Roi) -> None:
-        """Only a box is known of where the hand is now."""
-        self.roi, self.velocity, self.outline, self.roll = roi, (0.0, 0.0), None, 0.0
+    def relocate(self, box: Box) -> None:
+        """Restart from a box alone: no motion, hull or roll is known."""
+        self.box, self.velocity, self.hull, self.roll = box, (0.0, 0.0), None, 0.0
 
-    def hit(self, roi: Roi, score: float, log_length: float) -> None:
-        """The hand was seen in ``roi``."""
-        if not self.fresh:
-            old, new = _centre(self.roi), _centre(roi)
+    def update(self, box: Box, score: float, log_length: float) -> None:
+        """Record that the hand was seen in ``box``."""
+        if not self.tentative:
+            old, new = self.box.centre, box.centre
             self.velocity = (new[0] - old[0], new[1] - old[1])
-        self.roi, self.score, self.misses, self.fresh = roi, score, 0, False
-        self.seen += 1
-        self.guesses += 1
-        share = 1.0 / min(float(self.guesses), _LENGTH_MEMORY_FRAMES)
+        self.box, self.score, self.misses, self.tentative = box, score, 0, False
+        self.hits += 1
+        self.length_count += 1
+        weight = 1.0 / min(float(self.length_count), _LENGTH_WINDOW_FRAMES)
         self.log_length = (
             log_length
             if self.log_length is None
-            else self.log_length + share * (log_length - self.log_length)
+            else self.log_length + weight * (log_length - self.log_length)
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Refusal:
-    """A box of the detector, its score, and the frame in which the network saw no hand in it."""
+class _Rejection:
+    """A detection in which the network saw no hand: its box, score and frame number."""
 
-    roi: Roi
+    box: Box
     score: float
     frame: int
 
-    def holds(self, detection: Detection, frame: int) -> bool:
-        """Whether the detection is that again, and need not be looked at."""
-        recent = frame - self.frame < _REFUSED_FRAMES and detection.score < self.score + _BETTER
-        return recent and _overlap(self.roi, detection.roi) > _SAME_PLACE
+    def covers(self, detection: Detection, frame: int) -> bool:
+        """Tell if the detection is the rejected one again."""
+        recent = frame - self.frame < _REJECTION_FRAMES and detection.score < self.score + _REPLACE_MARGIN
+        return recent and self.box.iou(detection.box) > _REJECTED_IOU
 
 
 class Tracker:
-    """The hands that are followed now, at most ``max_hands`` of them."""
+    """Follow at most ``max_hands`` hands."""
 
     def __init__(self, max_hands: int) -> None:
         self.max_hands = max_hands
         self.tracks: list[Track] = []
         self._frames = 0
-        self._refusals: list[_Refusal] = []
+        self._rejections: list[_Rejection] = []
 
     def reset(self) -> None:
-        """Forget every hand."""
-        self.tracks, self._frames, self._refusals = [], 0, []
+        """Drop every track."""
+        self.tracks, self._frames, self._rejections = [], 0, []
 
     def forget_lengths(self) -> int:
-        """Measure every hand's length anew, go on following it; returns how many hands there are."""
+        """Discard the estimated lengths of tracked hands; return how many hands there are."""
         for track in self.tracks:
-            track.log_length, track.guesses = None, 0
+            track.log_length, track.length_count = None, 0
         return len(self.tracks)
 
     def detection_due(self, interval: int) -> bool:
-        """Whether the detector should look at this frame: nothing is followed, a hand is doubtful, or it is the n-th frame.
+        """Tell if the detector should run on this frame. Call once a frame.
 
-        To be called once a frame.
+        It runs when nothing is followed, when a hand is doubtful, and on every ``interval``-th frame.
         """
         due = not self.tracks or self._frames % interval == 0 or any(track.doubtful for track in self.tracks)
         self._frames += 1
         return due
 
-    def look(self, detections: list[Detection]) -> list[Track]:
-        """The detector's second opinion. Returns the tracks, old and new, that now have a detection's box.
+    def associate(self, detections: list[Detection]) -> list[Track]:
+        """Match detections to tracks and spawn tentative tracks from the rest.
 
-        A hand that is followed gains or loses support and goes to the detection's box if its own is astray. One without
-        support that isn't sure is dropped. What is left over is a new hand, while there is room for one or if it is
-        clearly better than the least supported track, whose place it takes; but for what was refused a moment ago.
+        A matched track gains support, an unmatched one loses it; a track whose own box is off its detection moves there.
+        Tracks without support that aren't sure are dropped. An unmatched detection becomes a tentative track while there is
+        room, or if it clearly beats the least supported track, which it replaces; recently rejected detections are skipped.
+
+        Returns:
+            The tracks, old and new, whose box is now a detection's.
         """
-        free, placed = list(detections), []
-        for track in sorted(self.tracks, key=lambda t: -t.seen):
-            match = _match(track, free)
+        free, relocated = list(detections), []
+        for track in sorted(self.tracks, key=lambda t: -t.hits):
+            match = _best_match(track, free)
             track.support = 0.5 * (track.support + (match.score if match else 0.0))
             if match is None:
                 continue
             free.remove(match)
-            if _overlap(track.predicted(), match.roi) < _ASTRAY:
-                track.look_from(match.roi)
-                placed.append(track)
+            if track.predicted_box().iou(match.box) < _MIN_TRACK_IOU:
+                track.relocate(match.box)
+                relocated.append(track)
         self.tracks = [t for t in self.tracks if t.support >= _MIN_SUPPORT or t.score >= _SURE_PRESENCE]
-        return self._begin(free, placed)
+        return self._spawn(free, relocated)
 
-    def refuse(self, track: Track, presence: float, upright: bool = False) -> bool:
-        """Let a new hand go that the network hardly sees in its first look, or doesn't in the ``upright`` one that decides;
-        whether it was let go."""
-        least = _NEW_EVIDENCE if upright else _FIRST_EVIDENCE
-        if not track.fresh or _evidence(presence, track.support) >= least:
+    def spawn_more(self, detections: list[Detection]) -> list[Track]:
+        """Spawn tracks from the same detections once others have been rejected."""
+        return self._spawn(detections, [])
+
+    def reject(self, track: Track, presence: float, upright: bool = False) -> bool:
+        """Drop a tentative track that lacks evidence; return True if it was dropped.
+
+        Args:
+            track: The track; a confirmed one is never rejected.
+            presence: What the network made of its crop, 0..1.
+            upright: True for the second pass, whose upright crop decides; False for the first, which needs less.
+        """
+        minimum = _MIN_SPAWN_EVIDENCE if upright else _MIN_LOCATE_EVIDENCE
+        if not track.tentative or _evidence(presence, track.support) >= minimum:
             return False
-        self.let_go(track)
+        self.drop(track)
         return True
 
-    def let_go(self, track: Track) -> None:
-        """Stop following a hand. A new one's box is not looked at again for a while."""
+    def drop(self, track: Track) -> None:
+        """Stop following a hand; remember the box of a tentative one as rejected."""
         self.tracks.remove(track)
-        if track.fresh:
-            self._remember(track)
+        if track.tentative:
+            self._remember_rejection(track)
 
-    def look_on(self, detections: list[Detection]) -> list[Track]:
-        """New hands among the same detections, once others have been let go."""
-        return self._begin(detections, [])
-
-    def _begin(self, detections: list[Detection], placed: list[Track]) -> list[Track]:
+    def _spawn(self, detections: list[Detection], relocated: list[Track]) -> list[Track]:
         for detection in detections:
-            if any(refusal.holds(detection, self._frames) for refusal in self._refusals):
+            if any(rejection.covers(detection, self._frames) for rejection in self._rejections):
                 continue
-            if any(_overlap(track.predicted(), detection.roi) > _SAME_HAND for track in self.tracks):
+            if any(track.predicted_box().iou(detection.box) > _MIN_MATCH_IOU for track in self.tracks):
                 continue
             if len(self.tracks) >= self.max_hands:
                 weakest = min(self.tracks, key=lambda t: t.support)
-                if detection.score < weakest.support + _BETTER:
+                if detection.score < weakest.support + _REPLACE_MARGIN:
                     continue
                 self.tracks.remove(weakest)
-                placed = [track for track in placed if track is not weakest]
+                relocated = [track for track in relocated if track is not weakest]
             number = next(i for i in range(1, 256) if all(track.id != i for track in self.tracks))
             track = Track(
-                number, detection.roi, detection.score, support=detection.score, found_in=detection.roi
+                number, detection.box, detection.score, support=detection.score, detection_box=detection.box
             )
             self.tracks.append(track)
-            placed.append(track)
-        return placed
+            relocated.append(track)
+        return relocated
 
-    def update(self, track: Track, roi: Roi | None, presence: float, log_length: float) -> bool:
-        """What the network saw of a track: its mask's box or None. Returns whether this frame shows the hand."""
+    def update(self, track: Track, box: Box | None, presence: float, log_length: float) -> bool:
+        """Record what the network saw of a track; return True if this frame shows the hand.
+
+        Args:
+            track: The track.
+            box: Tight box of its mask, frame pixels; None if the mask is empty.
+            presence: Probability that the crop shows a hand, 0..1.
+            log_length: The network's log(hand length / m).
+        """
         there = (
-            _evidence(presence, track.support) >= _NEW_EVIDENCE if track.fresh else presence >= _KEEP_PRESENCE
+            _evidence(presence, track.support) >= _MIN_SPAWN_EVIDENCE
+            if track.tentative
+            else presence >= _MIN_KEEP_PRESENCE
         )
-        shrunk = roi is not None and not track.fresh and max(roi[2:]) < _SHRUNK * max(track.roi[2:])
-        if roi is None or shrunk or not math.isfinite(presence) or not there:
+        shrunk = (
+            box is not None and not track.tentative and max(box[2:]) < _MIN_SIZE_RATIO * track.box.longer_side
+        )
+        if box is None or shrunk or not math.isfinite(presence) or not there:
             track.misses += 1
-            if track.fresh or track.misses > _MISSES_ALLOWED:
-                self.let_go(track)
+            if track.tentative or track.misses > _MAX_MISSES:
+                self.drop(track)
             return False
-        track.hit(roi, presence, log_length)
+        track.update(box, presence, log_length)
         return True
 
-    def _remember(self, track: Track) -> None:
-        recent = (r for r in self._refusals if self._frames - r.frame < _REFUSED_FRAMES)
-        self._refusals = [*recent, _Refusal(track.found_in or track.roi, track.support, self._frames)]
+    def _remember_rejection(self, track: Track) -> None:
+        recent = (r for r in self._rejections if self._frames - r.frame < _REJECTION_FRAMES)
+        box = track.detection_box or track.box
+        self._rejections = [*recent, _Rejection(box, track.support, self._frames)]
 
-    def drop_doubles(self) -> list[int]:
-        """Two tracks on one hand become one, the older; returns the ids that were dropped."""
+    def drop_duplicates(self) -> list[int]:
+        """Merge tracks on one hand into the oldest; return the ids that were dropped."""
         dropped = []
-        for track in sorted(self.tracks, key=lambda t: (t.seen, t.score)):
-            others = [t.roi for t in self.tracks if t is not track and t.seen >= track.seen]
-            if others and (overlaps(np.array(track.roi), np.array(others)) > _DOUBLE).any():
+        for track in sorted(self.tracks, key=lambda t: (t.hits, t.score)):
+            others = [t.box for t in self.tracks if t is not track and t.hits >= track.hits]
+            if others and (pairwise_iou(np.array(track.box), np.array(others)) > _DUPLICATE_IOU).any():
                 self.tracks.remove(track)
                 dropped.append(track.id)
         return dropped
 
 
 def _evidence(presence: float, support: float) -> float:
-    return _logit(presence) + _DETECTORS_SHARE * _logit(support)
+    """Combine the depth network's and the detector's probabilities into one logit."""
+    return _logit(presence) + _DETECTOR_WEIGHT * _logit(support)
 
 
 def _logit(probability: float) -> float:
@@ -233,22 +277,16 @@ def _logit(probability: float) -> float:
     return math.log(p / (1 - p))
 
 
-def _match(track: Track, detections: list[Detection]) -> Detection | None:
-    """The detection of a track's hand: the one that overlaps it most; for one just missed, else the nearest within reach."""
-    box = track.predicted()
-    best = max(detections, key=lambda d: _overlap(box, d.roi), default=None)
-    if best is not None and _overlap(box, best.roi) > _SAME_HAND:
+def _best_match(track: Track, detections: list[Detection]) -> Detection | None:
+    """Return the detection that overlaps a track most; for a track just missed, else the nearest within reach."""
+    box = track.predicted_box()
+    best = max(detections, key=lambda d: box.iou(d.box), default=None)
+    if best is not None and box.iou(best.box) > _MIN_MATCH_IOU:
         return best
     if not track.misses:
         return None
-    nearest = min(detections, key=lambda d: math.dist(_centre(box), _centre(d.roi)), default=None)
-    reach = _REACH * max(box[2:])
-    return nearest if nearest is not None and math.dist(_centre(box), _centre(nearest.roi)) < reach else None
-
-
-def _overlap(a: Roi, b: Roi) -> float:
-    return float(overlaps(np.array(a), np.array(b))[0, 0])
-
-
-def _centre(roi: Roi) -> tuple[float, float]:
-    return roi[0] + roi[2] / 2, roi[1] + roi[3] / 2
+    nearest = min(detections, key=lambda d: math.dist(box.centre, d.box.centre), default=None)
+    radius = _MATCH_RADIUS * box.longer_side
+    if nearest is None or math.dist(box.centre, nearest.box.centre) >= radius:
+        return None
+    return nearest

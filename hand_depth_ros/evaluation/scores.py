@@ -21,8 +21,8 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.pose import HandPose, hand_pose
 from hand_depth_ros.evaluation.samples import Sample, TrueHand
-from hand_depth_ros.geometry.boxes import visible_fraction
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.geometry.masks import visible_fraction
 
 MIN_OVERLAP = 0.3
 MIN_PRECISION_WITH_ARM = 0.5

@@ -16,10 +16,7 @@ import numpy as np
 import torch
 
 from hand_depth_ros.errors import CameraError
-from hand_depth_ros.geometry.crop_camera import CropCamera
 from hand_depth_ros.geometry.distortion import COEFFICIENT_COUNTS, distort, is_pinhole, undistort
-
-__all__ = ["Camera", "CropCamera"]
 
 _MODEL_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant"}
 _SHORTEST_FOCAL = (

@@ -1,55 +1,60 @@
 """The virtual crop camera: a pinhole camera at the real one's optical centre, turned and zoomed onto a hand.
 
-Crop and frame are related through rays, so lens distortion and perspective are undone exactly and depth maps
-both ways: a crop pixel with ray r and depth z is the point z*r; on the frame ray q its depth there is z / (R
-q)_z. Torch throughout, CPU and CUDA alike; bounding boxes are worked out from the geometry in numpy, without
-asking the GPU. Imported through hand_depth_ros.geometry.camera.
+Crop and frame are related through rays, so lens distortion and perspective are undone exactly and depth maps both ways:
+a crop pixel with ray r and depth z is the point z * r; on the frame ray q its depth there is z / (R q)_z.
+Pixels are resampled in torch, on CPU and CUDA alike; bounding boxes come from the geometry in numpy, so that nothing
+waits for the GPU.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from hand_depth_ros.errors import CameraError
+from hand_depth_ros.geometry.boxes import Box, mask_box
+from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.geometry.distortion import distort
-
-if TYPE_CHECKING:
-    from hand_depth_ros.geometry.camera import Camera
-
-Roi = tuple[float, float, float, float]
-"""x, y, width, height in frame pixels."""
+from hand_depth_ros.geometry.sampling import average_pool, pixel_planes, pixel_range, quantize, square_rays
 
 MARGIN = 1.35
-"""Side of a crop over the larger side of the hand in it, at use and in training."""
-_LARGEST_POOL = 8
+"""Side of a crop over the longer side of the hand in it, in inference and training alike."""
+_MAX_POOL = 8
+_MIN_BOX_SIDE_PX = 4
 
 
 class Reprojected(NamedTuple):
-    """A crop's result on the frame's pixels; tensors of the shape of ``frame[slice_y, slice_x]``."""
+    """A crop's maps on the frame's pixels; tensors have the shape of ``frame[slice_y, slice_x]``.
+
+    Attributes:
+        slice_y: Rows of the frame that the crop covers.
+        slice_x: Columns of the frame that the crop covers.
+        depth: float32, metres along the frame's optical axis, NaN where ``mask`` is not above 0.5.
+        mask: float32 probability; pixels of the frame outside the slices are not above 0.5.
+        extras: As given, interpolated like depth but not rescaled; NaN where depth is.
+    """
 
     slice_y: slice
     slice_x: slice
     depth: torch.Tensor
-    """float32, metres along the frame's optical axis, NaN where ``mask`` is not above 0.5."""
     mask: torch.Tensor
-    """float32 probability; pixels of the frame outside the slices are not above 0.5."""
     extras: dict[str, torch.Tensor]
-    """As given, interpolated like depth but not rescaled; NaN where depth is."""
 
 
 @dataclass(frozen=True)
 class CropCamera:
-    """A square pinhole camera: ``v_crop = rotation @ v_frame``, focal length ``f`` and side ``size`` in
-    pixels.
+    """A square pinhole camera that shares the frame camera's optical centre.
 
-    Its principal point is the middle, ((size - 1) / 2, (size - 1) / 2).
+    Attributes:
+        rotation: 3 x 3 from frame axes to crop axes: ``v_crop = rotation @ v_frame``.
+        f: Focal length in crop pixels.
+        size: Side in pixels; the principal point is the middle, ((size - 1) / 2, (size - 1) / 2).
     """
 
     rotation: tuple[tuple[float, float, float], ...]
@@ -58,19 +63,27 @@ class CropCamera:
 
     @classmethod
     def from_box(
-        cls, camera: Camera, roi: Roi, size: int, margin: float = MARGIN, roll: float = 0.0
+        cls, camera: Camera, box: Sequence[float], size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
-        """The crop camera for a hand whose tight box in the frame is ``roi``; the box may leave the frame.
+        """Build the crop camera for a hand whose tight box in the frame is ``box``.
 
-        The optical axis goes through the ray of the box's centre, by the smallest rotation, then ``roll``
-        radians about it (the hand turns counter-clockwise in the crop). The box's larger extent, seen by that
-        camera before the roll, times ``margin`` fills ``size``. Raises CameraError for a box that has no size
-        or that the lens cannot see.
+        The optical axis goes through the ray of the box's centre, by the smallest rotation, then by ``roll`` about it. The
+        box's longer side, as that camera sees it before the roll, times ``margin`` fills ``size``.
+
+        Args:
+            camera: The frame's camera.
+            box: x, y, width, height in frame pixels; the box may leave the frame.
+            size: Side of the crop in pixels.
+            margin: Side of the crop over the longer side of the box.
+            roll: Radians about the optical axis; the hand turns counter-clockwise in the crop.
+
+        Raises:
+            CameraError: The box has no size, or the lens cannot see it.
         """
-        x, y, width, height = (float(value) for value in roi)
+        x, y, width, height = (float(value) for value in box)
         if not all(math.isfinite(value) for value in (x, y, width, height)) or width <= 0 or height <= 0:
             raise CameraError(
-                f"roi {tuple(roi)} is not a box: give x, y, width, height with a positive size."
+                f"roi {tuple(box)} is not a box: give x, y, width, height with a positive size."
             )
         border = _box_border(x, y, width, height)
         rays = camera.unproject(border)
@@ -81,7 +94,7 @@ class CropCamera:
         axis = rays[0]
         rays = rays[np.isfinite(rays).all(axis=1)]
         if not np.isfinite(axis).all() or len(rays) < 3:
-            raise CameraError(f"roi {tuple(roi)} lies where this lens has no rays.")
+            raise CameraError(f"roi {tuple(box)} lies where this lens has no rays.")
         rotation = _smallest_rotation(_unit(axis))
         low, high = _extent(rays @ rotation.T)
         extent = float((high - low).max())
@@ -92,11 +105,20 @@ class CropCamera:
     def from_points(
         cls, camera: Camera, pixels: np.ndarray, size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
-        """The crop camera for a hand whose outline (or part of it) in the frame is ``pixels`` (n, 2).
+        """Build the crop camera for a hand whose hull, or any set of its pixels, in the frame is ``pixels``.
 
-        Turned by ``roll`` about the mean ray first, as `from_box` does; then towards the middle of the box around what it
-        sees so turned, whose larger extent times ``margin`` fills ``size``. Pixels that the lens has no rays for do not count;
-        CameraError when fewer than three are left.
+        The camera turns to the mean ray, then by ``roll`` as in `from_box`, then to the middle of the box around what it sees;
+        that box's longer side times ``margin`` fills ``size``.
+
+        Args:
+            camera: The frame's camera.
+            pixels: (n, 2) frame pixels; those that the lens has no ray for are ignored.
+            size: Side of the crop in pixels.
+            margin: Side of the crop over the longer side of the hand.
+            roll: Radians about the optical axis.
+
+        Raises:
+            CameraError: Fewer than three pixels have a ray.
         """
         rays = camera.unproject(pixels)
         rays = rays[np.isfinite(rays).all(axis=1)]
@@ -111,41 +133,67 @@ class CropCamera:
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
     def resized(self, size: int) -> CropCamera:
-        """The same camera with pixels of another size: ``size`` of them side by side see what its own do."""
+        """Return the same camera with another number of pixels: the same view, ``size`` x ``size``."""
         return self if size == self.size else CropCamera(self.rotation, self.f * size / self.size, size)
 
     @property
     def centre(self) -> float:
-        """The principal point, px, both ways."""
+        """Return the principal point's coordinate (x and y alike) in pixels."""
         return (self.size - 1) / 2
 
     @property
     def matrix(self) -> np.ndarray:
-        """K of the crop camera, float64 (3, 3)."""
+        """Return K, float64 (3, 3)."""
         return np.array([[self.f, 0, self.centre], [0, self.f, self.centre], [0, 0, 1]], np.float64)
 
     def rays(self, device: str | torch.device = "cpu") -> torch.Tensor:
-        """float32 (size, size, 3) in the crop camera's frame, z = 1. Kept: do not write to it."""
-        return _crop_rays(self.f, self.size, str(device))
+        """Return the ray of every pixel: float32 (size, size, 3) in crop axes, z = 1. Cached: do not write to it."""
+        return square_rays(self.f, self.size, str(device))
 
     def to_frame(self, camera: Camera, pixels: np.ndarray) -> np.ndarray:
-        """Crop pixels (..., 2) -> frame pixels float64 (..., 2); NaN where the frame's lens sees nothing."""
+        """Map crop pixels (..., 2) to frame pixels float64 (..., 2); NaN where the frame's lens sees nothing."""
         pixels = np.asarray(pixels, np.float64)
         rays = np.concatenate(((pixels - self.centre) / self.f, np.ones_like(pixels[..., :1])), -1)
         return camera.project(rays @ np.array(self.rotation))
 
+    def box_to_frame(self, camera: Camera, box: Box) -> Box:
+        """Return the box in the frame around a box of the crop, cut to the frame, at least 4 pixels wide and high.
+
+        Raises:
+            CameraError: The lens has no ray for any of it.
+        """
+        x, y, w, h = box
+        t = np.linspace(0, 1, 5)
+        border = np.concatenate([np.stack((x + w * t, np.full(5, y + h * s)), 1) for s in t])
+        pixels = self.to_frame(camera, border)
+        pixels = pixels[np.isfinite(pixels).all(1)]
+        if not len(pixels):
+            raise CameraError("a crop lies where this lens has no rays")
+        low = np.maximum(pixels.min(0), 0)
+        high = np.minimum(pixels.max(0), (camera.width, camera.height))
+        size = np.maximum(high - low, _MIN_BOX_SIDE_PX)
+        return Box(float(low[0]), float(low[1]), float(size[0]), float(size[1]))
+
     def to_crop(self, camera: Camera, pixels: np.ndarray) -> np.ndarray:
-        """Frame pixels (..., 2) -> crop pixels float64 (..., 2); NaN behind the crop camera."""
+        """Map frame pixels (..., 2) to crop pixels float64 (..., 2); NaN behind the crop camera."""
         rays = camera.unproject(pixels) @ np.array(self.rotation).T
         z = np.where(rays[..., 2:] > 1e-9, rays[..., 2:], np.nan)
         return rays[..., :2] / z * self.f + self.centre
 
     def sample(self, camera: Camera, image: torch.Tensor) -> torch.Tensor:
-        """What the crop camera sees of the frame.
+        """Resample the frame as the crop camera sees it.
 
-        ``image`` (C, camera.height, camera.width), uint8 or float, any device and strides -> float32
-        (C, size, size) on the same device, in the image's own units, zero where the ray misses the frame.
-        Where the crop shrinks the frame k-fold, k x k of its pixels are averaged first: nothing aliases.
+        Where the crop shrinks the frame k-fold, k x k of its pixels are averaged first, so that nothing aliases.
+
+        Args:
+            camera: The frame's camera.
+            image: (C, camera.height, camera.width), uint8 or float, any device and strides.
+
+        Returns:
+            float32 (C, size, size) on the same device, in the image's own units, zero where the ray misses the frame.
+
+        Raises:
+            CameraError: The image is not of the camera's size.
         """
         if image.ndim != 3 or tuple(image.shape[1:]) != (camera.height, camera.width):
             raise CameraError(
@@ -155,12 +203,12 @@ class CropCamera:
         x0, y0, x1, y1 = box
         if x1 <= x0 or y1 <= y0:
             return torch.zeros((image.shape[0], self.size, self.size), device=image.device)
-        pool = max(1, min(round(shrink), _LARGEST_POOL))
-        x0, x1 = _quantize(x0, x1, pool, camera.width)
-        y0, y1 = _quantize(y0, y1, pool, camera.height)
+        pool = max(1, min(round(shrink), _MAX_POOL))
+        x0, x1 = quantize(x0, x1, pool, camera.width)
+        y0, y1 = quantize(y0, y1, pool, camera.height)
         part = image[:, y0:y1, x0:x1].float()
         if pool > 1:
-            part = _pooled(part, pool)
+            part = average_pool(part, pool)
         x, y = self._frame_grid(camera, x0, y0, image.device)
         # frame pixel offsets -> grid_sample's -1..1 over the outer borders of the (pooled) part
         grid = torch.empty((self.size, self.size, 2), device=image.device)
@@ -185,12 +233,19 @@ class CropCamera:
         weight: torch.Tensor,
         extra: dict[str, torch.Tensor] | None = None,
     ) -> Reprojected:
-        """The crop's depth, put on the frame's own pixels.
+        """Resample the crop's depth onto the frame's pixels.
 
-        ``depth`` (size, size) metres along the crop's axis; ``weight`` (size, size) the hand's probability;
-        ``extra`` more maps of that shape, e.g. sigma / depth (scale-free, as extras are not rescaled). Depth
-        and extras are interpolated among crop pixels whose weight is above 0.5 only: nothing smears across
-        the mask's border, and depth outside of the mask may be anything, NaN included.
+        Depth and extras are interpolated among crop pixels whose weight is above 0.5 only: nothing smears across the mask's
+        border, and depth outside the mask may be anything, NaN included.
+
+        Args:
+            camera: The frame's camera.
+            depth: (size, size), metres along the crop's optical axis.
+            weight: (size, size), the hand's probability.
+            extra: More maps of that shape, e.g. sigma / depth (scale-free, as extras are not rescaled).
+
+        Raises:
+            CameraError: A map is not of the crop's size.
         """
         extra = extra or {}
         for name, value in {"depth": depth, "weight": weight, **extra}.items():
@@ -223,12 +278,13 @@ class CropCamera:
         )
 
     def _frame_box(
-        self, camera: Camera, crop_box: Roi | None = None
+        self, camera: Camera, crop_box: Box | None = None
     ) -> tuple[tuple[int, int, int, int], bool, float]:
-        """The frame's pixels that a box of the crop (default: all) covers.
+        """Return the part of the frame that a box of the crop (default: all of it) covers.
 
-        x0, y0, x1, y1 (ends excluded, within the frame), whether the box lies in the frame whole, and by what
-        factor the crop shrinks the frame.
+        Returns:
+            x0, y0, x1, y1 (ends excluded, within the frame); True if all of it lies within the frame; the factor by which
+            the crop shrinks the frame.
         """
         left, top, width, height = crop_box or (-0.5, -0.5, self.size, self.size)
         pixels = self.to_frame(camera, _box_border(left, top, width, height))
@@ -250,11 +306,11 @@ class CropCamera:
     def _frame_grid(
         self, camera: Camera, x0: int, y0: int, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where in the frame every crop pixel lies, counted from pixel (x0, y0): two float32 (size, size)."""
+        """Return the frame coordinates x, y of every crop pixel, relative to (x0, y0): two float32 (size, size)."""
         to_ray = np.array(self.rotation).T @ np.linalg.inv(self.matrix)
         to_pixel = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ camera.matrix
-        index = _index(self.size, device)
-        x, y, z = _planes(to_pixel @ to_ray if camera.is_pinhole else to_ray, index, index)
+        index = pixel_range(self.size, device)
+        x, y, z = pixel_planes(to_pixel @ to_ray if camera.is_pinhole else to_ray, index, index)
         z = torch.where(z > 1e-6, z, float("nan"))
         x, y = x / z, y / z
         if camera.is_pinhole:
@@ -265,7 +321,7 @@ class CropCamera:
     def _crop_grid(
         self, camera: Camera, x0: int, y0: int, x1: int, y1: int, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """grid_sample's coordinates of frame pixels in the crop (h, w, 2), and (R ray)_z of each (h, w)."""
+        """Return grid_sample's coordinates of frame pixels in the crop (h, w, 2) and (R ray)_z of each (h, w)."""
         unit = np.array(
             [[2 / self.size, 0, 1 / self.size - 1], [0, 2 / self.size, 1 / self.size - 1], [0, 0, 1]]
         )
@@ -273,7 +329,7 @@ class CropCamera:
         if camera.is_pinhole:
             shift = np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
             from_pixel = from_ray @ np.linalg.inv(camera.matrix) @ shift
-            x, y, z = _planes(from_pixel, _index(x1 - x0, device), _index(y1 - y0, device))
+            x, y, z = pixel_planes(from_pixel, pixel_range(x1 - x0, device), pixel_range(y1 - y0, device))
         else:
             rays = camera.rays(device)[y0:y1, x0:x1]
             x, y, z = (m[0] * rays[..., 0] + m[1] * rays[..., 1] + m[2] for m in from_ray.tolist())
@@ -285,52 +341,8 @@ class CropCamera:
         return (grid if camera.is_pinhole else torch.nan_to_num(grid, 9.0)), z
 
 
-def _quantize(low: int, high: int, step: int, limit: int) -> tuple[int, int]:
-    """low..high made longer, within 0..limit, until ``step`` divides it; unchanged where it cannot be."""
-    high = min(high + (low - high) % step, limit)
-    longer = low - (low - high) % step
-    return (longer, high) if longer >= 0 else (low, high)
-
-
-def _pooled(image: torch.Tensor, k: int) -> torch.Tensor:
-    """Mean of k x k pixels, (C, H, W) -> (C, ceil(H / k), ceil(W / k)); the border is repeated to fill up.
-
-    Sums of strided views: three times as fast on CPU as avg_pool2d on a frame whose channels are innermost.
-    """
-    below, right = -image.shape[1] % k, -image.shape[2] % k
-    if below or right:
-        image = F.pad(image[None], (0, right, 0, below), "replicate")[0]
-    rows = sum((image[:, i::k] for i in range(1, k)), image[:, 0::k])
-    return sum((rows[:, :, i::k] for i in range(1, k)), rows[:, :, 0::k]) / (k * k)
-
-
-def _planes(
-    matrix: np.ndarray, columns: torch.Tensor, rows: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """matrix @ (column, row, 1) for every pixel of a grid: three (rows, columns)."""
-    a, b, c = ((m[0] * columns)[None, :] + (m[1] * rows + m[2])[:, None] for m in matrix.tolist())
-    return a, b, c
-
-
-@lru_cache(maxsize=8)
-def _crop_rays(f: float, size: int, device: str) -> torch.Tensor:
-    steps = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2) / f
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    return torch.stack((x, y, torch.ones_like(x)), -1).float().to(device)
-
-
-@lru_cache(maxsize=16)
-def _index_to(limit: int, device: str) -> torch.Tensor:
-    return torch.arange(limit, dtype=torch.float32, device=device)
-
-
-def _index(count: int, device: torch.device) -> torch.Tensor:
-    """0, 1, ... count - 1 as float32, kept by powers of two."""
-    return _index_to(1 << max(count - 1, 1).bit_length(), str(device))[:count]
-
-
 def _box_border(x: float, y: float, width: float, height: float) -> np.ndarray:
-    """The centre of a box, then points along its border: (1 + 4 * 8, 2)."""
+    """Return the centre of a box, then points along its border: (1 + 4 * 8, 2)."""
     t = np.arange(8) / 8
     ring = np.concatenate(
         (
@@ -343,13 +355,13 @@ def _box_border(x: float, y: float, width: float, height: float) -> np.ndarray:
     return np.concatenate(([[0.5, 0.5]], ring)) * (width, height) + (x, y)
 
 
-def _occupied(hand: torch.Tensor) -> Roi:
-    """The box of the crop that holds every hand pixel and one more around; tiny where there is none."""
+def _occupied(hand: torch.Tensor) -> Box:
+    """Return the box of the crop that holds every hand pixel and one more around; a tiny one if there is none."""
     mask = hand.numpy()
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return (mask.shape[1] / 2, mask.shape[0] / 2, 1e-3, 1e-3)
-    return (columns[0] - 1.0, rows[0] - 1.0, columns[-1] - columns[0] + 2.0, rows[-1] - rows[0] + 2.0)
+    box = mask_box(mask)
+    if box is None:
+        return Box(mask.shape[1] / 2, mask.shape[0] / 2, 1e-3, 1e-3)
+    return Box(box.x - 1, box.y - 1, box.width + 1, box.height + 1)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -357,20 +369,20 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 def _rolled(rotation: np.ndarray, roll: float) -> np.ndarray:
-    """``rotation``, then ``roll`` radians about the optical axis: what is seen turns counter-clockwise."""
+    """Append a roll (radians) about the optical axis to a rotation: the image turns counter-clockwise."""
     cos, sin = math.cos(roll), math.sin(roll)
     return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
 
 
 def _extent(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest x / z, y / z of rays (n, 3) in front of the camera."""
-    seen = rays[rays[:, 2] > 0.05]
-    flat = seen[:, :2] / seen[:, 2:]
-    return flat.min(axis=0), flat.max(axis=0)
+    """Return the lowest and highest (x / z, y / z) of rays (n, 3) in front of the camera."""
+    front = rays[rays[:, 2] > 0.05]
+    normalized = front[:, :2] / front[:, 2:]
+    return normalized.min(axis=0), normalized.max(axis=0)
 
 
 def _smallest_rotation(axis: np.ndarray) -> np.ndarray:
-    """The rotation without roll that takes a unit vector (z > -1) to +z (Rodrigues)."""
+    """Return the rotation without roll that takes a unit vector (z > -1) to +z (Rodrigues' formula)."""
     x, y, z = axis
     cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0.0]])
     return np.eye(3) + cross + cross @ cross / (1 + z)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hand_depth_ros.network.joints import JOINTS
+from hand_depth_ros.geometry.hand import JOINT_COUNT, MIDDLE_FINGER_CHAIN
 
 
 class _Block(NamedTuple):
@@ -50,7 +50,6 @@ _PYRAMID_BLOCKS = (2, 4, 10, 14)
 GLOBAL_CHANNELS = 1152
 _LANDMARK_IMAGE_SIDE = 224
 """Pixels; the landmarks' places are in those of the picture that the model was made for."""
-_MIDDLE_FINGER = (0, 9, 10, 11, 12)
 CHANNELS = tuple(_BLOCKS[i].outputs for i in _PYRAMID_BLOCKS)
 """Of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
@@ -121,8 +120,8 @@ class Backbone(nn.Module):
             *_conv(GLOBAL_CHANNELS, GLOBAL_CHANNELS, 3, 1, GLOBAL_CHANNELS),
             nn.ReLU6(inplace=True),
         )
-        self.landmarks = nn.Linear(GLOBAL_CHANNELS, 3 * JOINTS)
-        self.world = nn.Linear(GLOBAL_CHANNELS, 3 * JOINTS)
+        self.landmarks = nn.Linear(GLOBAL_CHANNELS, 3 * JOINT_COUNT)
+        self.world = nn.Linear(GLOBAL_CHANNELS, 3 * JOINT_COUNT)
 
     def forward(self, rgb: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         x, pyramid = self.stem(rgb), []
@@ -131,9 +130,11 @@ class Backbone(nn.Module):
             if i in _PYRAMID_BLOCKS:
                 pyramid.append(x)
         global_feature = self.last(x).mean((2, 3))
-        landmarks = self.landmarks(global_feature).float().view(-1, JOINTS, 3)[..., :2] / _LANDMARK_IMAGE_SIDE
-        world = self.world(global_feature).float().view(-1, JOINTS, 3)
-        bones = world[:, _MIDDLE_FINGER[1:]] - world[:, _MIDDLE_FINGER[:-1]]
+        landmarks = (
+            self.landmarks(global_feature).float().view(-1, JOINT_COUNT, 3)[..., :2] / _LANDMARK_IMAGE_SIDE
+        )
+        world = self.world(global_feature).float().view(-1, JOINT_COUNT, 3)
+        bones = world[:, MIDDLE_FINGER_CHAIN[1:]] - world[:, MIDDLE_FINGER_CHAIN[:-1]]
         length = bones.square().sum(-1).sqrt().sum(1).clamp_min(1e-3)
         z = (world[..., 2] - world[..., 2].median(1, keepdim=True).values) / length[:, None]
         return pyramid, global_feature, torch.cat((landmarks, z[..., None]), -1)

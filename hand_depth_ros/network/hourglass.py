@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hand_depth_ros.geometry.hand import JOINT_COUNT
 from hand_depth_ros.network.backbone import CHANNELS, GLOBAL_CHANNELS, Backbone
 from hand_depth_ros.network.config import NetworkConfig
-from hand_depth_ros.network.joints import JOINTS, JointHead
+from hand_depth_ros.network.joints import JointHead
 
 L = TypeVar("L", bound=nn.Module)
 SCALARS = ("log_apparent_size", "log_apparent_size_log_b", "log_length", "log_length_log_b", "presence")
-MEAN_HAND_LENGTH_M = 0.19
 _RELIEF_UNIT = 0.25
 _SCALAR_UNIT = 0.25
 _INITIAL_LOG_B = -3.0
@@ -167,7 +167,7 @@ class HandDepthNet(nn.Module):
             self.guide = _zero_init(nn.Conv2d(CHANNELS[0] + 1, f, 1))
             self.global_proj = _zero_init(nn.Linear(GLOBAL_CHANNELS, 2 * f))
             self.gate = nn.ModuleList(
-                _closed_gate(nn.Linear(GLOBAL_CHANNELS, 3 * JOINTS)) for _ in range(config.stacks)
+                _closed_gate(nn.Linear(GLOBAL_CHANNELS, 3 * JOINT_COUNT)) for _ in range(config.stacks)
             )
         grid = torch.linspace(-1.0, 1.0, config.crop_size)
         self.register_buffer("grid", grid, persistent=False)

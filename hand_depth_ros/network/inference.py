@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hand_depth_ros.geometry.hand import wrist_to_knuckles
 from hand_depth_ros.network.config import NetworkConfig
 from hand_depth_ros.network.detector import HandDetectorNet
 from hand_depth_ros.network.hourglass import HandDepthNet
-from hand_depth_ros.network.joints import towards_knuckles
 from hand_depth_ros.network.mkldnn import prepack
 
 M = TypeVar("M", bound=nn.Module)
@@ -45,10 +45,8 @@ class _InferenceOutputs(nn.Module):
     def forward(self, crops: Tensor) -> Maps:
         prediction = self.network(crops)
         joints = prediction.joints
-        wrist_to_knuckles = (
-            towards_knuckles(joints[-1]) if joints else torch.zeros_like(prediction.scalars[:, :2])
-        )
-        return torch.cat(prediction.final, 1), prediction.scalars, wrist_to_knuckles
+        up = wrist_to_knuckles(joints[-1]) if joints else torch.zeros_like(prediction.scalars[:, :2])
+        return torch.cat(prediction.final, 1), prediction.scalars, up
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -7,28 +7,15 @@ Molchanov, Breuel, Gall, Kautz, "Hand Pose Estimation via Latent 2.5D Heatmap Re
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-A = TypeVar("A", np.ndarray, Tensor)
-JOINTS = 21
+from hand_depth_ros.geometry.hand import JOINT_COUNT
+
 _DEPTH_UNIT = 0.25
 _REACH = 0.15
 """Of a joint over the relief around it (standard deviation), where the crop is 2 wide: about a finger's breadth."""
 _FAR = 1e-3
-
-
-WRIST, KNUCKLES = 0, (5, 9, 13, 17)
-MIN_PALM_FRACTION = 0.1
-"""From wrist to knuckles, as a heatmap of the hand's extent: shorter in the picture, it does not tell which way is up."""
-
-
-def towards_knuckles(joints: A) -> A:
-    """From the wrist to the middle of the knuckles in the picture: (..., 21, 2 or more) to (..., 2)."""
-    return joints[..., KNUCKLES, :2].mean(-2) - joints[..., WRIST, :2]
 
 
 class JointHead(nn.Module):
@@ -38,7 +25,7 @@ class JointHead(nn.Module):
 
     def __init__(self, features: int, side: int) -> None:
         super().__init__()
-        self.maps = nn.Conv2d(features, 2 * JOINTS, 1)
+        self.maps = nn.Conv2d(features, 2 * JOINT_COUNT, 1)
         centres = (torch.arange(side) + 0.5) * (2 / side) - 1
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self.register_buffer("grid", torch.stack((x.flatten(), y.flatten())), persistent=False)

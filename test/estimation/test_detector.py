@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from small_networks import TINY_DETECTOR, FakeDetectorNet
 
 from hand_depth_ros import demo
-from hand_depth_ros.estimation.detector import HandDetector, decode_boxes, overlaps
+from hand_depth_ros.estimation.detector import HandDetector, decode_boxes
 from hand_depth_ros.estimation.estimator import DETECTOR_FILE, SHIPPED_WEIGHTS
+from hand_depth_ros.geometry.boxes import pairwise_iou
 from hand_depth_ros.network import DetectorConfig, HandDetectorNet, load_weights
 from hand_depth_ros.network.inference import fuse_detector
 
@@ -88,7 +89,7 @@ def test_overlaps_are_those_of_counted_pixels(a: list, b: list) -> None:
         picture[y : y + h, x : x + w] = True
         return picture
 
-    got = overlaps(np.array(a), np.array(b))
+    got = pairwise_iou(np.array(a), np.array(b))
     for i, p in enumerate(map(drawn, a)):
         for j, q in enumerate(map(drawn, b)):
             assert got[i, j] == pytest.approx((p & q).sum() / (p | q).sum())
@@ -110,8 +111,8 @@ def test_a_spot_is_found_where_it_is_in_frames_of_any_shape(size: tuple[int, int
     rgb = frame_with_spot(width, height, middle, 0.06 * height)
     detector = HandDetector(FakeDetectorNet(DetectorConfig(192, 160), side), CPU)  # type: ignore[arg-type]
     picture = torch.from_numpy(rgb).permute(2, 0, 1) if as_tensor else rgb
-    (detection,) = detector.find(picture)
-    x, y, w, h = detection.roi
+    (detection,) = detector.detect(picture)
+    x, y, w, h = detection.box
     one = 1.0 / scale  # an input pixel, in frame pixels
     assert (x + w / 2, y + h / 2) == pytest.approx(middle, abs=0.75 * one)
     assert (w, h) == pytest.approx((side / scale, side / scale), rel=0.01)
@@ -127,7 +128,7 @@ def test_the_bars_of_the_letter_box_are_black_and_the_picture_is_not_stretched()
             return super().forward(rgb)
 
     detector = HandDetector(Looking(DetectorConfig(192, 160)), CPU)  # type: ignore[arg-type]
-    detector.find(np.full((720, 1280, 3), 255, np.uint8))
+    detector.detect(np.full((720, 1280, 3), 255, np.uint8))
     (canvas,) = inputs
     assert canvas.shape == (1, 3, 160, 192)
     rows = canvas[0, 0].amax(1)
@@ -140,8 +141,8 @@ def test_both_kinds_of_picture_give_the_same_hands() -> None:
     network = HandDetectorNet(TINY_DETECTOR)
     detector = HandDetector(network, CPU)
     rgb = frame_with_spot(160, 120, (60, 70), 30)
-    a = detector.find(rgb, threshold=0.0, most=1)
-    b = detector.find(torch.from_numpy(rgb).permute(2, 0, 1), threshold=0.0, most=1)
+    a = detector.detect(rgb, threshold=0.0, max_detections=1)
+    b = detector.detect(torch.from_numpy(rgb).permute(2, 0, 1), threshold=0.0, max_detections=1)
     np.testing.assert_allclose(a[0].roi, b[0].roi, atol=2.0)
     assert a[0].score == pytest.approx(b[0].score, abs=0.01)
 
@@ -155,16 +156,16 @@ def test_in_bfloat16_the_shipped_detector_finds_the_same_hands() -> None:
     count = 0
     for path in pictures:
         rgb = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
-        exact, quick = (detector.find(rgb, threshold=0.4) for detector in detectors)
-        near = detectors[1].find(rgb, threshold=0.3)
+        exact, quick = (detector.detect(rgb, threshold=0.4) for detector in detectors)
+        near = detectors[1].detect(rgb, threshold=0.3)
         for box, score in exact:
-            same = overlaps(np.array(box), np.array([found.roi for found in near]))[0]
+            same = pairwise_iou(np.array(box), np.array([found.box for found in near]))[0]
             assert same.max() > 0.9 and near[same.argmax()].score == pytest.approx(score, abs=0.06)
-        assert len(quick) <= len(detectors[0].find(rgb, threshold=0.3))
+        assert len(quick) <= len(detectors[0].detect(rgb, threshold=0.3))
         count += len(exact)
     assert len(pictures) >= 3 and count >= 3
 
 
 def test_a_picture_without_a_hand_has_none() -> None:
     detector = HandDetector(FakeDetectorNet(), CPU)  # type: ignore[arg-type]
-    assert detector.find(np.zeros((480, 640, 3), np.uint8)) == []
+    assert detector.detect(np.zeros((480, 640, 3), np.uint8)) == []

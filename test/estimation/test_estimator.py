@@ -18,8 +18,9 @@ from small_networks import TINY, FakeDepthNet, FakeDetectorNet, by_marks, shake,
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
 from hand_depth_ros.estimation.device import resolve_device
 from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
-from hand_depth_ros.geometry.boxes import corners, keep_largest, largest_part, outline
-from hand_depth_ros.geometry.camera import Camera, CropCamera
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.geometry.crop_camera import CropCamera
+from hand_depth_ros.geometry.masks import convex_hull, largest_part, remove_small_parts
 from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet
 from hand_depth_ros.network.detector import DetectorPrediction
 from hand_depth_ros.network.hourglass import Prediction
@@ -439,7 +440,7 @@ def test_parts_far_smaller_than_the_hand_are_not_hand() -> None:
     mask[50:55, 70:75] = 3  # 25 px
     mask[0:8, 0:8] = 5
     others = mask == 5
-    assert keep_largest(mask, 3) == (10, 10, 50, 20)
+    assert remove_small_parts(mask, 3) == (10, 10, 50, 20)
     assert not mask[50:55, 70:75].any() and mask[12, 50] == 3 and np.array_equal(mask == 5, others)
     assert largest_part(mask == 3)[0] == (10, 10, 30, 20)
 
@@ -448,7 +449,7 @@ def test_a_hands_outline_is_the_corners_of_its_hull() -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[10:30, 10:40] = 3
     mask[20:30, 25:40] = 0  # an L lying down: a corner less of its box, and the hull leaves out the notch
-    found = outline(mask == 3, (10.0, 10.0, 30.0, 20.0))
+    found = convex_hull(mask == 3, (10.0, 10.0, 30.0, 20.0))
     assert found.dtype == float
     assert {tuple(corner) for corner in found.tolist()} == {(10, 10), (39, 10), (39, 19), (24, 29), (10, 29)}
 
@@ -463,7 +464,7 @@ def test_every_pixel_of_a_mask_lies_in_its_outline_whose_corners_are_pixels_of_i
         mask[y : y + h, x : x + w] = 1
     rows, columns = np.nonzero(mask)
     box = (float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1))
-    hull = outline(mask == 1, box)
+    hull = convex_hull(mask == 1, box)
     assert all(mask[int(y), int(x)] for x, y in hull)
     polygon = hull.astype(np.float32)[:, None]
     assert all(
@@ -482,7 +483,7 @@ def test_the_largest_part_is_outlined_without_the_others() -> None:
 
 
 def test_a_box_has_its_four_corners() -> None:
-    assert {tuple(c) for c in corners((3.0, 4.0, 10.0, 20.0)).tolist()} == {
+    assert {tuple(c) for c in Box(3.0, 4.0, 10.0, 20.0).corners().tolist()} == {
         (3, 4),
         (13, 4),
         (3, 24),
@@ -493,8 +494,8 @@ def test_a_box_has_its_four_corners() -> None:
 def test_a_speck_is_no_hand() -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[3:8, 3:8] = 1
-    assert largest_part(mask == 1) is None and keep_largest(mask, 1) is None and not mask.any()
-    assert keep_largest(mask, 1) is None
+    assert largest_part(mask == 1) is None and remove_small_parts(mask, 1) is None and not mask.any()
+    assert remove_small_parts(mask, 1) is None
 
 
 def with_hand(

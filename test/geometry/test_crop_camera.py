@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hand_depth_ros.errors import CameraError
-from hand_depth_ros.geometry.camera import Camera, CropCamera
+from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.geometry.crop_camera import CropCamera
 
 CAMERAS = {
     "pinhole": Camera(640, 480, 600.0, 610.0, 322.0, 238.0),

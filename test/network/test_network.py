@@ -10,10 +10,10 @@ import pytest
 import torch
 from small_networks import TINY, TINY_DETECTOR, shake
 
+from hand_depth_ros.geometry.hand import wrist_to_knuckles as wrist_to_knuckles_of
 from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig
 from hand_depth_ros.network.hourglass import SCALARS
 from hand_depth_ros.network.inference import compile_for_inference, fuse_batch_norms
-from hand_depth_ros.network.joints import towards_knuckles
 
 SWITCHES = [
     {"stacks": stacks, "mask_stacks": masks, "feed_mask": feed, "predict_mask": predict}
@@ -196,4 +196,4 @@ def test_the_traced_network_gives_the_same_bits(batch: int, backbone: bool) -> N
             maps, scalars, wrist_to_knuckles = traced(pictures)
         expected = network(pictures)
     assert torch.equal(maps, torch.cat(expected.final, 1)) and torch.equal(scalars, expected.scalars)
-    assert torch.equal(wrist_to_knuckles, towards_knuckles(expected.joints[-1]))
+    assert torch.equal(wrist_to_knuckles, wrist_to_knuckles_of(expected.joints[-1]))

@@ -16,8 +16,9 @@ from small_networks import TINY, TINY_DETECTOR
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.detector import decode_boxes
+from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network import HandDepthNet, HandDetectorNet, StageOutput, save_weights
-from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M, Prediction
+from hand_depth_ros.network.hourglass import Prediction
 from hand_depth_ros.synthesis.units import DEPTH_UNIT_M
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.data.photographs import RealImage, load_real_images

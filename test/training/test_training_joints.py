@@ -13,8 +13,9 @@ import torch
 from drawn import PIXELS_PER_METRE, open_hand, plane_view, write_landmarks, write_views
 from small_networks import TINY
 
+from hand_depth_ros.geometry.hand import wrist_to_knuckles
 from hand_depth_ros.network import HandDepthNet
-from hand_depth_ros.network.joints import JointHead, towards_knuckles
+from hand_depth_ros.network.joints import JointHead
 from hand_depth_ros.training.data.photographs import load_real_images
 from hand_depth_ros.training.data.rendered import load_views
 from hand_depth_ros.training.modules.joints import joint_loss
@@ -89,8 +90,8 @@ def test_a_hand_points_from_its_wrist_to_its_knuckles(angle: float) -> None:
     )  # clockwise in a picture
     joints = np.column_stack((flat @ turn.T, np.linspace(-1, 1, 21)))
     for right, down in (
-        towards_knuckles(joints),
-        towards_knuckles(torch.from_numpy(joints).expand(2, 3, 21, 3))[1, 2].tolist(),
+        wrist_to_knuckles(joints),
+        wrist_to_knuckles(torch.from_numpy(joints).expand(2, 3, 21, 3))[1, 2].tolist(),
     ):
         assert np.hypot(right, down) == pytest.approx(0.086 * PIXELS_PER_METRE, rel=0.02)
         np.testing.assert_allclose(

@@ -15,8 +15,7 @@ import numpy as np
 from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
-from hand_depth_ros.network.joints import WRIST
+from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M, WRIST
 from hand_depth_ros.synthesis.units import DEPTH_UNIT_M
 
 

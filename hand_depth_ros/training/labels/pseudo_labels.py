@@ -13,10 +13,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from hand_depth_ros.geometry.hand import WRIST, hand_length
+
 VERSION = 5
 """To be raised when labels change, so that caches are made anew."""
 
-WRIST, MIDDLE = 0, (9, 10, 11, 12)
 _FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 # Radii for a hand of 0.18 m (wrist to middle fingertip), in metres: CMC..tip of the thumb, MCP..tip of the fingers.
 _THUMB_RADII = (0.0150, 0.0120, 0.0100, 0.0080)
@@ -44,12 +45,6 @@ class PseudoLabel(NamedTuple):
     log_length_px: float
     weight: float
     joints: np.ndarray
-
-
-def hand_length(joints: np.ndarray) -> float:
-    """Wrist to middle fingertip along the bones, in the unit of ``joints`` (21, 3)."""
-    chain = joints[[WRIST, *MIDDLE]]
-    return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
 
 
 def pixels_per_metre(px: np.ndarray, world: np.ndarray) -> float:

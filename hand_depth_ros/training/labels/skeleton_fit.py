@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hand_depth_ros.geometry.crop_camera import MARGIN
+from hand_depth_ros.geometry.hand import wrist_to_knuckles
 from hand_depth_ros.network import HandDepthNet
-from hand_depth_ros.network.joints import towards_knuckles
 from hand_depth_ros.training.data.photographs import MIN_WEIGHT, RealImage
 from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel, swept_surface
 from hand_depth_ros.training.samples.crops import Shape, finer, planar_rotation, similarity, warp
@@ -87,7 +87,7 @@ def _looks(image: RealImage, network: HandDepthNet) -> Iterator[tuple[np.ndarray
     picture = image.decode() if usable else None
     for label in usable:
         assert picture is not None
-        right, down = towards_knuckles(label.joints)
+        right, down = wrist_to_knuckles(label.joints)
         points = np.argwhere(label.mask == 1)[:, ::-1] + (label.x, label.y)
         for lean, mirrored in _LOOKS:
             roll = float(-np.arctan2(right, -down)) + lean

@@ -80,7 +80,8 @@ class DetectorTraining(NetworkTraining):
         return centre + 0.3 * box
 
     def validation_step(self, batch: dict[str, Tensor], index: int, dataloader_idx: int = 0) -> None:
-        from hand_depth_ros.estimation.detector import decode_boxes, overlaps
+        from hand_depth_ros.estimation.detector import decode_boxes
+        from hand_depth_ros.geometry.boxes import pairwise_iou
 
         prediction = self.average.network(self.pictures(batch))
         found: list[float] = []
@@ -89,7 +90,7 @@ class DetectorTraining(NetworkTraining):
             known = truth[torch.isfinite(truth[:, 0])]
             boxes, _ = decode_boxes(prediction.centre[b].float(), prediction.box[b].float(), 0.35, len(truth))
             corner = torch.cat((known[:, :2] - known[:, 2:] / 2 + 0.5, known[:, 2:]), 1).cpu().numpy()
-            meets = overlaps(corner, boxes) > _MEET
+            meets = pairwise_iou(corner, boxes) > _MEET
             found.extend(meets.any(1).astype(float) if len(boxes) else [0.0] * len(corner))
             false.append(float((~meets.any(0)).sum()) if len(corner) else float(len(boxes)))
         values = {"found": torch.tensor(found), "false": torch.tensor(false)}

@@ -20,14 +20,12 @@ from torch.utils.data import Dataset
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.detector import HandDetector
-from hand_depth_ros.geometry.boxes import visible_fraction
 from hand_depth_ros.geometry.crop_camera import MARGIN
+from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M, MIN_PALM_FRACTION, hand_length, wrist_to_knuckles
+from hand_depth_ros.geometry.masks import visible_fraction
 from hand_depth_ros.network import HandDetectorNet, NetworkConfig, load_weights
-from hand_depth_ros.network.hourglass import MEAN_HAND_LENGTH_M
-from hand_depth_ros.network.joints import MIN_PALM_FRACTION, towards_knuckles
 from hand_depth_ros.training.data.photographs import RealImage
 from hand_depth_ros.training.data.rendered import RenderedHand, RenderedView, View
-from hand_depth_ros.training.labels.pseudo_labels import hand_length
 from hand_depth_ros.training.samples import augment
 
 Rng = np.random.Generator
@@ -95,7 +93,7 @@ def find_mistakes(backgrounds: list[np.ndarray], detector: Path, threshold: floa
     rows = [
         (number, *box)
         for number, picture in enumerate(backgrounds)
-        for box, _ in network.find(picture, threshold)
+        for box, _ in network.detect(picture, threshold)
     ]
     return np.array(rows, float).reshape(-1, 5)
 
@@ -119,7 +117,7 @@ def _roll(joints: np.ndarray, rng: Rng) -> float:
     """For :func:`planar_rotation`, of a crop of a hand whose joints (21, 2 or 3) are these in a crop without a roll."""
     if rng.random() < _ANY_ROLL:
         return float(rng.uniform(-np.pi, np.pi))
-    x, y = towards_knuckles(joints)
+    x, y = wrist_to_knuckles(joints)
     extent = float(np.ptp(joints[:, :2], axis=0).max())
     if not np.hypot(x, y) > MIN_PALM_FRACTION * extent:
         return float(rng.normal(0, 0.35))
