@@ -18,6 +18,7 @@ from small_networks import TINY, FakeDepthNet, FakeDetectorNet, by_marks, shake,
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
 from hand_depth_ros.estimation.device import resolve_device
 from hand_depth_ros.estimation.estimator import HandDepthEstimator, HandDepthFrame
+from hand_depth_ros.geometry.boxes import Box
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.geometry.crop_camera import CropCamera
 from hand_depth_ros.geometry.masks import convex_hull, largest_part, remove_small_parts
