@@ -1,4 +1,4 @@
-"""The node beside a camera that is running.
+"""Run the node for a camera that is already running.
 
 ros2 launch hand_depth_ros hand_depth.launch.py image:=/camera/color/image_raw
 ros2 launch hand_depth_ros hand_depth.launch.py image:=/cam/image_raw namespace:=cam params_file:=my.yaml
@@ -17,32 +17,32 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="Colour image topic."),
     DeclareLaunchArgument(
-        "camera_info", default_value="", description="Its CameraInfo topic. Empty: the one beside the image."
+        "camera_info", default_value="", description="CameraInfo topic. Empty: the one beside the image."
     ),
     DeclareLaunchArgument(
         "image_transport",
         default_value="",
         choices=["", "raw", "compressed"],
-        description="How the image comes in. Empty: as the parameter file says.",
+        description="Transport of the image. Empty: as in the parameter file.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
     DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "hand_depth.yaml"),
-        description="Parameters; the default one explains each.",
+        description="Parameter file; the default one explains every parameter.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="false",
         choices=["true", "false"],
-        description="Take the time from /clock (replay, simulation).",
+        description="Take time from /clock (replay, simulation).",
     ),
     DeclareLaunchArgument(
         "autostart",
         default_value="",
         choices=["", "true", "false"],
-        description="Configure and activate at once, or wait for a lifecycle manager. Empty: as the parameter file "
-        "says (true by default).",
+        description="Configure and activate at once, or wait for a lifecycle manager. Empty: as in the parameter file "
+        "(true by default).",
     ),
     DeclareLaunchArgument(
         "log_level",
@@ -54,7 +54,7 @@ ARGUMENTS = [
 
 
 def make_node(context: LaunchContext) -> list[Node]:
-    """The node with the remappings and parameters that the arguments ask for."""
+    """Return the node with the requested remappings and parameters."""
     given = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
     remappings = [("image", given["image"])]
     if given["camera_info"]:
@@ -75,7 +75,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             parameters=parameters,
             ros_arguments=["--log-level", f"{logger}:={given['log_level']}"],
             output="screen",
-            sigterm_timeout="20",  # it ends by itself within a second, unless the machine is very busy
+            sigterm_timeout="20",  # normally it exits within a second
         )
     ]
 

@@ -1,4 +1,4 @@
-"""A recorded bag played into the node, on the bag's own clock; everything ends when the bag does.
+"""Play a recorded bag into the node on the bag's clock; everything ends with the bag.
 
 ros2 launch hand_depth_ros replay.launch.py bag:=my_bag image:=/camera/color/image_raw
 """
@@ -21,18 +21,20 @@ HERE = Path(__file__).resolve().parent
 
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="Bag to play: a rosbag2 folder, or a .db3 or .mcap file."),
-    DeclareLaunchArgument("rate", default_value="1.0", description="Speed, 1 = as recorded."),
+    DeclareLaunchArgument("rate", default_value="1.0", description="Playback speed, 1 = as recorded."),
     DeclareLaunchArgument(
-        "loop", default_value="false", choices=["true", "false"], description="Play it again and again."
+        "loop", default_value="false", choices=["true", "false"], description="Repeat until interrupted."
     ),
     DeclareLaunchArgument(
-        "delay", default_value="5.0", description="Seconds before it starts, in which the node loads."
+        "delay",
+        default_value="5.0",
+        description="Seconds to wait for the node to load before playback starts.",
     ),
 ]
 
 
 def play(context: LaunchContext) -> list[ExecuteProcess]:
-    """The player with the arguments asked for."""
+    """Return the player with the requested arguments."""
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     command = [
         "ros2",

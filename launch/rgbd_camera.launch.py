@@ -1,4 +1,4 @@
-"""The node (and its colour) under the names, frame and QoS of a known RGBD camera: docs/presets.md.
+"""Run the node under the names, frame and QoS of a known RGBD camera: docs/presets.md.
 
 ros2 launch hand_depth_ros rgbd_camera.launch.py preset:=realsense image:=/usb_cam/image_raw
 ros2 launch hand_depth_ros rgbd_camera.launch.py preset:=orbbec camera:=wrist
@@ -17,48 +17,51 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 DEFAULT = "<the driver's>"
 
 ARGUMENTS = [
-    DeclareLaunchArgument("preset", choices=list(NAMES), description="Which driver to look like."),
+    DeclareLaunchArgument("preset", choices=list(NAMES), description="Driver to publish like."),
     DeclareLaunchArgument(
         "camera", default_value=DEFAULT, description="Camera name: goes into namespace and frame ids."
     ),
     DeclareLaunchArgument(
         "image",
         default_value="",
-        description="Colour image topic, camera_info beside it. Another name than the driver's is passed on under "
-        "that one. Empty: the colour camera already publishes under the driver's name.",
+        description="Colour image topic, with camera_info beside it; republished under the driver's name if it has "
+        "another one. Empty: the colour camera already publishes under the driver's name.",
     ),
     DeclareLaunchArgument(
         "image_transport",
         default_value="raw",
         choices=["raw", "compressed"],
-        description="How the colour image comes in.",
+        description="Transport of the colour image.",
     ),
     DeclareLaunchArgument(
         "frame",
         default_value="driver",
         choices=["driver", "image"],
-        description="Frame id of the outputs: the driver's (an identity transform ties it to the colour image's), or "
+        description="Frame id of the outputs: the driver's (tied to the colour image's by an identity transform) or "
         "the colour image's own.",
     ),
     DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "hand_depth.yaml"),
-        description="Further parameters of the node; the preset's own win over them.",
+        description="Further parameters of the node; the preset's own take precedence.",
     ),
     DeclareLaunchArgument(
         "autostart",
         default_value="true",
         choices=["true", "false"],
-        description="The node configures and activates itself.",
+        description="Configure and activate at once.",
     ),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=["true", "false"], description="Time from /clock."
+        "use_sim_time",
+        default_value="false",
+        choices=["true", "false"],
+        description="Take time from /clock (replay, simulation).",
     ),
 ]
 
 
 def make_nodes(context: LaunchContext) -> list[Node]:
-    """The node, and the relay of its colour where the names differ."""
+    """Return the node, and the colour relay if the colour topic has another name."""
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     camera = None if given["camera"] == DEFAULT else given["camera"]
     setup = Preset.load(given["preset"]).setup(camera, given["image"], given["frame"] == "driver")
