@@ -21,10 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
-import fuzz_checks  # noqa: E402
-import hostile  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from support import fuzz_checks, hostile_messages  # noqa: E402
 
 HANG_S = 60.0
 BATCH = 500
@@ -33,11 +32,11 @@ WARM_UP = 5
 """Rounds until caches (cameras, hypothesis' own) are full; memory counts from then on."""
 GROWTH_LIMIT_MB = 40.0
 TARGETS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "raw images": (fuzz_checks.check_image, (hostile.RAW_IMAGES,)),
-    "compressed images": (fuzz_checks.check_image, (hostile.COMPRESSED_IMAGES,)),
-    "camera_infos": (fuzz_checks.check_camera_info, (hostile.CAMERA_INFOS, st.booleans())),
-    "pairs": (fuzz_checks.check_frame, (hostile.IMAGES_OF_SIZE, hostile.CAMERA_INFOS)),
-    "pairing": (fuzz_checks.check_pairing, (hostile.STEPS,)),
+    "raw images": (fuzz_checks.check_image, (hostile_messages.RAW_IMAGES,)),
+    "compressed images": (fuzz_checks.check_image, (hostile_messages.COMPRESSED_IMAGES,)),
+    "camera_infos": (fuzz_checks.check_camera_info, (hostile_messages.CAMERA_INFOS, st.booleans())),
+    "pairs": (fuzz_checks.check_frame, (hostile_messages.IMAGES_OF_SIZE, hostile_messages.CAMERA_INFOS)),
+    "pairing": (fuzz_checks.check_pairing, (hostile_messages.STEPS,)),
 }
 
 

@@ -30,13 +30,11 @@ from latency import environment, pictures
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
-import hostile  # noqa: E402
-import messages  # noqa: E402
-import ros_graph  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from fuzz_checks import accounted, resident_mb  # noqa: E402
 from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from support import hostile_messages, messages, ros_graph  # noqa: E402
+from support.fuzz_checks import accounted, resident_mb  # noqa: E402
 
 GROWTH_LIMIT = 60.0
 """MB an hour that the node may grow by, beyond twice the slope's standard error."""
@@ -74,8 +72,8 @@ class Soak:
             size: [array("B", np.ascontiguousarray(frame[::step, ::step]).tobytes()) for frame in rgb]
             for size, step in (((640, 480), 1), ((320, 240), 2))
         }
-        self._bad_images = hostile.samples(hostile.RAW_IMAGES, 200)
-        self._bad_infos = hostile.samples(hostile.CAMERA_INFOS, 200)
+        self._bad_images = hostile_messages.samples(hostile_messages.RAW_IMAGES, 200)
+        self._bad_infos = hostile_messages.samples(hostile_messages.CAMERA_INFOS, 200)
         client.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.subscribe()
 

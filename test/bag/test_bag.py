@@ -16,12 +16,12 @@ import pytest
 
 pytest.importorskip("rosbags", reason="the bag extra is not installed")
 
-from fakes import FakeEstimator
-from messages import picture
-from paths import SUPPORT
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from support.fakes import FakeEstimator
+from support.messages import picture
+from support.paths import TEST
 from typer.testing import CliRunner
 
 from hand_depth_ros.bag.convert import BagOptions, convert
@@ -450,7 +450,7 @@ SLOW_RUN = """
     import sys, time
     sys.path.insert(0, {tests!r})
     from pathlib import Path
-    from fakes import FakeEstimator
+    from support.fakes import FakeEstimator
     from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.ros.messages import topics
     from hand_depth_ros.ros.messages.settings import OutputSettings
@@ -475,7 +475,7 @@ def test_a_killed_run_leaves_no_bag_and_does_not_block_the_next(tmp_path: Path, 
     record(source, mcap=mcap, jpeg=False, mode=CompressionMode.NONE)
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     code = textwrap.dedent(SLOW_RUN).format(
-        tests=str(SUPPORT), image=IMAGE, source=str(source), target=str(target)
+        tests=str(TEST), image=IMAGE, source=str(source), target=str(target)
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
@@ -501,7 +501,7 @@ FULL_DISK_RUN = """
     import resource, sys
     sys.path.insert(0, {tests!r})
     from pathlib import Path
-    from fakes import FakeEstimator
+    from support.fakes import FakeEstimator
     from hand_depth_ros.bag.convert import BagOptions, convert
     from hand_depth_ros.errors import BagError
     from hand_depth_ros.ros.messages import topics
@@ -531,7 +531,7 @@ def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path: Path, mca
     folder.mkdir()
     limit = ROOM if disk == "limit" else 0
     code = textwrap.dedent(FULL_DISK_RUN).format(
-        tests=str(SUPPORT), limit=limit, image=IMAGE, source=str(source), target=str(folder / "out")
+        tests=str(TEST), limit=limit, image=IMAGE, source=str(source), target=str(folder / "out")
     )
     command = [sys.executable, "-c", code]
     if disk == "tmpfs":

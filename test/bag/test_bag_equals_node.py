@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import messages
 import numpy as np
 import pytest
+from support import messages
 
 pytest.importorskip("rosbags", reason="rosbags is not installed (pip install 'hand_depth_ros[bag]')")
-import ros_graph
 import torch
-from boxed_node import boxed_estimator
-from paths import ROOT
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from support import ros_graph
+from support.boxed_estimator import boxed_estimator
+from support.paths import ROOT
 
 from hand_depth_ros.bag.convert import BagOptions, convert
 from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
@@ -129,7 +129,7 @@ def test_bag_tool_equals_the_live_node(tmp_path: Path, weights: str) -> None:
     )
     domain = ros_graph.some_domain()
     arguments = ("-r", f"image:={IMAGE}", "-p", "device:=cpu", "-p", "num_threads:=1")
-    program = "boxed_node.py" if weights == "random" else "start_node.py"
+    program = "boxed_node.py" if weights == "random" else "node.py"
     node = ros_graph.NodeProcess(domain, *arguments, program=program)
     threads = torch.get_num_threads()
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import DEPTH_M, SIGMA_M, FakeEstimator
+from support.fakes import DEPTH_M, SIGMA_M, FakeEstimator
 from typer.testing import CliRunner
 
 from hand_depth_ros.calibration.before_after import before_and_after

@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 
-from fakes import DEPTH_M, disc_centres
-from paths import ROOT, SUPPORT
+from support.fakes import DEPTH_M, disc_centres
+from support.paths import PROCESSES, ROOT
 
 from hand_depth_ros.demo import report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
@@ -23,7 +23,7 @@ from hand_depth_ros.demo.node_process import dds_environment
 from hand_depth_ros.demo.pictures import HEIGHT, panel, side_view, span
 from hand_depth_ros.errors import DatasetError, HandDepthError
 
-FAKE_NODE = (sys.executable, str(SUPPORT / "fakes.py"))
+FAKE_NODE = (sys.executable, str(PROCESSES / "fake_node.py"))
 WIDE, HIGH, FRAMES = 160, 120, 12
 BEHIND_M = 0.02
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from paths import ROOT
+from support.paths import ROOT
 
 from hand_depth_ros.demo.cli import load_clip
 from hand_depth_ros.demo.node_process import REAL_NODE

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import messages
 import pytest
-import ros_graph
 import typer
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
+from support import messages, ros_graph
 
 from hand_depth_ros.doctor import cli as doctor_module
 from hand_depth_ros.doctor.cli import examine

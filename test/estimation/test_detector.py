@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import TINY_DETECTOR, FakeDetectorNet
+from support.small_networks import TINY_DETECTOR, FakeDetectorNet
 
 from hand_depth_ros import demo
 from hand_depth_ros.estimation.detector import HandDetector, decode_boxes

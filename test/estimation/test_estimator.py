@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import TINY, FakeDepthNet, FakeDetectorNet, by_marks, shake, turned
+from support.small_networks import TINY, FakeDepthNet, FakeDetectorNet, by_marks, shake, turned
 
 from hand_depth_ros.errors import CameraError, DeviceError, ImageError
 from hand_depth_ros.estimation.device import resolve_device

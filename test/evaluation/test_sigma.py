@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from fakes import DEPTH_M, FakeEstimator
+from support.fakes import DEPTH_M, FakeEstimator
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation import sigma

@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fakes import DEPTH_M, SIGMA_M, FakeEstimator
-from messages import picture
+from support.fakes import DEPTH_M, SIGMA_M, FakeEstimator
+from support.messages import picture
 from typer.testing import CliRunner
 
 from hand_depth_ros.cli import main as cli

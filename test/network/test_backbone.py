@@ -15,9 +15,9 @@ pytest.importorskip("lightning", reason="training needs the extra 'train'")
 pytest.importorskip("tflite", reason="training needs the extra 'train'")
 
 import lightning
-from drawn import open_hand
-from small_networks import shake
-from tflite_file import Layer, landmark_layers, random_layer, write_tflite
+from support.drawn_hands import open_hand
+from support.small_networks import shake
+from support.tflite_writer import Layer, landmark_layers, random_layer, write_tflite
 from torch.nn import functional as F
 
 from hand_depth_ros.errors import DatasetError

@@ -8,7 +8,7 @@ import json
 
 import pytest
 import torch
-from small_networks import TINY, TINY_DETECTOR, shake
+from support.small_networks import TINY, TINY_DETECTOR, shake
 
 from hand_depth_ros.geometry.hand import wrist_to_knuckles as wrist_to_knuckles_of
 from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig

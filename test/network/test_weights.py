@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_networks import TINY, TINY_DETECTOR, shake
+from support.small_networks import TINY, TINY_DETECTOR, shake
 
 from hand_depth_ros.errors import HandDepthError, WeightsError
 from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, HandDepthEstimator

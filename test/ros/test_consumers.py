@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
-import messages
 import numpy as np
 import pytest
-import ros_graph
-from fakes import DEPTH_M, RADIUS, disc_centres
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from support import messages, ros_graph
+from support.fakes import DEPTH_M, RADIUS, disc_centres
 
 WIDTH, HEIGHT, F = 160, 120, 150.0
 CX, CY = (WIDTH - 1) / 2, (HEIGHT - 1) / 2

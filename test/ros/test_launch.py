@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import messages
 import pytest
+from support import messages
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (apt install ros-jazzy-launch-ros)")
 pytest.importorskip("launch.actions", reason="launch is not installed (apt install ros-jazzy-launch)")
-import ros_graph
-from paths import ROOT, SUPPORT
 from sensor_msgs.msg import CameraInfo, Image
+from support import ros_graph
+from support.paths import PROCESSES, ROOT
 
 LAUNCH = ROOT / "launch"
 
@@ -36,9 +36,9 @@ def prefix(tmp_path: Path) -> Path:
     marker.parent.mkdir(parents=True)
     marker.touch()
     node = tmp_path / "lib" / "hand_depth_ros" / "hand_depth_node"
-    executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{SUPPORT / "fakes.py"}" "$@"\n')
+    executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{PROCESSES / "fake_node.py"}" "$@"\n')
     relay = tmp_path / "lib" / "hand_depth_ros" / "colour_relay"
-    executable(relay, f'#!/bin/sh\nexec "{sys.executable}" "{SUPPORT / "start_relay.py"}" "$@"\n')
+    executable(relay, f'#!/bin/sh\nexec "{sys.executable}" "{PROCESSES / "relay.py"}" "$@"\n')
     executable(tmp_path / "bin" / "ros2", f'#!/bin/sh\necho "$@" > "{tmp_path / "asked"}"\n')
     return tmp_path
 
@@ -51,7 +51,7 @@ def launched(prefix: Path, domain: int, *arguments: str) -> Iterator[subprocess.
     )
     environment["PATH"] = os.pathsep.join([str(prefix / "bin"), environment["PATH"]])
     environment["ROS_LOG_DIR"] = str(prefix / "log")
-    command = [sys.executable, str(SUPPORT / "run_launch_file.py"), *arguments]
+    command = [sys.executable, str(PROCESSES / "launch_file.py"), *arguments]
     with (prefix / "output").open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

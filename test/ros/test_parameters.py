@@ -8,7 +8,7 @@ import sys
 import pytest
 import write_tables
 import yaml
-from paths import ROOT
+from support.paths import ROOT
 
 from hand_depth_ros.estimation.settings import EstimatorSettings
 from hand_depth_ros.ros import parameters

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import messages
 import numpy as np
 import pytest
-import ros_graph
-from fakes import DEPTH_M
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -26,6 +23,8 @@ from rclpy.qos import (
     qos_profile_system_default,
 )
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from support import messages, ros_graph
+from support.fakes import DEPTH_M
 from typer.testing import CliRunner
 
 from hand_depth_ros.cli import main as cli
@@ -115,7 +114,7 @@ class Rig:
         self.node = ros_graph.NodeProcess(self.domain, *node[1:])
         relay = [word for name in setup.relay_remappings for word in ("-r", ":=".join(name))]
         relay += [w for k, v in setup.relay_parameters.items() for w in ("-p", f"{k}:={v}")]
-        self.relay = ros_graph.NodeProcess(self.domain, *relay, program="start_relay.py")
+        self.relay = ros_graph.NodeProcess(self.domain, *relay, program="relay.py")
         self.client = ros_graph.Client(self.domain)
         self.heard: dict[str, list[Any]] = {}
 
@@ -275,7 +274,7 @@ def test_compressed_colour_is_passed_on_compressed() -> None:
     domain = ros_graph.some_domain()
     names = ("-r", "image:=/usb_cam/image_raw", "-r", "colour/image_raw:=/cam/color/image_raw")
     parameters = ("-p", "image_transport:=compressed", "-p", "frame_id:=cam_frame")
-    relay = ros_graph.NodeProcess(domain, *names, *parameters, program="start_relay.py")
+    relay = ros_graph.NodeProcess(domain, *names, *parameters, program="relay.py")
     client = ros_graph.Client(domain)
     sent = CompressedImage(format="jpeg", data=b"any bytes: the relay does not look into them")
 

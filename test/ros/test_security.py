@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from paths import ROOT
+from support.paths import ROOT
 
 from hand_depth_ros.errors import WeightsError
 from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
@@ -50,7 +50,7 @@ def policy_rights() -> Rights:
 
 def running_rights(*ros_args: str) -> Rights:
     """What the node has in the graph when it runs with these arguments, from the outside."""
-    import ros_graph
+    from support import ros_graph
 
     domain = ros_graph.some_domain()
     node = ros_graph.NodeProcess(domain, *ros_args)

@@ -1,7 +1,7 @@
 """A fake estimator: it marks discs at a constant depth, whatever the picture shows. Not a hand in sight.
 
 It has the interface of `hand_depth_ros.estimation.estimator.HandDepthEstimator`, so that what surrounds the estimator can
-be tested against numbers known in advance. Run as a program it is the real node with this stand-in inside.
+be tested against numbers known in advance.
 """
 
 from __future__ import annotations
@@ -120,10 +120,3 @@ def fake_tf2_ros() -> None:
     module = types.ModuleType("tf2_ros")
     module.StaticTransformBroadcaster = StaticTransformBroadcaster  # type: ignore[attr-defined]
     sys.modules["tf2_ros"] = module
-
-
-if __name__ == "__main__":
-    from hand_depth_ros.ros.node.main import main
-
-    fake_tf2_ros()
-    sys.exit(main(estimator_factory=fake_factory))

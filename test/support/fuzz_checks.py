@@ -9,10 +9,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import hostile
-import messages
 import numpy as np
-from fakes import FakeEstimator
 
 from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros.messages import topics
@@ -20,6 +17,8 @@ from hand_depth_ros.ros.messages.decode import MAX_PIXELS, decode_image
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.settings import OutputSettings
 from hand_depth_ros.ros.node.camera_infos import KEPT, CameraInfos
+from support import hostile_messages, messages
+from support.fakes import FakeEstimator
 
 REFUSED = "refused"
 PIXELS_A_BYTE = 1032 * 8
@@ -64,7 +63,7 @@ def bytes_a_pixel(encoding: str) -> int:
 
 def check_camera_info(info: SimpleNamespace, rectified: bool = False) -> str:
     """Depth of the picture's size only where the camera_info describes that picture; else an error of ours."""
-    image = messages.image(messages.picture(hostile.HEIGHT, hostile.WIDTH), "rgb8")
+    image = messages.image(messages.picture(hostile_messages.HEIGHT, hostile_messages.WIDTH), "rgb8")
     return check_frame(image, info, rectified)
 
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-SUPPORT = Path(__file__).resolve().parent
-"""Helpers and scripts of the tests."""
-ROOT = SUPPORT.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
+TEST = ROOT / "test"
+"""On the import path of the tests and of the processes that they start: `from support import ...`."""
+PROCESSES = TEST / "support" / "processes"
+"""Scripts that tests start as processes."""

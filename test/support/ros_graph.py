@@ -23,13 +23,15 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 import rclpy
-from paths import ROOT, SUPPORT
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from support.domains import Domain
+from support.paths import PROCESSES, ROOT, TEST
 
 PATIENCE_S = 90.0
 
@@ -43,7 +45,7 @@ def environment(domain: int) -> dict[str, str]:
         "ROS_DOMAIN_ID": str(domain),
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(TEST), os.environ.get("PYTHONPATH", "")]),
         "OMP_NUM_THREADS": "1",
         "RCUTILS_COLORIZED_OUTPUT": "0",
     }
@@ -52,12 +54,17 @@ def environment(domain: int) -> dict[str, str]:
 class NodeProcess:
     """The node in a process of its own; what it writes is kept."""
 
-    def __init__(self, domain: int, *ros_args: str, program: str = "fakes.py") -> None:
+    def __init__(self, domain: int, *ros_args: str, program: str = "fake_node.py") -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept while the process runs)
-        command = [sys.executable, str(SUPPORT / program)]
+        command = [sys.executable, str(PROCESSES / program)]
         command += ["--ros-args", *ros_args] if ros_args else []
+        inherited = (domain.lock.fileno(),) if isinstance(domain, Domain) else ()  # locked while it runs
         self._process = subprocess.Popen(
-            command, env=environment(domain), stdout=self._output, stderr=subprocess.STDOUT
+            command,
+            env=environment(domain),
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            pass_fds=inherited,
         )
 
     @property
@@ -94,6 +101,7 @@ class Client:
 
     def __init__(self, domain: int, namespace: str = "/") -> None:
         os.environ.update({k: v for k, v in environment(domain).items() if k.startswith(("ROS_", "FAST"))})
+        self.domain = domain  # locked while the client is there
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node(
@@ -211,9 +219,9 @@ def stamp_of(message: Any) -> int:
     return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
-def some_domain() -> int:
-    """Domains above 101 would use ports that Linux hands out to others."""
-    return random.SystemRandom().randint(1, 100)
+def some_domain() -> Domain:
+    """Lock a ROS domain for as long as the caller, a `NodeProcess` or a `Client` holds it."""
+    return Domain.take()
 
 
 def wait_until(done: Callable[[], Any]) -> None:

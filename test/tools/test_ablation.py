@@ -16,9 +16,9 @@ import pytest
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 
 import ablation
-from drawn import open_hand, plane_view, write_landmarks, write_views
-from paths import ROOT
-from small_networks import TINY
+from support.drawn_hands import open_hand, plane_view, write_landmarks, write_views
+from support.paths import ROOT
+from support.small_networks import TINY
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.estimator import HandDepthEstimator

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="drawing needs the extra 'view'")
 
-from paths import ROOT
-from small_networks import TINY
+from support.paths import ROOT
+from support.small_networks import TINY
 
 from hand_depth_ros.network import HandDepthNet, save_weights
 

@@ -11,8 +11,8 @@ import torch
 
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 
-from drawn import plane_view, write_landmarks, write_views
-from small_networks import TINY
+from support.drawn_hands import plane_view, write_landmarks, write_views
+from support.small_networks import TINY
 from typer import BadParameter
 
 from hand_depth_ros.errors import DatasetError

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from drawn import open_hand, write_landmarks
+from support.drawn_hands import open_hand, write_landmarks
 
 from hand_depth_ros.network import HandDepthNet, NetworkConfig, save_weights
 from hand_depth_ros.training.data.photographs import RealImage, load_real_images

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from paths import ROOT
+from support.paths import ROOT
 
 from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig, load_weights
 from hand_depth_ros.training.config import TrainConfig

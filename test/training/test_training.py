@@ -11,8 +11,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from drawn import PIXELS_PER_METRE, SKIN, draw_hand, open_hand, plane_view, write_landmarks, write_views
-from small_networks import TINY, TINY_DETECTOR
+from support.drawn_hands import (
+    PIXELS_PER_METRE,
+    SKIN,
+    draw_hand,
+    open_hand,
+    plane_view,
+    write_landmarks,
+    write_views,
+)
+from support.small_networks import TINY, TINY_DETECTOR
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.detector import decode_boxes

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import PIXELS_PER_METRE, open_hand, plane_view, write_landmarks, write_views
-from small_networks import TINY
+from support.drawn_hands import PIXELS_PER_METRE, open_hand, plane_view, write_landmarks, write_views
+from support.small_networks import TINY
 
 from hand_depth_ros.geometry.hand import wrist_to_knuckles
 from hand_depth_ros.network import HandDepthNet

@@ -16,9 +16,9 @@ import typer
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 pytest.importorskip("tflite", reason="training needs the extra 'train'")
 
-from drawn import write_landmarks, write_views
-from small_networks import TINY, TINY_DETECTOR
-from tflite_file import landmark_layers, write_tflite
+from support.drawn_hands import write_landmarks, write_views
+from support.small_networks import TINY, TINY_DETECTOR
+from support.tflite_writer import landmark_layers, write_tflite
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import HandDepthNet, HandDetectorNet, load_weights, save_weights

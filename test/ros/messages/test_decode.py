@@ -7,9 +7,9 @@ from array import array
 from types import ModuleType, SimpleNamespace
 
 import cv2
-import messages
 import numpy as np
 import pytest
+from support import messages
 
 from hand_depth_ros.errors import ImageError
 from hand_depth_ros.ros.messages import cv_bridge_converter as bridge_module

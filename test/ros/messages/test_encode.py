@@ -3,9 +3,9 @@ depth says."""
 
 from __future__ import annotations
 
-import messages
 import numpy as np
 import pytest
+from support import messages
 
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.messages.encode import (

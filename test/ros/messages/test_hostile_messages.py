@@ -13,12 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed (pip install 'hand_depth_ros[test]')")
-import hostile
-import messages
-from fuzz_checks import check_camera_info, check_frame, check_image, check_pairing
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from paths import ROOT
+from support import hostile_messages, messages
+from support.fuzz_checks import check_camera_info, check_frame, check_image, check_pairing
+from support.paths import ROOT
 
 
 def examples(count: int) -> settings:
@@ -33,24 +32,24 @@ def examples(count: int) -> settings:
 
 
 @examples(9000)
-@given(hostile.RAW_IMAGES)
+@given(hostile_messages.RAW_IMAGES)
 def test_a_hostile_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
     check_image(msg)
 
 
 @examples(6000)
-@given(hostile.COMPRESSED_IMAGES)
+@given(hostile_messages.COMPRESSED_IMAGES)
 def test_a_hostile_compressed_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
     check_image(msg)
 
 
-IN_MILLIMETRES = messages.camera_info(hostile.WIDTH, hostile.HEIGHT, f=0.2)
+IN_MILLIMETRES = messages.camera_info(hostile_messages.WIDTH, hostile_messages.HEIGHT, f=0.2)
 
 
 @examples(4000)
 @example(IN_MILLIMETRES, False)
 @example(IN_MILLIMETRES, True)
-@given(hostile.CAMERA_INFOS, st.booleans())
+@given(hostile_messages.CAMERA_INFOS, st.booleans())
 def test_a_hostile_camera_info_gives_depth_of_its_size_or_an_error_of_ours(
     info: SimpleNamespace, rectified: bool
 ) -> None:
@@ -58,7 +57,7 @@ def test_a_hostile_camera_info_gives_depth_of_its_size_or_an_error_of_ours(
 
 
 @examples(1000)
-@given(hostile.IMAGES_OF_SIZE, hostile.CAMERA_INFOS)
+@given(hostile_messages.IMAGES_OF_SIZE, hostile_messages.CAMERA_INFOS)
 def test_hostile_pairs_give_depth_of_their_size_or_an_error_of_ours(
     image: SimpleNamespace, info: SimpleNamespace
 ) -> None:
@@ -66,7 +65,7 @@ def test_hostile_pairs_give_depth_of_their_size_or_an_error_of_ours(
 
 
 @examples(1000)
-@given(hostile.STEPS)
+@given(hostile_messages.STEPS)
 def test_an_image_never_gets_a_camera_info_that_is_not_its_own_or_the_latest(
     steps: list[tuple[str, int]],
 ) -> None:
@@ -75,7 +74,7 @@ def test_an_image_never_gets_a_camera_info_that_is_not_its_own_or_the_latest(
 
 def jpeg_that_claims(side: int) -> bytes:
     """631 bytes and the frame header of a picture of side x side."""
-    data = bytearray(hostile.FILES[1])
+    data = bytearray(hostile_messages.FILES[1])
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = side.to_bytes(2, "big") * 2
     return bytes(data)
@@ -89,20 +88,22 @@ def jpeg_with_two_headers(side: int) -> bytes:
 
 
 def png_of(*chunks: bytes) -> bytes:
-    return hostile.PNG + b"".join(chunks) + hostile.PNG_PIXELS + hostile.PNG_END
+    return hostile_messages.PNG + b"".join(chunks) + hostile_messages.PNG_PIXELS + hostile_messages.PNG_END
 
 
-CONTROL = hostile.png_chunk(b"fcTL", b"\0\0\0\0" + (8000).to_bytes(4, "big") * 2 + bytes(8) + b"\0\1\0\1\0\0")
+CONTROL = hostile_messages.png_chunk(
+    b"fcTL", b"\0\0\0\0" + (8000).to_bytes(4, "big") * 2 + bytes(8) + b"\0\1\0\1\0\0"
+)
 BOMBS = {
-    "png far too large": png_of(hostile.png_header(60000, 60000)),
-    "png": png_of(hostile.png_header(8000, 8000)),
-    "png, 16 bits": png_of(hostile.png_header(8000, 8000, 16, 6)),
-    "png, interlaced": png_of(hostile.png_header(8000, 8000, 8, 2, 1)),
-    "png, animated": png_of(hostile.png_header(8000, 8000), hostile.ANIMATED, CONTROL),
+    "png far too large": png_of(hostile_messages.png_header(60000, 60000)),
+    "png": png_of(hostile_messages.png_header(8000, 8000)),
+    "png, 16 bits": png_of(hostile_messages.png_header(8000, 8000, 16, 6)),
+    "png, interlaced": png_of(hostile_messages.png_header(8000, 8000, 8, 2, 1)),
+    "png, animated": png_of(hostile_messages.png_header(8000, 8000), hostile_messages.ANIMATED, CONTROL),
     "png, size behind another chunk": png_of(
         # as long as a header is, and read as one it says 16 x 16, rgb
-        hostile.png_chunk(b"teSt", (16).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"),
-        hostile.png_header(8000, 8000),
+        hostile_messages.png_chunk(b"teSt", (16).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"),
+        hostile_messages.png_header(8000, 8000),
     ),
     "jpeg far too large": jpeg_that_claims(65000),
     "jpeg": jpeg_that_claims(8000),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes import FakeEstimator
+from support.fakes import FakeEstimator
 
 from hand_depth_ros.errors import DeviceError, WeightsError
 from hand_depth_ros.estimation.device import device_failure

@@ -13,19 +13,17 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed (pip install 'hand_depth_ros[test]')")
 import cv2
-import hostile
-import messages
-import ros_graph
 from diagnostic_msgs.msg import DiagnosticArray
-from fuzz_checks import REFUSED, accounted, check_frame, resident_mb
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from support import hostile_messages, messages, ros_graph
+from support.fuzz_checks import REFUSED, accounted, check_frame, resident_mb
 
 from hand_depth_ros.ros.messages import topics
 
 ROUNDS, IN_A_ROUND = 40, 4
 GROWTH_LIMIT_MB = 30.0
-GOOD_INFO = messages.camera_info(hostile.WIDTH, hostile.HEIGHT)
-PICTURE = messages.picture(hostile.HEIGHT, hostile.WIDTH)
+GOOD_INFO = messages.camera_info(hostile_messages.WIDTH, hostile_messages.HEIGHT)
+PICTURE = messages.picture(hostile_messages.HEIGHT, hostile_messages.WIDTH)
 GOOD: dict[str, SimpleNamespace] = {
     "raw": messages.image(PICTURE, "rgb8"),
     "compressed": SimpleNamespace(format="jpeg", data=cv2.imencode(".jpg", PICTURE)[1].reshape(-1)),
@@ -74,10 +72,11 @@ def test_a_node_lives_through_hostile_messages(
     before, sent = int(values()["received"]), 0
     del depth[:]
 
-    images = hostile.samples(
-        hostile.RAW_IMAGES if transport == "raw" else hostile.COMPRESSED_IMAGES, ROUNDS * IN_A_ROUND
+    images = hostile_messages.samples(
+        hostile_messages.RAW_IMAGES if transport == "raw" else hostile_messages.COMPRESSED_IMAGES,
+        ROUNDS * IN_A_ROUND,
     )
-    infos = hostile.samples(hostile.CAMERA_INFOS, ROUNDS * IN_A_ROUND)
+    infos = hostile_messages.samples(hostile_messages.CAMERA_INFOS, ROUNDS * IN_A_ROUND)
     may_have_depth: set[int] = set()
     settled = 0.0
     for number in range(ROUNDS):

@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import messages
 import numpy as np
 import pytest
-import ros_graph
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from fakes import FakeEstimator
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
+from support import messages, ros_graph
+from support.fakes import FakeEstimator
 
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.diagnostics import status as diagnostics

@@ -7,15 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import messages
 import numpy as np
 import pytest
-import ros_graph
-from fakes import FakeEstimator, fake_factory
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from support import messages, ros_graph
+from support.fakes import FakeEstimator, fake_factory
 
 from hand_depth_ros.errors import MissingDependencyError, WeightsError
 from hand_depth_ros.geometry.camera import Camera

@@ -11,20 +11,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import messages
 import numpy as np
 import pytest
-import ros_graph
-import small_networks
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from fakes import FakeEstimator, fake_factory
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
+from support import messages, ros_graph, small_networks
+from support.fakes import FakeEstimator, fake_factory
 
 from hand_depth_ros.errors import WeightsError
 from hand_depth_ros.estimation.estimator import HandDepthEstimator

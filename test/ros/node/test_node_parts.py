@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-import messages
 import numpy as np
 import pytest
-from fakes import DEPTH_M, FakeEstimator
+from support import messages
+from support.fakes import DEPTH_M, FakeEstimator
 
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.estimation.overlay import overlay

@@ -9,17 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
-import messages
 import numpy as np
 import pytest
-import ros_graph
 from diagnostic_msgs.msg import DiagnosticArray
-from fakes import fake_factory
-from paths import ROOT
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters
-from ros_graph import NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from support import messages, ros_graph
+from support.fakes import fake_factory
+from support.paths import ROOT
+from support.ros_graph import NodeProcess
 
 from hand_depth_ros.ros.node import rosout as last_words
 from hand_depth_ros.ros.node.main import main
@@ -218,9 +217,9 @@ def test_weights_that_are_not_there_are_named(capfd: pytest.CaptureFixture[str],
 
 
 FAILED_STARTS = {
-    "weights": ("start_node.py", "weights:=/no/such/folder", "no weights file at /no/such/folder"),
-    "device": ("start_node.py", "device:=cuda:77", "device 'cuda:77' was asked for but PyTorch sees"),
-    "parameter": ("fakes.py", "max_hand:=1", "did you mean max_hands?"),  # fails at once
+    "weights": ("node.py", "weights:=/no/such/folder", "no weights file at /no/such/folder"),
+    "device": ("node.py", "device:=cuda:77", "device 'cuda:77' was asked for but PyTorch sees"),
+    "parameter": ("fake_node.py", "max_hand:=1", "did you mean max_hands?"),  # fails at once
 }
 
 
@@ -249,14 +248,14 @@ def test_the_reason_of_a_failed_start_is_on_rosout_too(fault: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_starts_leaves_no_traceback(number: signal.Signals) -> None:
-    node = NodeProcess(ros_graph.some_domain(), program="start_node.py")
+    node = NodeProcess(ros_graph.some_domain(), program="node.py")
     node.wait_for("starting")
     assert node.stop(number) == 0, node.output
     assert "Traceback" not in node.output
 
 
 def test_a_signal_that_an_import_drops_still_ends_the_start() -> None:
-    node = NodeProcess(ros_graph.some_domain(), program="swallowed_signal.py")
+    node = NodeProcess(ros_graph.some_domain(), program="node_with_swallowed_signal.py")
     node.wait_for("swallowed")
     assert node.exit_code() == 0, node.output
     assert "Traceback" not in node.output

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import messages
 import pytest
 import rclpy
-import ros_graph
 from diagnostic_msgs.msg import DiagnosticArray
-from fakes import fake_factory
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
+from support import messages, ros_graph
+from support.fakes import fake_factory
 
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.node import rosout as last_words

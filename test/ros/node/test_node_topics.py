@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import messages
 import numpy as np
 import pytest
-import ros_graph
-from fakes import CRASH_AT, DEPTH_M, RADIUS, SIGMA_M, disc_centres
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from support import messages, ros_graph
+from support.fakes import CRASH_AT, DEPTH_M, RADIUS, SIGMA_M, disc_centres
 
 from hand_depth_ros.ros.messages import topics
 

@@ -1,8 +1,7 @@
-"""The real networks with random weights, told where to look: depth without trained weights. As a program: a node with it."""
+"""The real networks with random weights and given boxes: depth without trained weights."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,3 @@ def boxed_estimator(values: Mapping[str, Any]) -> BoxedEstimator:
 
     torch.set_num_threads(1)
     return BoxedEstimator.untrained(seed=7, **estimator_settings(values))
-
-
-if __name__ == "__main__":
-    from hand_depth_ros.ros.node.main import main
-
-    sys.exit(main(estimator_factory=boxed_estimator))

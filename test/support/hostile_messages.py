@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
-import messages
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from hand_depth_ros.ros.messages.decode import ENCODINGS
+from support import messages
 
 UINT8, UINT32 = st.integers(0, 255), st.integers(0, 2**32 - 1)
 SIZES = st.one_of(st.integers(0, 9), UINT32, st.sampled_from([2**16, 2**31, 2**32 - 1]))

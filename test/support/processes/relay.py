@@ -2,7 +2,7 @@
 
 import sys
 
-from fakes import fake_tf2_ros
+from support.fakes import fake_tf2_ros
 
 from hand_depth_ros.ros.node.colour_relay import main
 

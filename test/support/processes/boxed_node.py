@@ -1,0 +1,9 @@
+"""Run the real node with networks of random weights that take the middle of every image for a hand."""
+
+import sys
+
+from support.boxed_estimator import boxed_estimator
+
+from hand_depth_ros.ros.node.main import main
+
+sys.exit(main(estimator_factory=boxed_estimator))
