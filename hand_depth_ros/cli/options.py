@@ -1,7 +1,7 @@
-"""Command-line options that several sub-commands share, their validation, and the estimator they describe.
+"""Command-line options that several sub-commands share, and their validation.
 
-Options named after a parameter of the node take their help, range and default from the parameter table, so the two
-cannot disagree. Imports torch only inside functions, which keeps `--help` fast.
+Options named after a parameter of the node take their help, range and default from the parameter
+table, so the two cannot disagree. Imports torch only inside functions, which keeps `--help` fast.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["checked", "hand_length_range_m", "load_estimator", "parameter_option
 def parameter_option(name: str, *flags: str, default: str = "") -> OptionInfo:
     """Return the command-line option for the parameter `name`: its help, range and default.
 
-    The function that takes the option gives it the default None ("not given"); `checked` fills in the
-    parameter's own default. A bool becomes a flag that is off by default.
+    The function that takes the option gives it the default None ("not given"); `checked` fills in
+    the parameter's own default. A bool becomes a flag that is off by default.
 
     Args:
         name: Name of a parameter of the node.
@@ -79,7 +79,7 @@ def _flag(name: str) -> str:
 
 
 def hand_length_range_m() -> tuple[float, float]:
-    """Return the shortest and the longest hand length, in metres, that the parameter hand_length_m takes."""
+    """Return the shortest and the longest hand length, in metres, that hand_length_m takes."""
     low, high = BY_NAME["hand_length_m"].low, BY_NAME["hand_length_m"].high
     assert low is not None and high is not None
     return low, high

@@ -1,8 +1,8 @@
 """The node's parameters, in one table.
 
-Their declaration and validation, the options of `hand-depth infer` and `hand-depth bag` (`cli.options`),
-`config/hand_depth.yaml` and docs/parameters.md all come from it; `python tools/write_tables.py` writes the files.
-Imports neither torch nor rclpy.
+Their declaration and validation, the options of `hand-depth infer` and `hand-depth bag`
+(`cli.options`), `config/hand_depth.yaml` and docs/parameters.md all come from it; `python
+tools/write_tables.py` writes the files. Imports neither torch nor rclpy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Parameter:
         help: Description for `ros2 param describe`, `--help`, the YAML file and the documentation.
         low: Smallest allowed value, None where anything goes.
         high: Largest allowed value.
-        off: Value outside the range that switches the feature off (or to automatic: see `off_label`).
+        off: Value outside the range that switches the feature off (or to automatic: see
+            `off_label`).
         off_label: What `off` means.
         choices: Allowed strings, empty where anything goes.
         read_only: True: fixed at start. False: can be set while the node runs.
@@ -289,7 +290,7 @@ def check_change(name: str, value: Any, known: bool) -> None:
 
 
 def check_qos_overrides(overrides: Mapping[str, Any]) -> None:
-    """Check every `qos_overrides.TOPIC.publisher|subscription.POLICY` among the parameters that were set.
+    """Check the `qos_overrides.TOPIC.publisher|subscription.POLICY` among `overrides`.
 
     Raises:
         ParameterError: Names the parameter and what is allowed.

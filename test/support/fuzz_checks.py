@@ -13,7 +13,8 @@ import numpy as np
 
 from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.ros.messages import topics
-from hand_depth_ros.ros.messages.decode import MAX_PIXELS, decode_image
+from hand_depth_ros.ros.messages.decode import decode_image
+from hand_depth_ros.ros.messages.encodings import MAX_PIXELS
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.settings import OutputSettings
 from hand_depth_ros.ros.node.camera_infos import KEPT, CameraInfos

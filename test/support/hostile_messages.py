@@ -15,7 +15,7 @@ import cv2
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from hand_depth_ros.ros.messages.decode import ENCODINGS
+from hand_depth_ros.ros.messages.encodings import ENCODINGS
 from support import messages
 
 UINT8, UINT32 = st.integers(0, 255), st.integers(0, 2**32 - 1)

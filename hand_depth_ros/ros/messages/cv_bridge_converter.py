@@ -1,9 +1,9 @@
-"""cv_bridge as the colour converter, where it is installed and healthy.
+"""Colour conversion through cv_bridge, where it is installed and works.
 
-cv_bridge's compiled half fails to import when it was built for another numpy or OpenCV, and some of its
-versions convert wrongly. So it is asked, once an encoding, to convert a small known image, and is used only
-if that comes out exactly as OpenCV's own conversion: a robot with cv_bridge and a laptop without it see the
-same picture.
+cv_bridge's compiled half fails to import when it was built for another NumPy or OpenCV, and some of
+its versions convert wrongly. So it has to convert a small known image first, once per encoding, and
+is used only if the result equals OpenCV's own conversion: a robot with cv_bridge and a laptop
+without it see the same pixels.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ _NAMES = frozenset(
 
 @lru_cache(maxsize=64)
 def cv_bridge_converter(name: str, reference: Converter) -> Converter | None:
-    """A converter from encoding `name` to RGB through cv_bridge, or None if it is missing, broken or of
-    another opinion.
+    """Return a converter from encoding `name` to RGB through cv_bridge, None if it cannot be used.
 
     Args:
         name: sensor_msgs encoding.
-        reference: The conversion that cv_bridge must agree with on a known image.
+        reference: The conversion that cv_bridge must reproduce on a known image.
     """
     bridge = _bridge() if name in _NAMES else None
     if bridge is None:
@@ -42,10 +41,10 @@ def cv_bridge_converter(name: str, reference: Converter) -> Converter | None:
         return np.asarray(bridge.imgmsg_to_cv2(_message(pixels, encoding), desired_encoding="rgb8"))
 
     try:
-        healthy = np.array_equal(convert(_probe(name), name), reference(_probe(name), name))
-    except Exception:  # whatever a broken build raises: it is then not used
+        agrees = np.array_equal(convert(_probe(name), name), reference(_probe(name), name))
+    except Exception:  # a broken build raises anything; it is then not used
         return None
-    return convert if healthy else None
+    return convert if agrees else None
 
 
 @lru_cache(maxsize=1)
@@ -59,6 +58,7 @@ def _bridge() -> Any | None:
 
 
 def _probe(name: str) -> np.ndarray:
+    """Return a random image of the encoding: (6, 8) or (6, 8, C)."""
     channels = 3 if name.startswith(("rgb", "bgr")) else 1
     channels = 4 if name.startswith(("rgba", "bgra")) else channels
     dtype = np.uint16 if name.endswith("16") else np.uint8
@@ -69,6 +69,7 @@ def _probe(name: str) -> np.ndarray:
 
 
 def _message(pixels: np.ndarray, encoding: str) -> SimpleNamespace:
+    """Return an object with the fields of sensor_msgs/Image."""
     return SimpleNamespace(
         height=pixels.shape[0],
         width=pixels.shape[1],

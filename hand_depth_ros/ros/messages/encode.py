@@ -1,7 +1,7 @@
-"""Depth, sigma, masks, pictures and clouds as the fields of ROS messages, for the node and the bag tool.
+"""Encode depth, sigma, masks, images and point clouds as the fields of ROS messages.
 
-No rclpy here. Each function returns the message's fields but the header, as a dict; `data` is a contiguous
-uint8 array (N,), little-endian.
+No rclpy here: the node and the bag tool both call these functions. Each returns the message's
+fields except the header as a dict; `data` is a contiguous uint8 array (N,), little-endian.
 """
 
 from __future__ import annotations
@@ -10,68 +10,65 @@ from typing import Any
 
 import numpy as np
 
-from hand_depth_ros.estimation.quantize import depth_to_mm
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages.depth_encoding import METRES, MILLIMETRES, from_metres, is_valid
 
 Fields = dict[str, Any]
 FLOAT32 = 7
 """sensor_msgs/PointField.FLOAT32."""
-STEEPEST = 7.0
-"""Depth change from pixel to pixel, in pixel widths at that depth, that no surface shows (82 degrees off)."""
+MAX_SLOPE = 7.0
+"""Steepest plausible surface: depth change per pixel, in pixel widths at that depth (82°)."""
 
 
 def encode_depth_mm(depth: np.ndarray) -> Fields:
-    """16UC1 in millimetres, rounded to nearest; 0 where `depth` (H, W, metres) is NaN, not positive or beyond
-    65.535 m."""
-    return _image(depth_to_mm(depth), "16UC1")
+    """Encode `depth` (H, W, metres, NaN = invalid) as 16UC1 in millimetres, 0 = invalid."""
+    return _image(from_metres(depth, MILLIMETRES), MILLIMETRES)
 
 
 def encode_depth_m(depth: np.ndarray) -> Fields:
-    """32FC1 in metres; NaN where `depth` (H, W, metres) is not positive and finite: never 0, never Inf."""
-    metres = np.array(depth, dtype=np.float32, order="C")
-    metres[~((metres > 0.0) & (metres < np.inf))] = np.nan
-    return _image(metres, "32FC1")
+    """Encode `depth` (H, W, metres, NaN = invalid) as 32FC1: never 0, never infinite."""
+    return _image(from_metres(depth, METRES), METRES)
 
 
 def encode_sigma(sigma: np.ndarray, depth: np.ndarray) -> Fields:
-    """32FC1 in metres, one standard deviation; NaN wherever `depth` is invalid. Both (H, W)."""
-    metres = np.where((depth > 0.0) & (depth < np.inf) & (sigma < np.inf), sigma, np.nan).astype(np.float32)
-    return _image(metres, "32FC1")
+    """Encode `sigma` (H, W, metres) as 32FC1; NaN wherever `depth` is invalid."""
+    metres = np.where(is_valid(depth) & (sigma < np.inf), sigma, np.nan).astype(np.float32)
+    return _image(metres, METRES)
 
 
 def encode_mask(mask: np.ndarray) -> Fields:
-    """mono8: the number of the hand that a pixel belongs to, 0 for none. (H, W) uint8."""
+    """Encode `mask` (H, W) uint8, the hand number of each pixel (0 = none), as mono8."""
     return _image(np.ascontiguousarray(mask, dtype=np.uint8), "mono8")
 
 
 def encode_rgb(rgb: np.ndarray) -> Fields:
-    """rgb8 from (H, W, 3) uint8."""
+    """Encode `rgb` (H, W, 3) uint8 as rgb8."""
     return _image(np.ascontiguousarray(rgb, dtype=np.uint8), "rgb8")
 
 
-def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organised: bool = False) -> Fields:
-    """PointCloud2 fields x y z rgb in the optical frame, lens distortion accounted for, without flying pixels.
+def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organized: bool = False) -> Fields:
+    """Encode hand points, undistorted and without flying pixels, as PointCloud2 (x y z rgb).
 
     Args:
         depth: (H, W) metres along the optical axis, NaN = invalid.
-        rgb: (H, W, 3) uint8, the colour of each point; packed as PCL and rviz read it, 0x00RRGGBB seen as
+        rgb: (H, W, 3) uint8, colour of each pixel; packed as PCL and rviz read it, 0x00RRGGBB in a
             float32.
-        camera: The camera of both.
-        organised: True: one point a pixel, row by row as the image, NaN where invalid. False: valid points
-            only, unordered.
+        camera: Camera of both.
+        organized: True: one point per pixel, in image order, NaN where invalid. False: valid points
+            only.
     """
     height, width = depth.shape
-    valid = (depth > 0.0) & (depth < np.inf) & ~flying_pixels(depth, min(camera.fx, camera.fy))
+    valid = is_valid(depth) & ~flying_pixels(depth, min(camera.fx, camera.fy))
     rays = np.asarray(camera.rays())
-    if organised:
+    if organized:
         xyz, colours = np.where(valid, depth, np.nan)[..., None] * rays, rgb
     else:
         xyz, colours = depth[valid][:, None] * rays[valid], rgb[valid]
-        seen = np.isfinite(xyz).all(-1)  # a lens may have pixels without a ray
-        xyz, colours = xyz[seen], colours[seen]
+        finite = np.isfinite(xyz).all(-1)  # a lens may have pixels without a ray
+        xyz, colours = xyz[finite], colours[finite]
     cloud = np.empty(xyz.shape[:-1], dtype=[("xyz", "<f4", 3), ("rgb", "<u4")])
-    cloud["xyz"], cloud["rgb"] = xyz, _packed(colours)
-    rows, columns = (height, width) if organised else (1, cloud.size)
+    cloud["xyz"], cloud["rgb"] = xyz, pack_rgb(colours)
+    rows, columns = (height, width) if organized else (1, cloud.size)
     return {
         "height": rows,
         "width": columns,
@@ -83,20 +80,20 @@ def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organised:
         "point_step": 16,
         "row_step": 16 * columns,
         "data": cloud.reshape(-1).view(np.uint8),
-        "is_dense": not organised,
+        "is_dense": not organized,
     }
 
 
 def flying_pixels(depth: np.ndarray, focal: float) -> np.ndarray:
-    """Where `depth` (H, W, metres, NaN = invalid) hangs between two surfaces instead of lying on one: (H, W) bool.
+    """Return where `depth` (H, W, metres, NaN = invalid) floats between two surfaces: (H, W) bool.
 
-    At an edge inside the hand (a finger before the palm) an estimate goes from one depth to the other within a pixel
-    or two; seen from the side those pixels fly. A pixel flies if along a row or a column every valid neighbour, one or
-    two, is farther off in depth than STEEPEST pixel widths (z / focal). A pixel beside a clean step has its own surface
-    on the other side, and stays.
+    At an edge inside a hand (a finger in front of the palm) the estimate passes from one depth to
+    the other within a pixel or two. A pixel is flying if, along its row or its column, every valid
+    neighbour differs in depth by more than MAX_SLOPE pixel widths (z / focal). A pixel beside a
+    clean step keeps the neighbour on its own surface.
     """
     flying = np.zeros(depth.shape, bool)
-    valid = (depth > 0.0) & (depth < np.inf)
+    valid = is_valid(depth)
     rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
     if not rows.size:
         return flying
@@ -107,11 +104,12 @@ def flying_pixels(depth: np.ndarray, focal: float) -> np.ndarray:
         border = np.full_like(np.take(known, [0], axis=axis), np.nan)
         before, after = (np.concatenate(pair, axis=axis) for pair in ((border, steps), (steps, border)))
         nearest = np.fmin(before, after)  # NaN only without any neighbour
-        flying[hands] |= nearest > STEEPEST / focal * known
+        flying[hands] |= nearest > MAX_SLOPE / focal * known
     return flying
 
 
-def _packed(rgb: np.ndarray) -> np.ndarray:
+def pack_rgb(rgb: np.ndarray) -> np.ndarray:
+    """Return the colours (..., 3) uint8 as 0x00RRGGBB, uint32 (...)."""
     wide = rgb.astype(np.uint32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 

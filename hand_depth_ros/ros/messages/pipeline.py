@@ -1,6 +1,6 @@
-"""One frame through the whole way: image and camera_info messages in, message fields out. No rclpy here.
+"""Process one frame: image and camera_info messages in, message fields out. No rclpy here.
 
-The live node and the bag tool both call `process_frame`, so that they give the same bytes for the same frame.
+The node and the bag tool both call `process_frame`, so they give the same bytes for the same frame.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
 
 class Estimator(Protocol):
-    """What makes depth of a picture: `HandDepthEstimator`, or the node's that outlives its GPU."""
+    """An estimator: `HandDepthEstimator`, or the node's, which survives the loss of its GPU."""
 
-    def estimate(self, rgb: np.ndarray, camera: Camera) -> HandDepthFrame: ...
+    def estimate(self, rgb: np.ndarray, camera: Camera) -> HandDepthFrame:
+        """Estimate the depth of the hands in `rgb`."""
+        ...
 
 
 DEFAULT_SETTINGS = OutputSettings()
@@ -44,7 +46,7 @@ DEFAULT_SETTINGS = OutputSettings()
 
 @dataclass
 class ProcessedFrame:
-    """One frame's results: message fields by topic, the estimate (None if not needed), times in ms."""
+    """Message fields by topic, the estimate (None if not needed), and durations in ms."""
 
     outputs: dict[str, Fields]
     frame: HandDepthFrame | None
@@ -58,30 +60,31 @@ def process_frame(
     wanted: Collection[str],
     settings: OutputSettings = DEFAULT_SETTINGS,
 ) -> ProcessedFrame:
-    """Decode, estimate, encode.
+    """Decode the image, estimate depth, encode the wanted outputs.
 
     Args:
-        estimator: Keeps the tracks from frame to frame.
+        estimator: Estimates depth and tracks hands from frame to frame.
         image: sensor_msgs/Image or CompressedImage, of rclpy or rosbags.
-        camera_info: The sensor_msgs/CameraInfo that belongs to it.
-        wanted: Names of `topics.OUTPUT_TOPICS`. Nothing is computed for the others; without any that needs
-            it, no inference.
-        settings: What to make of the estimate.
+        camera_info: The sensor_msgs/CameraInfo of that image.
+        wanted: Names of `topics.OUTPUT_TOPICS`. Only these are computed; none that needs inference,
+            no inference.
+        settings: Settings of the outputs.
 
     Returns:
-        The fields of each wanted message but its header. `depth_registered/camera_info` isn't among them: it
-        is `camera_info` itself under the image's header, which the caller copies.
+        The fields of each wanted message except its header. `depth_registered/camera_info` is not
+            among them: the
+        caller copies `camera_info` under the image's header.
 
     Raises:
         ImageError: The image cannot be decoded.
-        CameraError: The camera_info is unusable or of another image size.
+        CameraError: The camera_info is unusable or belongs to another image size.
     """
     if not wanted:
         return ProcessedFrame({}, None)
     start = time.perf_counter()
     camera = Camera.from_camera_info(camera_info, rectified=settings.image_is_rectified)
     rgb = decode_image(image)
-    check_same_size(rgb, camera)
+    validate_same_size(rgb, camera)
     if not topics.NEED_INFERENCE.intersection(wanted):
         return ProcessedFrame({}, None)
     decoded = time.perf_counter()
@@ -99,11 +102,11 @@ def process_frame(
 def encode_frame(
     frame: HandDepthFrame, rgb: np.ndarray, camera: Camera, wanted: Collection[str], settings: OutputSettings
 ) -> dict[str, Fields]:
-    """The message fields of each wanted topic for an estimate of `rgb` (H, W, 3)."""
+    """Return the message fields of each wanted topic for the estimate of `rgb` (H, W, 3)."""
     depth = frame.depth
     if settings.background == "far":
         depth = np.where(np.isnan(depth), np.float32(settings.far_m), depth)
-    makers = {
+    encoders = {
         topics.DEPTH_MM: lambda: encode_depth_mm(depth),
         topics.DEPTH_M: lambda: encode_depth_m(depth),
         topics.SIGMA: lambda: encode_sigma(frame.sigma, frame.depth),
@@ -112,13 +115,13 @@ def encode_frame(
         topics.DEBUG: lambda: encode_rgb(overlay(rgb, frame)),
     }
     compressed = [name.removesuffix(topics.COMPRESSED_DEPTH) for name in topics.COMPRESSED if name in wanted]
-    made = {name: make() for name, make in makers.items() if name in wanted or name in compressed}
-    outputs = {name: fields for name, fields in made.items() if name in wanted}
-    return outputs | {name + topics.COMPRESSED_DEPTH: compress_depth(made[name]) for name in compressed}
+    encoded = {name: encode() for name, encode in encoders.items() if name in wanted or name in compressed}
+    outputs = {name: fields for name, fields in encoded.items() if name in wanted}
+    return outputs | {name + topics.COMPRESSED_DEPTH: compress_depth(encoded[name]) for name in compressed}
 
 
-def check_same_size(rgb: np.ndarray, camera: Camera) -> None:
-    """Refuse an image that this camera_info does not describe: its depth would be wrong without a word."""
+def validate_same_size(rgb: np.ndarray, camera: Camera) -> None:
+    """Raise CameraError if the camera has another image size: depth would be silently wrong."""
     height, width = rgb.shape[:2]
     if (width, height) != (camera.width, camera.height):
         raise CameraError(

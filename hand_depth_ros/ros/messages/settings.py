@@ -13,7 +13,8 @@ class OutputSettings:
         background: "invalid", or "far" to put `far_m` into the depth images where there is no hand.
         far_m: Depth of the background in metres.
         points_organized: True: one point per pixel. False: hand points only.
-        image_is_rectified: True: use P of camera_info. False: use K and the distortion coefficients.
+        image_is_rectified: True: use P of camera_info. False: use K and the distortion
+            coefficients.
     """
 
     background: str = "invalid"

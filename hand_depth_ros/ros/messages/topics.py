@@ -1,6 +1,7 @@
-"""What is published, in one table. The node, the bag tool, the README and the tests read it. No rclpy here.
+"""Table of the published topics: the node, the bag tool and the docs read it. No rclpy here.
 
-Names are relative: the node's namespace (or the bag tool's `--namespace`) goes in front, remapping applies.
+Names are relative: the node's namespace (or the bag tool's `--namespace`) is prepended, and
+remapping applies.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ POINTS = "depth_registered/points"
 HAND_MASK = "hand_mask"
 DEBUG = "debug/image"
 COMPRESSED_DEPTH = "/compressedDepth"
-"""What image_transport appends to a depth image's topic for its compressed sibling."""
+"""Suffix of image_transport for the compressed sibling of a depth image."""
 
 
 @dataclass(frozen=True)
 class OutputTopic:
-    """One published topic: relative name, interface type, encoding (images only) and what it carries."""
+    """One published topic: relative name, type, encoding (images only) and description."""
 
     name: str
     type: str
@@ -29,6 +30,7 @@ class OutputTopic:
 
     @property
     def is_image(self) -> bool:
+        """True for sensor_msgs/Image."""
         return self.type == "sensor_msgs/msg/Image"
 
 
@@ -36,17 +38,20 @@ OUTPUT_TOPICS: tuple[OutputTopic, ...] = (
     OutputTopic(DEPTH_MM, "sensor_msgs/msg/Image", "16UC1", "depth in mm, 0 = invalid"),
     OutputTopic(DEPTH_M, "sensor_msgs/msg/Image", "32FC1", "depth in m, NaN = invalid (never 0, never Inf)"),
     OutputTopic(
-        CAMERA_INFO, "sensor_msgs/msg/CameraInfo", "", "the colour camera's own, unchanged but for the header"
+        CAMERA_INFO,
+        "sensor_msgs/msg/CameraInfo",
+        "",
+        "camera_info of the colour camera under the image's header",
     ),
     OutputTopic(
         SIGMA, "sensor_msgs/msg/Image", "32FC1", "one standard deviation of the depth in m, NaN = invalid"
     ),
     OutputTopic(
-        POINTS, "sensor_msgs/msg/PointCloud2", "", "x y z rgb: hand points only, or organised like the image"
+        POINTS, "sensor_msgs/msg/PointCloud2", "", "x y z rgb: hand points only, or organized like the image"
     ),
     OutputTopic(HAND_MASK, "sensor_msgs/msg/Image", "mono8", "hand number of each pixel, 0 = no hand"),
     OutputTopic(
-        DEBUG, "sensor_msgs/msg/Image", "rgb8", "the colour image with depth, boxes and distances drawn in"
+        DEBUG, "sensor_msgs/msg/Image", "rgb8", "the colour image with depth, boxes and distances drawn on it"
     ),
     *(
         OutputTopic(
@@ -65,8 +70,7 @@ NEED_INFERENCE: frozenset[str] = frozenset(topic.name for topic in OUTPUT_TOPICS
 
 
 def sibling_camera_info(image_topic: str) -> str:
-    """The camera_info topic that image_transport pairs with an image topic: the same name with its last part
-    replaced.
+    """Return the camera_info topic beside an image topic, as image_transport pairs them.
 
     >>> sibling_camera_info("/wrist/color/image_raw")
     '/wrist/color/camera_info'
@@ -76,7 +80,7 @@ def sibling_camera_info(image_topic: str) -> str:
 
 
 def other_transport(image: str) -> tuple[str, str]:
-    """The value of image_transport that an image topic is not, and the topic that goes with it."""
+    """Return the other value of image_transport for an image topic, and that transport's topic."""
     if image.endswith("/compressed"):
         return "raw", image.removesuffix("/compressed")
     return "compressed", f"{image}/compressed"

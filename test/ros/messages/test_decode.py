@@ -13,7 +13,8 @@ from support import messages
 
 from hand_depth_ros.errors import ImageError
 from hand_depth_ros.ros.messages import cv_bridge_converter as bridge_module
-from hand_depth_ros.ros.messages.decode import ENCODINGS, decode_image, opencv_to_rgb
+from hand_depth_ros.ros.messages.decode import decode_image, opencv_to_rgb
+from hand_depth_ros.ros.messages.encodings import ENCODINGS
 
 RGB = messages.picture()
 ALPHA = np.full((*RGB.shape[:2], 1), 77, np.uint8)

@@ -101,11 +101,11 @@ def test_pixels_that_the_lens_has_no_ray_for_give_no_points() -> None:
     assert 0 < len(xyz) < depth.size and np.isfinite(xyz).all()
 
 
-def test_organised_points_lie_like_the_image() -> None:
+def test_organized_points_lie_like_the_image() -> None:
     rgb = messages.picture()
     depth = np.full((24, 32), np.nan, np.float32)
     depth[3, 4] = 0.7
-    fields = encode_points(depth, rgb, CAMERAS["pinhole"], organised=True)
+    fields = encode_points(depth, rgb, CAMERAS["pinhole"], organized=True)
     xyz, colours = read_cloud(fields)
     assert (fields["height"], fields["width"], fields["is_dense"]) == (24, 32, False)
     assert np.flatnonzero(np.isfinite(xyz[:, 2])).tolist() == [3 * 32 + 4]
@@ -114,9 +114,9 @@ def test_organised_points_lie_like_the_image() -> None:
 
 @pytest.mark.parametrize("ramp", [1, 2, 3])
 @pytest.mark.parametrize("turned", [False, True], ids=["along rows", "along columns"])
-@pytest.mark.parametrize("organised", [False, True])
+@pytest.mark.parametrize("organized", [False, True])
 def test_nothing_flies_between_a_finger_and_the_palm_behind_it(
-    ramp: int, turned: bool, organised: bool
+    ramp: int, turned: bool, organized: bool
 ) -> None:
     """A step of 5 cm at 0.4 m that the estimate takes in `ramp` pixels in between; f = 300: a pixel is 1.3 mm."""
     camera = Camera(40, 40, 300.0, 300.0, 19.5, 19.5)
@@ -124,7 +124,7 @@ def test_nothing_flies_between_a_finger_and_the_palm_behind_it(
     line = np.concatenate((np.full(10, 0.40), np.linspace(0.40, 0.45, ramp + 2)[1:-1], np.full(10, 0.45)))
     depth[8:30, 5 : 5 + line.size] = line
     depth = depth.T.copy() if turned else depth
-    xyz, _ = read_cloud(encode_points(depth, messages.picture(40, 40), camera, organised))
+    xyz, _ = read_cloud(encode_points(depth, messages.picture(40, 40), camera, organized))
     z = xyz[np.isfinite(xyz[:, 2]), 2]
     assert set(np.round(z.astype(float), 4)) == {0.40, 0.45} and len(z) == 20 * 22
 
