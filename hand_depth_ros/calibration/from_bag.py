@@ -11,9 +11,10 @@ from rich.progress import track
 
 from hand_depth_ros.bag.rosbag2 import BagReader, find_topic
 from hand_depth_ros.calibration.lengths import REFERENCE_LENGTH_M, LengthMeasurement, measure_frame
-from hand_depth_ros.errors import BagError, ImageError
+from hand_depth_ros.errors import BagError
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.messages.decode import decode_image
+from hand_depth_ros.ros.messages.depth_encoding import decode_depth
 from hand_depth_ros.ros.messages.stamps import stamp_ns
 from hand_depth_ros.ros.messages.topics import sibling_camera_info
 
@@ -86,27 +87,15 @@ def depth_of(msg: Any, camera: Camera) -> np.ndarray:
     """Return metres (H, W) float32, NaN where invalid, of a 16UC1 (mm) or 32FC1 (m) depth image.
 
     Raises:
-        BagError: It has another encoding, or is not registered to the colour camera.
-        ImageError: It has too few bytes for its size.
+        BagError: It is not registered to the colour camera.
+        ImageError: It has another encoding, or too few bytes for its size.
     """
-    kinds = {"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
-    if msg.encoding not in kinds:
-        raise BagError(
-            f"the depth image is {msg.encoding}: give a topic with 16UC1 (millimetres) or 32FC1 (metres)"
-        )
     if (msg.width, msg.height) != (camera.width, camera.height):
         raise BagError(
             f"the depth image is {msg.width}x{msg.height}, the colour image {camera.width}x{camera.height}: "
             "give the depth topic that is registered to colour (aligned_depth_to_color, depth_registered)"
         )
-    name, unit = kinds[msg.encoding]
-    dtype = np.dtype((">" if msg.is_bigendian else "<") + name)
-    data = np.frombuffer(memoryview(msg.data), np.uint8)
-    if msg.step < msg.width * dtype.itemsize or data.size < msg.height * msg.step:
-        raise ImageError(f"the depth image has {data.size} bytes in rows of {msg.step}: too few for its size")
-    rows = data[: msg.height * msg.step].reshape(msg.height, msg.step)[:, : msg.width * dtype.itemsize]
-    metres = np.ascontiguousarray(rows).view(dtype).astype(np.float32) * np.float32(unit)
-    return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
+    return decode_depth(msg)
 
 
 def _partners(colours: list[int], depths: list[int]) -> dict[int, int]:

@@ -1,1 +1,1 @@
-"""The ROS side: messages in, messages out. Only `node` and the modules that it alone uses import rclpy."""
+"""ROS 2 side: parameters, messages, diagnostics, and the node, which alone imports rclpy."""

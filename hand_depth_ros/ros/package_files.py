@@ -1,4 +1,4 @@
-"""Files that are installed beside the package: config/ and launch/. Imports nothing of ours but errors."""
+"""Find files that are installed beside the package: config/ and launch/."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def package_file(relative: str) -> Path:
-    """The path of a file such as ``config/fastdds_large_images.xml``.
+    """Return the path of an installed file such as ``config/fastdds_large_images.xml``.
 
-    It stands beside the package in a checkout, and in PREFIX/share/hand_depth_ros after pip or colcon
+    It lies beside the package in a checkout, and in PREFIX/share/hand_depth_ros after pip or colcon
     installed it.
 
     Raises:
@@ -22,4 +22,4 @@ def package_file(relative: str) -> Path:
     for candidate in (PACKAGE.parent / relative, *installed):
         if candidate.is_file():
             return candidate
-    raise HandDepthError(f"{relative} was not installed with the package: install hand_depth_ros again")
+    raise HandDepthError(f"{relative} was not installed with the package: reinstall hand_depth_ros")

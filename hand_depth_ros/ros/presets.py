@@ -1,7 +1,7 @@
-"""Presets: the node under the names, frame and QoS of a known RGBD camera's driver (config/presets/*.yaml).
+"""Presets: run the node under the topics, frame and QoS of an RGBD camera (config/presets/*.yaml).
 
-Used by launch/rgbd_camera.launch.py and by `hand-depth node --preset`. No rclpy and no launch here. What each
-driver publishes, and where we differ, is told in docs/presets.md.
+launch/rgbd_camera.launch.py and `hand-depth node --preset` use them. Imports neither rclpy nor
+launch. docs/presets.md lists what each driver publishes and where the node differs.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
 
 
 class PresetError(HandDepthError, ValueError):
-    """A preset or a camera name that cannot be used."""
+    """A preset or camera name that cannot be used."""
 
 
 @dataclass(frozen=True)
 class CameraSetup:
-    """How the node (and the relay of its colour) is started to look like one camera.
+    """How to start the node, and the relay of its colour image, so that they look like one camera.
 
-    `image` is the colour topic that is read, `colour` the driver's name for it (both absolute). When they
-    differ the colour has to be passed on, by the relay. `parameters` are the node's, `relay_parameters` the
-    relay's.
+    Attributes:
+        namespace: Namespace of the node.
+        image: Colour topic to read (absolute).
+        colour: The driver's name for it (absolute); if it differs, the relay republishes the image.
+        remappings: (from, to) names of the node.
+        parameters: Parameters of the node.
+        relay_parameters: Parameters of the relay.
     """
 
     namespace: str
@@ -42,17 +46,20 @@ class CameraSetup:
 
     @property
     def needs_relay(self) -> bool:
+        """True if the colour image must be republished under the driver's name."""
         return self.image != self.colour
 
     @property
     def relay_remappings(self) -> tuple[tuple[str, str], ...]:
-        """The relay reads image (and the camera_info beside it) and publishes colour/*."""
+        """Remappings of the relay, which reads image and its camera_info and publishes colour/*."""
         info = topics.sibling_camera_info(self.colour)
         return (("image", self.image), ("colour/image_raw", self.colour), ("colour/camera_info", info))
 
     def ros_arguments(self, *given: str) -> list[str]:
-        """The node's command line, `given` being the user's own part, which wins: of remappings ROS takes the
-        first, of parameters the last."""
+        """Return the node's command line; the user's own arguments `given` win.
+
+        ROS takes the first of several remappings and the last of several parameters.
+        """
         parameters = [f"{name}:={_inline_yaml(value)}" for name, value in self.parameters.items()]
         remappings = [f"{source}:={target}" for source, target in self.remappings]
         return [
@@ -65,8 +72,19 @@ class CameraSetup:
 
 @dataclass(frozen=True)
 class Preset:
-    """One driver. `topics` maps our output names to the driver's, relative to `namespace`; `qos` are the four
-    policies that it publishes with; `camera` is its default camera name; `{camera}` stands for that name."""
+    """One driver. `{camera}` in a name stands for the camera's name.
+
+    Attributes:
+        name: Name of the preset.
+        driver: ROS package of the driver.
+        camera: Default camera name.
+        namespace: Namespace of the driver's topics.
+        frame_id: frame_id of its depth images.
+        colour: Its colour topic, relative to `namespace`.
+        topics: Our output names to the driver's, relative to `namespace`.
+        qos: QoS policies that it publishes with.
+        parameters: Parameters of the node.
+    """
 
     name: str
     driver: str
@@ -80,10 +98,10 @@ class Preset:
 
     @classmethod
     def load(cls, name: str) -> Preset:
-        """The preset `name`, one of NAMES.
+        """Read the preset `name`, one of NAMES.
 
         Raises:
-            PresetError: There is none of that name.
+            PresetError: It does not exist.
         """
         if name not in NAMES:
             raise PresetError(f"preset {name!r} does not exist: use one of {', '.join(NAMES)}")
@@ -91,21 +109,22 @@ class Preset:
         return cls(name=name, **yaml.safe_load(text))
 
     def setup(self, camera: str | None = None, image: str = "", driver_frame: bool = True) -> CameraSetup:
-        """The node as a camera called `camera` (None: as the driver calls it by default).
+        """Return how to start the node as a camera called `camera`.
 
         Args:
-            camera: The driver's camera name; goes into its namespace and its frame ids.
-            image: The colour topic to read. Empty: the one that the driver would publish.
-            driver_frame: True: outputs have the driver's frame id, tied to the colour image's by an identity
-                transform where that is another. False: they have the colour image's frame id.
+            camera: The driver's camera name, part of its namespace and frame ids; None: its
+                default.
+            image: Colour topic to read. Empty: the one that the driver publishes.
+            driver_frame: True: outputs have the driver's frame id, joined to the colour image's by
+                an identity transform if they differ. False: the colour image's frame id.
 
         Raises:
-            PresetError: `camera` is no ROS name.
+            PresetError: `camera` is not a valid ROS name.
         """
         camera = self.camera if camera is None else camera
         if not _NAME.fullmatch(camera) or (self.camera and not camera):
             raise PresetError(
-                f"camera {camera!r} is no ROS name: letters, digits and _ are needed, not beginning with a digit"
+                f"camera {camera!r} is not a ROS name: use letters, digits and _, not starting with a digit"
             )
         namespace = "/" + self.namespace.format(camera=camera).strip("/")
         base = "" if namespace == "/" else namespace
@@ -132,7 +151,7 @@ class Preset:
         )
 
     def _published(self, base: str) -> list[str]:
-        """Every topic that goes by a name of the driver's, camera_info and compressed siblings included."""
+        """Return all topics under the driver's names, with camera_info and compressed siblings."""
         published = []
         for ours, theirs in self.topics.items():
             name = f"{base}/{theirs}"

@@ -1,4 +1,4 @@
-"""Say the same thing at most once in a while. No rclpy here."""
+"""Limit how often the same message is logged. No rclpy here."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 
 PERIOD_S = 10.0
-KINDS_KEPT = 500
+MAX_KINDS = 500
 
 
 class Throttle:
-    """Lets a message of one kind through at most once in `period` seconds; different kinds don't wait for
-    each other.
+    """Lets each kind of message through at most once in `period` seconds.
 
-    rclpy's own throttle goes by the line of code, which would let one fault hide another.
+    rclpy's own throttle works per line of code, which would let one fault hide another.
     """
 
     def __init__(self, period: float = PERIOD_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,15 +23,15 @@ class Throttle:
         self._lock = threading.Lock()
 
     def __call__(self, kind: str) -> bool:
-        """Whether a message of this kind may be said now."""
+        """Return whether a message of this kind may be logged now."""
         now = self._clock()
         with self._lock:
             if now - self._last.get(kind, -float("inf")) < self._period:
                 return False
             self._last.pop(kind, None)
             self._last[kind] = now
-            if len(self._last) > KINDS_KEPT:
-                del self._last[next(iter(self._last))]  # the one that was said longest ago
+            if len(self._last) > MAX_KINDS:
+                del self._last[next(iter(self._last))]  # the one logged longest ago
             return True
 
     def __len__(self) -> int:
