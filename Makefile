@@ -3,11 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test processes side by side. More than cores, for many tests wait for another process.
+WORKERS ?= 3
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # Nothing of ours talks outside this machine, and a sourced ROS does not leak into .venv.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
-unexport PYTHONPATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION FASTRTPS_DEFAULT_PROFILES_FILE
+unexport PYTHONPATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION
+unexport FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE
 ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
@@ -19,7 +22,7 @@ demo: $(VENV)/.stamp-demo
 	$(BIN)/hand-depth demo --out demo_out
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:dash -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff check .
@@ -27,7 +30,7 @@ lint: $(VENV)/.stamp-test
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo_out build install log *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo_out build install log *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(BIN)/pip:
 	@$(PYTHON) -m venv --help >/dev/null 2>&1 && $(PYTHON) -c "import ensurepip" || \

@@ -108,6 +108,7 @@ setup(
             "open3d-cpu>=0.19,<0.21; platform_machine == 'x86_64'",
             "pytest>=7,<9",
             "pytest-timeout",
+            "pytest-xdist>=3.3",
             "ruff",
             "scipy",
             "types-PyYAML",

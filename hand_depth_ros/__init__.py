@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hand_depth_ros.estimation.settings import EstimatorSettings as EstimatorSettings
     from hand_depth_ros.geometry.camera import Camera as Camera
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "Camera": "geometry.camera",

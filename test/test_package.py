@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support import launch_testing_stand_in
 
 import hand_depth_ros
 from hand_depth_ros.cli import main as cli
@@ -108,10 +109,14 @@ def test_colcon_builds_and_tests_the_package(sources: Path, tmp_path: Path) -> N
     assert run(["sh", "-c", source], tmp_path, COLCON_CURRENT_PREFIX=str(tmp_path / "install")).strip() == (
         hand_depth_ros.__version__
     )
-    only = ["--return-code-on-test-failure", "--pytest-args", "test/cli/test_cli.py", "-k", "version"]
+    plugins = launch_testing_stand_in.install(tmp_path / "plugins")
+    where["PYTHONPATH"] = os.pathsep.join([str(plugins), os.environ.get("PYTHONPATH", "")])
+    files = ["test/ros/test_launch.py", "test/cli/test_cli.py"]  # the first skips where launch_ros is missing
+    only = ["--return-code-on-test-failure", "--pytest-args", *files, "-k", "version"]
     run([*colcon, "test", "--base-paths", str(sources), *folders, *only], tmp_path, **where)
-    results = (tmp_path / "build/hand_depth_ros/pytest.xml").read_text()
-    assert 'tests="1"' in results and 'failures="0"' in results
+    suite = ElementTree.parse(tmp_path / "build/hand_depth_ros/pytest.xml").getroot()[0]
+    ran = [case for case in suite if case.find("skipped") is None]
+    assert [case.get("name") for case in ran] == ["test_version"] and suite.get("failures") == "0"
 
 
 def test_package_xml_says_what_setup_py_says() -> None:
@@ -144,14 +149,9 @@ NEEDED_BY_TESTS = {
 }
 """Of the extra "test", by their rosdep keys (rosdistro's rosdep/python.yaml)."""
 DISPENSABLE = {
-    *(
-        "colcon-core",
-        "colcon-library-path",
-        "colcon-ros",
-        "libusb-package",
-        "mcap",
-        "open3d-cpu",
-    ),  # skipped without
+    *("colcon-core", "colcon-library-path", "colcon-ros"),  # skipped without, as the next row
+    *("libusb-package", "mcap", "open3d-cpu"),
+    "pytest-xdist",  # make test
     "scipy",  # beside anny, and skipped without that
     *("mypy", "ruff", "types-PyYAML"),  # make lint
 }

@@ -32,7 +32,7 @@ from hand_depth_ros.ros.presets import NAMES, Preset, PresetError
 
 WIDTH, HEIGHT, F = 96, 72, 90.0
 DEFAULT = QoSProfile(depth=10)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True)
