@@ -16,7 +16,7 @@ from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.messages.decode import decode_image
 from hand_depth_ros.ros.messages.topics import COMPRESSED_DEPTH, other_transport, sibling_camera_info
-from hand_depth_ros.ros.qos import BEST_EFFORT, deaf_subscriber, mute_publisher
+from hand_depth_ros.ros.qos import BEST_EFFORT, incompatible_publisher, incompatible_subscriber
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -123,7 +123,7 @@ def _inputs(graph: Graph) -> Iterable[Finding]:
             if publisher.type != ours.type:
                 cure = "remap image to the colour topic, set image_transport to raw or compressed as it is"
                 yield Finding(name, publisher.node, f"is {publisher.type}, not {ours.type}", cure)
-            elif reason := mute_publisher(name, publisher.node, publisher.qos, ours.qos):
+            elif reason := incompatible_publisher(name, publisher.node, publisher.qos, ours.qos):
                 yield Finding(name, publisher.node, reason)
         if len(topic.publishers) > 1:
             nodes = ", ".join(end.node for end in topic.publishers)
@@ -181,7 +181,7 @@ def _outputs(graph: Graph) -> Iterable[Finding]:
         for consumer in topic.subscriptions:
             if consumer.type != ours.type:
                 yield Finding(name, consumer.node, f"wants {consumer.type}, not {ours.type}", "remap it")
-            elif reason := deaf_subscriber(name, consumer.node, ours.qos, consumer.qos):
+            elif reason := incompatible_subscriber(name, consumer.node, ours.qos, consumer.qos):
                 yield Finding(name, consumer.node, reason)
             elif consumer.qos.reliability == BEST_EFFORT:
                 yield from _fragile(graph, topic, consumer.node)

@@ -1,4 +1,4 @@
-"""Quality of service: what we offer, and how we ask for what a camera offers."""
+"""Quality of service: what the node offers, and how it adapts its requests to a camera."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ BEST_EFFORT = QoSReliabilityPolicy.BEST_EFFORT
 VOLATILE = QoSDurabilityPolicy.VOLATILE
 TRANSIENT_LOCAL = QoSDurabilityPolicy.TRANSIENT_LOCAL
 DEPTH = 5
+"""Messages kept per topic."""
 POLICIES = (
     QoSPolicyKind.HISTORY,
     QoSPolicyKind.DEPTH,
@@ -32,62 +33,68 @@ POLICIES = (
 
 
 def output_qos() -> QoSProfile:
-    """Reliable, volatile, depth 5, as cameras offer (REP 2003): whatever the subscriber, it matches."""
+    """Return reliable, volatile, depth 5, as cameras offer (REP 2003): every subscriber matches."""
     return _profile(RELIABLE, VOLATILE)
 
 
 def input_qos(reliability: QoSReliabilityPolicy, durability: QoSDurabilityPolicy) -> QoSProfile:
-    """What we ask a camera for: as sensor data (REP 2003), but for what is adapted to its offer."""
+    """Return the QoS to request from a camera: depth 5, and the given policies."""
     return _profile(reliability, durability)
 
 
 def overridable(policies: Iterable[QoSPolicyKind] = POLICIES) -> QoSOverridingOptions:
-    """The policies as parameters `qos_overrides.<topic>.publisher|subscription.*` (rclpy's default leaves
-    durability out)."""
+    """Return options that declare `qos_overrides.<topic>.publisher|subscription.*` parameters.
+
+    Unlike rclpy's default they include durability.
+    """
     return QoSOverridingOptions(tuple(policies))
 
 
 def override_name(topic: str, entity: str, policy: str) -> str:
-    """The parameter of a policy; `entity` is publisher or subscription."""
+    """Return the name of a policy's parameter; `entity` is publisher or subscription."""
     return f"qos_overrides.{topic}.{entity}.{policy}"
 
 
 def full_name(endpoint: TopicEndpointInfo) -> str:
-    """The node that a publisher or subscription belongs to, as `ros2 node list` has it."""
+    """Return the node of a publisher or subscription, as `ros2 node list` prints it."""
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def is_known(full_name: str) -> bool:
-    """Not so for an endpoint whose participant the middleware has not heard of yet: it is "_NODE_NAMESPACE_UNKNOWN_/..."."""
+    """Return False for an endpoint of a participant that the middleware does not know yet.
+
+    Its namespace is "_NODE_NAMESPACE_UNKNOWN_".
+    """
     return full_name.startswith("/")
 
 
-def deaf_subscriber(topic: str, peer: str, offered: QoSProfile, asked: QoSProfile) -> str:
-    """Why the subscriber `peer` of our output `topic` hears nothing, and the policy to change; "" if it hears."""
+def incompatible_subscriber(topic: str, peer: str, offered: QoSProfile, asked: QoSProfile) -> str:
+    """Return why the subscriber `peer` of our `topic` receives nothing, and the cure; or ""."""
     return "; ".join(
         f"subscriber {peer} of {topic} asks for {_words(getattr(asked, policy))} and we offer "
         f"{_words(getattr(offered, policy))}: set {override_name(topic, 'publisher', policy)} to "
         f"{getattr(asked, policy).name.lower()}, or ask for {_words(getattr(offered, policy))} there"
         for policy in _clashes(offered, asked)
-    ) or _other_clash(f"subscriber {peer} of {topic} hears nothing", offered, asked)
+    ) or _other_clash(f"subscriber {peer} of {topic} receives nothing", offered, asked)
 
 
-def mute_publisher(topic: str, peer: str, offered: QoSProfile, asked: QoSProfile) -> str:
-    """Why we hear nothing of the publisher `peer` of our input `topic`, and the policy to change; "" if we do."""
+def incompatible_publisher(topic: str, peer: str, offered: QoSProfile, asked: QoSProfile) -> str:
+    """Return why we receive nothing from the publisher `peer` of `topic`, and the cure; or ""."""
     return "; ".join(
         f"publisher of {topic} is {_words(getattr(offered, policy))} and "
         f"{override_name(topic, 'subscription', policy)} asks for {_words(getattr(asked, policy))}: set it to "
         f"{getattr(offered, policy).name.lower()}, or change {policy} in {peer}"
         for policy in _clashes(offered, asked)
-    ) or _other_clash(f"publisher {peer} of {topic} isn't heard", offered, asked)
+    ) or _other_clash(f"nothing is received from publisher {peer} of {topic}", offered, asked)
 
 
 def durability_to_ask(
     offers: Iterable[QoSDurabilityPolicy], current: QoSDurabilityPolicy
 ) -> QoSDurabilityPolicy:
-    """Transient local where every publisher offers it: only so is a camera_info heard that was published once.
+    """Return transient local if every publisher offers it, else volatile.
 
-    Without any publisher it stays as it is.
+    Only transient local receives a camera_info that was published once, before the node started.
+    Without any publisher the current durability stays.
     """
     offered = set(offers)
     if not offered:
@@ -98,10 +105,11 @@ def durability_to_ask(
 def reliability_to_ask(
     offers: Iterable[QoSReliabilityPolicy], current: QoSReliabilityPolicy
 ) -> QoSReliabilityPolicy:
-    """Reliable where it is offered: by best effort Fast DDS loses images that outgrow its shared memory.
+    """Return reliable unless a publisher offers best effort only.
 
-    A reliable subscriber never hears a best effort publisher, so one such publisher among several decides for
-    best effort. Without any publisher it stays as it is.
+    With best effort Fast DDS loses images that outgrow its shared memory. A reliable subscriber
+    receives nothing from a best-effort publisher, so one of these decides for best effort. Without
+    any publisher the current reliability stays.
     """
     offered = set(offers)
     if not offered:
@@ -110,7 +118,7 @@ def reliability_to_ask(
 
 
 def _clashes(offered: QoSProfile, asked: QoSProfile) -> list[str]:
-    """Of the policies that both ends can change: those in which more is asked for than offered."""
+    """Return the policies, of those both ends can change, that request more than is offered."""
     clashes = []
     if (offered.reliability, asked.reliability) == (BEST_EFFORT, RELIABLE):
         clashes.append("reliability")
@@ -120,14 +128,16 @@ def _clashes(offered: QoSProfile, asked: QoSProfile) -> list[str]:
 
 
 def _other_clash(what: str, offered: QoSProfile, asked: QoSProfile) -> str:
-    """Deadlines and liveliness, in rmw's words."""
+    """Return a clash of deadline or liveliness in the words of rmw, or ""."""
     compatibility, reason = qos_check_compatible(_unlimited(offered), _unlimited(asked))
     return f"{what}: {reason}" if compatibility == QoSCompatibility.ERROR else ""
 
 
 def _unlimited(profile: QoSProfile) -> QoSProfile:
-    """With "no limit" said as our own profiles say it: the graph gives the infinite duration, which
-    qos_check_compatible takes for one that was asked for."""
+    """Replace infinite durations by "not set", as in our own profiles.
+
+    The graph reports infinite durations, which qos_check_compatible takes for a request.
+    """
     profile = copy.copy(profile)
     for name in ("deadline", "liveliness_lease_duration"):
         if getattr(profile, name) >= Infinite:

@@ -1,4 +1,4 @@
-"""When the camera's topics stop and come again: each told once. No rclpy here."""
+"""Detect topics that stop and resume, so that each is reported once. No rclpy here."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ from collections.abc import Callable, Mapping
 from hand_depth_ros.ros.diagnostics.throttle import Throttle
 
 
-class Stops:
-    """Which of some topics have stopped, and which come again, between one look and the next.
+class StalledTopics:
+    """Topics that have stopped, and those that resume, from one update to the next.
 
-    What two looks in a row agree on counts: the topics of one camera don't stop in the same instant, and are told
-    together. A topic that stops and comes again all the time is told as often as a throttle lets it.
+    A change counts once two updates in a row agree on it: the topics of one camera do not stop at
+    the same instant, and are reported together. A topic that keeps stopping is throttled.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._may_tell = Throttle(clock=clock)
-        self._told: dict[str, float] = {}  # when their last message came
+        self._may_report = Throttle(clock=clock)
+        self._reported: dict[str, float] = {}  # time of each topic's last message
         self._before: set[str] = set()
         self._changed = clock()
 
-    def look(self, ages: Mapping[str, float]) -> tuple[list[str], dict[str, float]]:
-        """Compare with what was told.
+    def update(self, ages: Mapping[str, float]) -> tuple[list[str], dict[str, float]]:
+        """Compare with what was reported.
 
         Args:
-            ages: Of each topic that has stopped, seconds since its last message.
+            ages: Seconds since the last message, for each topic that has stopped.
 
         Returns:
-            The topics that have stopped, to be told now; and those that come again, with the seconds that they were
-            away.
+            The topics to report as stopped now, and those that have resumed with the seconds that
+            they were silent.
         """
         now = self._clock()
         if set(ages) != self._before:
             self._before, self._changed = set(ages), now
             return [], {}
-        back = {topic: self._changed - since for topic, since in self._told.items() if topic not in ages}
-        for topic in back:
-            del self._told[topic]
-        stopped = [topic for topic in ages if topic not in self._told]
-        if stopped and not self._may_tell("stopped"):
+        resumed = {
+            topic: self._changed - since for topic, since in self._reported.items() if topic not in ages
+        }
+        for topic in resumed:
+            del self._reported[topic]
+        stopped = [topic for topic in ages if topic not in self._reported]
+        if stopped and not self._may_report("stopped"):
             stopped = []
-        self._told.update({topic: now - ages[topic] for topic in stopped})
-        return stopped, back
+        self._reported.update({topic: now - ages[topic] for topic in stopped})
+        return stopped, resumed
 
-    def forget(self) -> None:
-        """The camera is not listened to any more."""
-        self._told, self._before = {}, set()
+    def clear(self) -> None:
+        """Forget everything: the node no longer listens to the camera."""
+        self._reported, self._before = {}, set()

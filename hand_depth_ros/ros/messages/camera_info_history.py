@@ -1,9 +1,9 @@
 """Select the camera_info that belongs to an image. No rclpy here; node and bag tool both use it.
 
 A camera publishes an image and its camera_info with the same stamp, so that one is selected. Stamps
-can repeat (a driver that leaves them 0, a simulator started twice in one recording): of several with
-the image's stamp, the nearest in receive time is selected. Where none has it (a camera_info that is
-latched, or slower than the images) the latest one received before the image is.
+can repeat (a driver that leaves them 0, a simulator started twice in one recording): of several
+with the image's stamp, the nearest in receive time is selected. Where none has it (a camera_info
+that is latched, or slower than the images) the latest one received before the image is.
 """
 
 from __future__ import annotations

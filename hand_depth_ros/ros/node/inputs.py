@@ -28,8 +28,8 @@ from hand_depth_ros.ros.qos import (
     VOLATILE,
     durability_to_ask,
     full_name,
+    incompatible_publisher,
     input_qos,
-    mute_publisher,
     overridable,
     override_name,
     reliability_to_ask,
@@ -121,7 +121,7 @@ class FollowingSubscription:
             self._subscription = self._subscribe(self._given)
             self._node.get_logger().info(f"{self.topic}: subscribing {self.qos_text}")
         asked = self._subscription.qos_profile
-        mute = [mute_publisher(self.topic, full_name(info), info.qos_profile, asked) for info in ours]
+        mute = [incompatible_publisher(self.topic, full_name(info), info.qos_profile, asked) for info in ours]
         foreign = {info.topic_type for info in found} - {wanted_type}
         self.trouble = self._foreign(foreign) or "; ".join(filter(None, mute))
 

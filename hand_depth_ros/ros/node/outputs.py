@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.messages.encode import Fields
-from hand_depth_ros.ros.qos import deaf_subscriber, full_name, is_known, output_qos, overridable
+from hand_depth_ros.ros.qos import full_name, incompatible_subscriber, is_known, output_qos, overridable
 
 _TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -71,7 +71,7 @@ class Outputs:
         for publisher in (*self._publishers.values(), *self._infos):
             topic, offered = publisher.topic_name, publisher.qos_profile
             for info in self._node.get_subscriptions_info_by_topic(topic):
-                sentences.append(deaf_subscriber(topic, full_name(info), offered, info.qos_profile))
+                sentences.append(incompatible_subscriber(topic, full_name(info), offered, info.qos_profile))
         return list(filter(None, sentences))
 
     def rivals(self) -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
-from hand_depth_ros.ros.diagnostics.stalled_topics import Stops
-from hand_depth_ros.ros.diagnostics.status import Health, Rate, Statistics
+from hand_depth_ros.ros.diagnostics.stalled_topics import StalledTopics
+from hand_depth_ros.ros.diagnostics.statistics import Rate, Statistics
+from hand_depth_ros.ros.diagnostics.status import Health
 from hand_depth_ros.ros.diagnostics.throttle import Throttle
 from hand_depth_ros.ros.messages.topics import other_transport
 from hand_depth_ros.ros.node.inputs import ColourCamera, InputTopics
@@ -40,7 +41,7 @@ class Report:
         self._quiet_until = 0.0
         self._deaf: tuple[str, ...] = ()
         self._rivals: tuple[str, ...] = ()
-        self._stops = Stops()
+        self._stops = StalledTopics()
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
         )
@@ -101,12 +102,12 @@ class Report:
     def _log_stops(self, health: Health, listening: bool) -> None:
         """A warning when the camera stops and one when it comes again, whatever else changes meanwhile."""
         if not listening:
-            self._stops.forget()
+            self._stops.clear()
             return
         ages = health.stopped()
         if health.refusal:
             ages.pop(health.camera_info_topic, None)  # the refusal says it
-        stopped, back = self._stops.look(ages)
+        stopped, back = self._stops.update(ages)
         if stopped:
             self._node.get_logger().warning(health.stop_text(stopped))
         if back:
@@ -141,8 +142,8 @@ class Report:
             camera_info_rate=self._rates["camera_info"](statistics.infos_received),
             output_rate=self._rates["output"](statistics.published),
             subscribers=len(outputs.wanted()) if outputs is not None else 0,
-            deaf_subscribers=self._deaf,
-            rivals=self._rivals,
+            incompatible_subscribers=self._deaf,
+            duplicate_publishers=self._rivals,
             hands_seen=seen,
             hands=with_depth,
             refusal=statistics.refusal,
@@ -169,6 +170,6 @@ class Report:
             health.camera_info_age_s = camera.camera_info.age_s
             health.camera_info_latched = camera.camera_info.is_latched
             health.best_effort = camera.image.is_best_effort
-            health.trouble = camera.image.trouble or camera.camera_info.trouble
+            health.problem = camera.image.trouble or camera.camera_info.trouble
             health.values["image QoS"] = camera.image.qos_text
         return health

@@ -1,4 +1,4 @@
-"""Why nothing comes out, told in one sentence that names the topic and the cure."""
+"""Diagnostics: why nothing comes out, in one sentence that names the topic and the cure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip insta
 from rclpy.qos import QoSDurabilityPolicy as Durability
 from rclpy.qos import QoSReliabilityPolicy as Reliability
 
-from hand_depth_ros.ros.diagnostics.stalled_topics import Stops
-from hand_depth_ros.ros.diagnostics.status import Health, Rate, Statistics
+from hand_depth_ros.ros.diagnostics.stalled_topics import StalledTopics
+from hand_depth_ros.ros.diagnostics.statistics import Rate, Statistics
+from hand_depth_ros.ros.diagnostics.status import NEVER, Health
 from hand_depth_ros.ros.qos import durability_to_ask, reliability_to_ask
 
-NEVER = float("inf")
 WELL = {
     "image_topic": "/cam/image",
     "camera_info_topic": "/cam/camera_info",
@@ -39,14 +39,14 @@ WELL = {
             b"\1",
             ["waiting for images on /cam/image", "set image_transport to compressed"],
         ),
-        ({"image_age_s": NEVER}, b"\1", ["/cam/image", "none came yet"]),
+        ({"image_age_s": NEVER}, b"\1", ["/cam/image", "none has arrived yet"]),
         ({"image_age_s": 7.0}, b"\1", ["no image on /cam/image for 7 s", "check the camera"]),
         (
             {"image_age_s": 7.0, "image_publishers": 0, "camera_info_age_s": 7.2},
             b"\1",
             [
                 "no image on /cam/image and no camera_info on /cam/camera_info for 7 s, nobody",
-                "start the camera",
+                "restart the camera",
             ],
         ),
         (
@@ -64,7 +64,7 @@ WELL = {
             {"best_effort": True, "image_rate": 9.0},
             b"\1",
             [
-                "publisher of /cam/image is best effort and 21 images a second are lost",
+                "publisher of /cam/image is best effort and 21 images per second are lost",
                 "fastdds_large_images",
             ],
         ),
@@ -72,7 +72,7 @@ WELL = {
         (
             {"best_effort": True, "image_age_s": NEVER},
             b"\1",
-            ["/cam/image", "none came yet", "fastdds_large_images"],
+            ["/cam/image", "none has arrived yet", "fastdds_large_images"],
         ),
         ({"best_effort": True, "image_age_s": 7.0}, b"\1", ["for 7 s", "fastdds_large_images"]),
         (
@@ -85,7 +85,7 @@ WELL = {
         (
             {"camera_info_age_s": 9.0},
             b"\1",
-            ["no camera_info on /cam/camera_info for 9 s", "the last one goes on counting"],
+            ["no camera_info on /cam/camera_info for 9 s", "the last one stays in use"],
         ),
         ({"camera_info_age_s": 9.0, "camera_info_latched": True}, b"\0", ["running"]),
         *(
@@ -98,17 +98,21 @@ WELL = {
         ),
         ({"fallback": "CUDA out of memory"}, b"\1", ["on the CPU", "CUDA out of memory"]),
         (
-            {"deaf_subscribers": ("subscriber /a of /x asks",), "subscribers": 0},
+            {"incompatible_subscribers": ("subscriber /a of /x asks",), "subscribers": 0},
             b"\1",
             ["subscriber /a of /x"],
         ),
-        ({"rivals": ("/b also publishes /x",), "subscribers": 0}, b"\1", ["/b also publishes /x"]),
+        (
+            {"duplicate_publishers": ("/b also publishes /x",), "subscribers": 0},
+            b"\1",
+            ["/b also publishes /x"],
+        ),
         ({"state": "inactive"}, b"\0", ["inactive", "ros2 lifecycle set /hand_depth activate"]),
         ({"state": "unconfigured"}, b"\0", ["unconfigured", "ros2 lifecycle set /hand_depth configure"]),
         ({"state": "finalized"}, b"\0", ["finalized: nothing is computed"]),
         ({"state": "unconfigured", "failure": "configure failed: no weights"}, b"\2", ["configure failed"]),
         ({"refusal": "/cam/image: step is 17"}, b"\2", ["step is 17"]),
-        ({"trouble": "/cam/image carries std_msgs/msg/String"}, b"\2", ["carries"]),
+        ({"problem": "/cam/image carries std_msgs/msg/String"}, b"\2", ["carries"]),
     ],
 )
 def test_verdict(state: dict, level: bytes, words: list[str]) -> None:
@@ -116,7 +120,7 @@ def test_verdict(state: dict, level: bytes, words: list[str]) -> None:
     assert status.level == level and all(word in status.message for word in words), status.message
 
 
-def test_percentiles_and_the_last_refusal() -> None:
+def test_statistics_give_percentiles_and_the_last_refusal() -> None:
     statistics = Statistics()
     assert all(value != value for value in statistics.percentiles())  # NaN: nothing was measured
     statistics.add_refused("bad step")
@@ -128,7 +132,7 @@ def test_percentiles_and_the_last_refusal() -> None:
     assert p50 == pytest.approx(50.5) and p95 == pytest.approx(95.05)
 
 
-def test_every_image_has_one_fate() -> None:
+def test_every_image_is_counted_once() -> None:
     statistics = Statistics()
     for _ in range(4):
         statistics.add_received()
@@ -140,7 +144,7 @@ def test_every_image_has_one_fate() -> None:
     assert statistics.received == 4 and fates == (1, 1, 1, 1)
 
 
-def test_a_refused_frame_has_no_hands() -> None:
+def test_refused_frame_has_no_hands() -> None:
     statistics = Statistics()
     assert statistics.hands == (0, 0)
     statistics.add_published(1.0, 2, 1, {})
@@ -149,7 +153,7 @@ def test_a_refused_frame_has_no_hands() -> None:
     assert statistics.hands == (0, 0)
 
 
-def test_a_rate_is_steady_though_the_events_of_a_second_vary() -> None:
+def test_rate_is_steady_although_events_jitter() -> None:
     now = [0.0]
     rate = Rate(clock=lambda: now[0])
     rates = []
@@ -164,40 +168,40 @@ def test_a_rate_is_steady_though_the_events_of_a_second_vary() -> None:
     assert last == 0.0
 
 
-def test_a_stop_is_told_once_for_all_topics_and_so_is_the_return() -> None:
+def test_stop_and_return_are_reported_once_for_all_topics() -> None:
     now = [0.0]
-    stops = Stops(clock=lambda: now[0])
+    stops = StalledTopics(clock=lambda: now[0])
     told = []
     seen = [{}, {}, {"info": 2.1}, {"image": 2.9, "info": 3.1}, {"image": 3.9, "info": 4.1}]
     seen += [{"image": 4.9, "info": 5.1}, {"image": 5.9}, {}, {}, {}]
     for ages in seen:
         now[0] += 1.0
-        told.append(stops.look(ages))
+        told.append(stops.update(ages))
     assert [told.index(one) for one in told if any(one)] == [4, 8]
     assert told[4][0] == ["image", "info"] and not told[4][1]
     assert not told[8][0] and told[8][1] == pytest.approx({"image": 6.9, "info": 7.1})
 
 
-def test_a_topic_that_stops_all_the_time_is_told_once_in_ten_seconds() -> None:
+def test_flapping_topic_is_reported_once_in_ten_seconds() -> None:
     now = [0.0]
-    stops = Stops(clock=lambda: now[0])
+    stops = StalledTopics(clock=lambda: now[0])
     count = [0, 0]
     for second in range(100):
         now[0] = float(second)
-        stopped, back = stops.look({"image": 3.0} if second % 4 < 2 else {})
+        stopped, back = stops.update({"image": 3.0} if second % 4 < 2 else {})
         count[0] += bool(stopped)
         count[1] += bool(back)
     assert 5 <= count[0] <= 10 and count[0] - 1 <= count[1] <= count[0]
 
 
-def test_reliability_follows_what_is_offered() -> None:
+def test_reliability_follows_the_offers() -> None:
     reliable, best = Reliability.RELIABLE, Reliability.BEST_EFFORT
     assert reliability_to_ask([reliable, reliable], best) == reliable
     assert reliability_to_ask([reliable, best], reliable) == best
     assert reliability_to_ask([], best) == best
 
 
-def test_durability_follows_what_is_offered() -> None:
+def test_durability_follows_the_offers() -> None:
     kept, volatile = Durability.TRANSIENT_LOCAL, Durability.VOLATILE
     assert durability_to_ask([kept], volatile) == kept
     assert durability_to_ask([kept, volatile], kept) == volatile

@@ -25,7 +25,7 @@ from support import messages, ros_graph
 from support.fakes import FakeEstimator
 
 from hand_depth_ros.geometry.camera import Camera
-from hand_depth_ros.ros.diagnostics import status as diagnostics
+from hand_depth_ros.ros.diagnostics import statistics
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 
@@ -134,13 +134,13 @@ def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_tol
         "no image on /image and no camera_info on /camera_info for .*, nobody publishes it any more"
     )
     running.client.spin_until(warnings)
-    assert status.level == b"\1" and float(values["image age (s)"]) > diagnostics.SILENCE_S
+    assert status.level == b"\1" and float(values["image age (s)"]) > statistics.STALE_S
     resets = running.estimator.resets
     running.client._stamp += 10_000_000_000  # it was away for ten seconds
     running.frame()
     assert running.estimator.resets == resets + 1, "hands are somewhere else by now"
     status, values = running.status("running", running.show)
-    assert status.level == b"\0" and float(values["image age (s)"]) < diagnostics.SILENCE_S
+    assert status.level == b"\0" and float(values["image age (s)"]) < statistics.STALE_S
     running.client.spin_until(lambda: any("again" in line for line in warnings()), running.show)
     for _ in range(2):
         running.status("running", running.show)
@@ -152,7 +152,7 @@ def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_tol
 def test_a_camera_info_that_stops_is_told_and_the_last_one_goes_on_counting(running: Running) -> None:
     running.frame(f=77.0)
     status, values = running.status("no camera_info on /camera_info for", lambda: running.show(info=False))
-    assert status.level == b"\1" and float(values["camera_info age (s)"]) > diagnostics.SILENCE_S
+    assert status.level == b"\1" and float(values["camera_info age (s)"]) > statistics.STALE_S
     running.frame(info=False)
     assert running.infos[-1].k[0] == 77.0
     assert running.status("running", running.show)[0].level == b"\0"
@@ -172,7 +172,9 @@ def test_a_camera_info_that_is_not_usable_and_whose_publisher_is_gone_is_told_so
     assert status.level == b"\2" and capfd.readouterr().err.count(gone) == 1
     running.frame()
     running.client.drop_publisher("camera_info")
-    gone = r"no camera_info on /camera_info for \d+ s, nobody publishes it any more: the last one goes on counting"
+    gone = (
+        r"no camera_info on /camera_info for \d+ s, nobody publishes it any more: the last one stays in use"
+    )
     running.status(gone, lambda: running.show(info=False))
     running.frame()
     running.all_accounted_for()
@@ -289,7 +291,7 @@ def test_a_gpu_out_of_memory_is_told_while_the_cpu_serves(
     running.frame()
     refused = running.statistics.refused
     running.estimator.raises = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 MiB")
-    status, values = running.status("on the CPU, slower, because the GPU has failed: CUDA out", running.show)
+    status, values = running.status("on the CPU, slower, because the GPU failed: CUDA out", running.show)
     assert status.level == b"\1" and values["device"] == "cpu"
     assert running.statistics.refused == refused, "it costs no frame"
     assert "[ERROR]" in capfd.readouterr().err

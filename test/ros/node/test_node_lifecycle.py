@@ -111,7 +111,7 @@ def test_each_state_has_and_does_what_it_should(client, managed) -> None:
     assert one.state == "unconfigured" and not made
     assert one.diagnosis() == (
         b"\0",
-        "unconfigured: nothing is computed; to go on: ros2 lifecycle set /hand_depth configure",
+        "unconfigured: nothing is computed; to continue: ros2 lifecycle set /hand_depth configure",
     )
     assert not client.node.get_publishers_info_by_topic(f"/{topics.DEPTH_MM}")
 
