@@ -1,5 +1,8 @@
-"""Consumers that know nothing of this package, fed only by the node's topics over real DDS: Open3D, sensor_msgs_py, the
-formula of depth_image_proc, and an RGBD hand tracker of the kind that is written for RealSense cameras."""
+"""Independent consumers, fed by the node's topics over DDS.
+
+Open3D, sensor_msgs_py, the formula of depth_image_proc, and an RGBD hand tracker as it is written
+for RealSense cameras.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ TOPICS = {
 }
 
 
-def picture() -> np.ndarray:
-    """A red disc, where the stand-in in the node sees a hand, before blue."""
+def scene() -> np.ndarray:
+    """A red disc on blue, where the node's fake estimator sees a hand."""
     rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     rgb[...] = (20, 30, 90)
     rgb[hand()] = (200, 60, 40)
@@ -42,14 +45,14 @@ def hand() -> np.ndarray:
 
 
 def truth() -> np.ndarray:
-    """x y z of the hand's pixels, row by row: a plane across the optical axis."""
+    """Return x y z of the hand's pixels, row by row: a plane across the optical axis."""
     v, u = np.nonzero(hand())
     return DEPTH_M * np.stack(((u - CX) / F, (v - CY) / F, np.ones(u.size)), -1)
 
 
 @pytest.fixture(scope="module")
 def frame() -> Iterator[dict[str, Any]]:
-    """One frame's messages by name of TOPICS, heard from the node as sensor data."""
+    """Return one frame's messages by name of TOPICS, received as sensor data."""
     domain = ros_graph.some_domain()
     colour, _ = TOPICS["colour"]
     node = ros_graph.NodeProcess(domain, "-r", f"image:={colour}", "-p", "max_hands:=1")
@@ -62,7 +65,7 @@ def frame() -> Iterator[dict[str, Any]]:
         stamp = client.next_stamp()
         info = ros_graph.to_camera_info(messages.camera_info(WIDTH, HEIGHT, F), stamp)
         client.publisher("/camera/color/camera_info", CameraInfo).publish(info)
-        image = ros_graph.to_image(messages.image(picture(), "rgb8"), stamp)
+        image = ros_graph.to_image(messages.image(scene(), "rgb8"), stamp)
         client.publisher(colour, Image).publish(image)
 
     def common() -> set[int]:
@@ -79,7 +82,7 @@ def frame() -> Iterator[dict[str, Any]]:
 
 
 def array(message: Image) -> np.ndarray:
-    """As cv_bridge's imgmsg_to_cv2 with passthrough does."""
+    """Decode like cv_bridge's imgmsg_to_cv2 with passthrough."""
     dtype, channels = {"16UC1": ("<u2", 1), "32FC1": ("<f4", 1), "rgb8": ("u1", 3)}[message.encoding]
     pixels = np.frombuffer(message.data, dtype).reshape(message.height, message.width, channels)
     return pixels[..., 0] if channels == 1 else pixels
@@ -98,7 +101,7 @@ def open3d() -> Any:
 
 
 @pytest.mark.parametrize(("depth", "scale", "tolerance"), [("mm", 1000.0, 5e-4), ("m", 1.0, 1e-6)])
-def test_open3d_makes_an_rgbd_image_and_a_cloud_of_it(
+def test_open3d_makes_an_rgbd_image_and_a_cloud(
     frame: dict[str, Any], open3d: Any, depth: str, scale: float, tolerance: float
 ) -> None:
     rgbd = open3d.geometry.RGBDImage.create_from_color_and_depth(
@@ -118,7 +121,7 @@ def test_open3d_makes_an_rgbd_image_and_a_cloud_of_it(
     assert np.allclose(np.asarray(cloud.colors) * 255, (200, 60, 40))
 
 
-def test_open3ds_cloud_is_ours(frame: dict[str, Any], open3d: Any) -> None:
+def test_open3d_cloud_equals_ours(frame: dict[str, Any], open3d: Any) -> None:
     image = open3d.geometry.Image(array(frame["m"]).copy())
     pinhole = open3d.camera.PinholeCameraIntrinsic(WIDTH, HEIGHT, F, F, CX, CY)
     cloud = open3d.geometry.PointCloud.create_from_depth_image(image, pinhole, depth_scale=1.0)
@@ -130,7 +133,7 @@ def test_open3ds_cloud_is_ours(frame: dict[str, Any], open3d: Any) -> None:
 
 
 def read(cloud: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
-    """x y z (N, 3) and r g b (N, 3) by the fields' own description, as PCL reads them."""
+    """Return x y z (N, 3) and r g b (N, 3) as PCL reads them, by the fields' description."""
     dtype = np.dtype(
         {
             "names": [f.name for f in cloud.fields],
@@ -146,7 +149,7 @@ def read(cloud: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([points[name] for name in "xyz"], -1), rgb
 
 
-def test_the_cloud_is_the_hand_in_its_colours(frame: dict[str, Any]) -> None:
+def test_cloud_is_the_hand_in_its_colours(frame: dict[str, Any]) -> None:
     cloud = frame["points"]
     xyz, rgb = read(cloud)
     assert (cloud.height, cloud.width, cloud.is_dense) == (1, hand().sum(), True)
@@ -168,8 +171,8 @@ def test_sensor_msgs_py_reads_the_cloud(frame: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("depth", "unit"), [("mm", 0.001), ("m", 1.0)])
-def test_depth_image_procs_formula_gives_the_plane(frame: dict[str, Any], depth: str, unit: float) -> None:
-    """point_cloud_xyz: sensor data QoS, invalid is 0 (16UC1) or not finite (32FC1), x = (u - P02) * z / P00."""
+def test_depth_image_proc_formula_gives_the_plane(frame: dict[str, Any], depth: str, unit: float) -> None:
+    """As point_cloud_xyz does it: x = (u - P02) * z / P00; 0 (16UC1) or not finite is invalid."""
     p, values = frame["info"].p, array(frame[depth])
     valid = values != 0 if unit == 0.001 else np.isfinite(values)
     v, u = np.nonzero(valid)
@@ -178,16 +181,18 @@ def test_depth_image_procs_formula_gives_the_plane(frame: dict[str, Any], depth:
     assert np.abs(xyz - truth()).max() < 1e-6
 
 
-def test_point_cloud_xyzrgbs_demands_are_met(frame: dict[str, Any]) -> None:
-    """It pairs by stamp and refuses colour and depth of different sizes or frames."""
+def test_meets_the_requirements_of_point_cloud_xyzrgb(frame: dict[str, Any]) -> None:
+    """It pairs by stamp and rejects colour and depth of different sizes or frames."""
     colour, depth, info = frame["colour"], frame["mm"], frame["info"]
     assert (colour.width, colour.height) == (depth.width, depth.height) == (info.width, info.height)
     assert colour.header == depth.header == info.header
 
 
-def test_rviz_depth_clouds_demands_are_met(frame: dict[str, Any]) -> None:
-    """It offers topics with "depth" in their name, pairs with the camera_info beside them by stamp, reads rows without
-    looking at `step`, wants P (which it keeps until the size changes) and rgb or bgr colour."""
+def test_meets_the_requirements_of_rviz_depth_cloud(frame: dict[str, Any]) -> None:
+    """It lists topics with "depth" in their name and pairs them by stamp with their camera_info.
+
+    It ignores `step`, needs P (which it keeps until the size changes) and rgb or bgr colour.
+    """
     for name in ("mm", "m"):
         depth, info = frame[name], frame["info"]
         assert (
@@ -207,8 +212,11 @@ def test_rviz_depth_clouds_demands_are_met(frame: dict[str, Any]) -> None:
 
 @dataclass
 class RgbdHandTracker:
-    """As such trackers go: 2D landmarks in the colour image, depth as the median of the valid millimetres around each,
-    back-projected with the depth's own camera_info. The 2D detector is a stand-in (it looks for the red disc)."""
+    """Track as such packages do: 2D landmarks in colour, the median valid depth around each.
+
+    The landmarks are back-projected with the depth's own camera_info. The 2D detector is a fake: it
+    finds the red disc.
+    """
 
     window: int = 5
     near_m: float = 0.1
@@ -240,7 +248,7 @@ class RgbdHandTracker:
         return float(np.median(z)) if z.size else None
 
 
-def test_an_rgbd_hand_tracker_gets_every_landmark_where_it_is(frame: dict[str, Any]) -> None:
+def test_rgbd_hand_tracker_places_every_landmark(frame: dict[str, Any]) -> None:
     tracker = RgbdHandTracker()
     tracker.callback(frame["colour"], frame["mm"], frame["info"])
     assert len(tracker.landmarks) >= 20
@@ -253,5 +261,5 @@ def test_an_rgbd_hand_tracker_gets_every_landmark_where_it_is(frame: dict[str, A
     assert distances[0] < 3e-3 and np.allclose(distances[1:], 0.95 * radius_m, atol=4e-3)
 
 
-def test_beside_the_hand_the_tracker_finds_no_depth(frame: dict[str, Any]) -> None:
+def test_tracker_finds_no_depth_beside_the_hand(frame: dict[str, Any]) -> None:
     assert RgbdHandTracker().depth_at(array(frame["mm"]), 5, 5) is None

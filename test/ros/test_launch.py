@@ -1,4 +1,4 @@
-"""The launch files, run by the real launch and launch_ros; the node inside has the fake estimator."""
+"""Launch files, run by the real launch and launch_ros; the node has the fake estimator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def executable(path: Path, text: str) -> None:
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    """An ament prefix with our package in it, and a `ros2` that only writes down what it is asked."""
+    """Return an ament prefix with our package and a `ros2` that records its arguments."""
     marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "hand_depth_ros"
     marker.parent.mkdir(parents=True)
     marker.touch()
@@ -68,7 +68,7 @@ def launched(prefix: Path, domain: int, *arguments: str) -> Iterator[subprocess.
             print((prefix / "output").read_text())
 
 
-def test_the_node_is_started_as_the_arguments_say(prefix: Path) -> None:
+def test_starts_the_node_with_the_arguments(prefix: Path) -> None:
     domain = ros_graph.some_domain()
     client = ros_graph.Client(domain)
     arguments = ["image:=/wrist/image_raw", "camera_info:=/wrist/info", "namespace:=robot", "log_level:=warn"]
@@ -92,8 +92,8 @@ def test_the_node_is_started_as_the_arguments_say(prefix: Path) -> None:
 @pytest.mark.parametrize(
     "renamed", [False, True], ids=["colour has another name", "colour has the driver's name"]
 )
-def test_a_preset_is_that_drivers_camera(prefix: Path, renamed: bool) -> None:
-    """Names, QoS and frames of every preset are test_presets.py's; here: that launch starts what they say."""
+def test_preset_starts_the_drivers_camera(prefix: Path, renamed: bool) -> None:
+    """test_presets.py checks names, QoS and frames; this test checks what launch starts."""
     domain = ros_graph.some_domain()
     client = ros_graph.Client(domain)
     source = "/wrist/wrist/color" if renamed else "/usb_cam"
@@ -118,14 +118,14 @@ def test_a_preset_is_that_drivers_camera(prefix: Path, renamed: bool) -> None:
     assert ("colour_relay-" in output) != renamed
 
 
-def test_a_preset_that_does_not_exist_is_refused(prefix: Path) -> None:
+def test_rejects_unknown_preset(prefix: Path) -> None:
     launch_file = str(LAUNCH / "rgbd_camera.launch.py")
     with launched(prefix, ros_graph.some_domain(), launch_file, "preset:=kinect") as process:
         assert process.wait(ros_graph.PATIENCE_S) != 0
     assert "realsense" in (prefix / "output").read_text()
 
 
-def test_without_autostart_it_waits_to_be_told(prefix: Path) -> None:
+def test_without_autostart_it_waits_for_transitions(prefix: Path) -> None:
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState
 
@@ -143,7 +143,7 @@ def test_without_autostart_it_waits_to_be_told(prefix: Path) -> None:
     client.close()
 
 
-def test_a_replay_plays_the_bag_on_its_clock_and_ends_with_it(prefix: Path) -> None:
+def test_replay_uses_the_bags_clock_and_ends_with_the_bag(prefix: Path) -> None:
     arguments = ["bag:=my_bag", "image:=/cam/image_raw", "rate:=0.5", "loop:=true"]
     with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
         assert process.wait(ros_graph.PATIENCE_S) == 0

@@ -32,7 +32,7 @@ def test_parameters_page_matches_the_table() -> None:
 
 @pytest.mark.parametrize("module", ["hand_depth_ros.ros.parameters", "hand_depth_ros.cli.options"])
 def test_imports_neither_torch_nor_numpy_nor_ros(module: str) -> None:
-    """`--help`, the launch files and the documentation read the table where nothing else is installed."""
+    """`--help` and the documentation read the table where nothing else is installed."""
     code = f"import sys, {module}; print(*sorted(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

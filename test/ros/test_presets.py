@@ -1,7 +1,7 @@
-"""Each preset, listened to as that driver's consumers listen: names, encodings, invalid values, frame, stamps, QoS.
+"""Each preset, received as that driver's consumers do: names, encodings, frame, stamps, QoS.
 
-What is expected is written down here from the drivers' sources, not taken from config/presets. Over real DDS, the
-node and the relay of the colour in processes of their own; the colour camera is a third one's, with names of its own.
+The expectations come from the drivers' sources, not from config/presets. Node and relay run in
+processes of their own over DDS; the colour camera has topics of another name.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass(frozen=True)
 class Driver:
-    """What a driver publishes: a topic's sibling camera_info goes without saying."""
+    """What a driver publishes, besides the camera_info of each topic."""
 
     camera: str
     depth: dict[str, str]  # topic: encoding
     colour: str
     frame_id: str
     points: str
-    organised: bool
+    organized: bool
     queue: int
     latched: bool = False
 
@@ -56,7 +56,7 @@ DRIVERS = {
         "/front/front/color/image_raw",
         "front_color_optical_frame",
         "/front/front/depth/color/points",
-        organised=False,
+        organized=False,
         queue=1,
         latched=True,
     ),
@@ -66,7 +66,7 @@ DRIVERS = {
         "/camera/color/image_raw",
         "camera_color_optical_frame",
         "/camera/depth_registered/points",
-        organised=False,
+        organized=False,
         queue=10,
     ),
     "azure_kinect": Driver(
@@ -75,7 +75,7 @@ DRIVERS = {
         "/rgb/image_raw",
         "rgb_camera_link",
         "/points2",
-        organised=True,
+        organized=True,
         queue=1,
     ),
     "openni": Driver(
@@ -84,7 +84,7 @@ DRIVERS = {
         "/camera/rgb/image_raw",
         "camera_rgb_optical_frame",
         "/camera/depth_registered/points",
-        organised=True,
+        organized=True,
         queue=1,
     ),
     "depthai": Driver(
@@ -93,7 +93,7 @@ DRIVERS = {
         "/oak/rgb/image_raw",
         "oak_rgb_camera_optical_frame",
         "/oak/points",
-        organised=True,
+        organized=True,
         queue=10,
     ),
 }
@@ -104,7 +104,7 @@ def beside(topic: str) -> str:
 
 
 class Rig:
-    """A colour camera of another name, the relay, the node, and ears on what the driver would publish."""
+    """A renamed colour camera, the relay, the node, and subscribers of the driver's topics."""
 
     def __init__(self, name: str) -> None:
         self.driver = DRIVERS[name]
@@ -137,7 +137,7 @@ class Rig:
         )
 
     def one_stamp(self) -> dict[str, Any]:
-        """Show frames until every ear has heard the same one."""
+        """Publish frames until every subscriber has received the same one."""
 
         def common() -> set[int]:
             assert self.node.running and self.relay.running, self.node.output + self.relay.output
@@ -171,7 +171,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         rig.close()
 
 
-def test_the_drivers_consumers_hear_what_the_driver_sends(rig: Rig) -> None:
+def test_consumers_receive_what_the_driver_publishes(rig: Rig) -> None:
     driver, heard = rig.driver, rig.one_stamp()
     assert {m.header.frame_id for m in heard.values()} == {driver.frame_id}
     infos = []
@@ -184,8 +184,8 @@ def test_the_drivers_consumers_hear_what_the_driver_sends(rig: Rig) -> None:
         elif topic.endswith("/compressedDepth"):
             check_compressed(message, driver.depth[topic.removesuffix("/compressedDepth")])
         elif topic == driver.points:
-            assert (message.height == HEIGHT) == driver.organised
-            assert message.height * message.width > 0 and message.is_dense != driver.organised
+            assert (message.height == HEIGHT) == driver.organized
+            assert message.height * message.width > 0 and message.is_dense != driver.organized
         elif topic == driver.colour:
             assert message.encoding == "rgb8"
             assert bytes(message.data) == messages.picture(HEIGHT, WIDTH).tobytes()
@@ -211,7 +211,7 @@ def check_compressed(message: CompressedImage, encoding: str) -> None:
     assert pixels.shape == (HEIGHT, WIDTH) and pixels.dtype == np.uint16 and pixels.any()
 
 
-def test_qos_is_the_drivers(rig: Rig) -> None:
+def test_qos_equals_the_drivers(rig: Rig) -> None:
     driver = rig.driver
     durability = DurabilityPolicy.TRANSIENT_LOCAL if driver.latched else DurabilityPolicy.VOLATILE
     names = [*driver.depth, *map(beside, driver.depth), driver.colour, beside(driver.colour), driver.points]
@@ -225,7 +225,7 @@ def test_qos_is_the_drivers(rig: Rig) -> None:
 
 
 def publisher_of(rig: Rig, topic: str) -> Any:
-    """Of the topic's one publisher, which may be discovered before its node's name is."""
+    """Return the QoS of the only publisher, found perhaps before its node's name."""
     node = rig.client.node
 
     def known() -> bool:
@@ -255,7 +255,7 @@ def parameters_of(rig: Rig, node_name: str, prefix: str) -> dict[str, Any]:
     return dict(zip(names, map(parameter_value_to_python, future.result().values), strict=True))
 
 
-def test_the_drivers_frame_is_tied_to_the_colour_images(rig: Rig) -> None:
+def test_drivers_frame_is_joined_to_the_colour_frame(rig: Rig) -> None:
     if importlib.util.find_spec("tf2_ros") is not None:
         tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
         rig.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
@@ -270,7 +270,7 @@ def test_the_drivers_frame_is_tied_to_the_colour_images(rig: Rig) -> None:
     rig.client.spin_until(lambda: line in rig.node.output and line in rig.relay.output, rig.show)
 
 
-def test_compressed_colour_is_passed_on_compressed() -> None:
+def test_relays_compressed_colour_as_it_is() -> None:
     domain = ros_graph.some_domain()
     names = ("-r", "image:=/usb_cam/image_raw", "-r", "colour/image_raw:=/cam/color/image_raw")
     parameters = ("-p", "image_transport:=compressed", "-p", "frame_id:=cam_frame")
@@ -298,19 +298,19 @@ def test_compressed_colour_is_passed_on_compressed() -> None:
         ("orbbec", "", "no ROS name"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(preset: str, camera: str | None, says: str) -> None:
+def test_rejects_invalid_names_with_the_reason(preset: str, camera: str | None, says: str) -> None:
     with pytest.raises(PresetError, match=says):
         Preset.load(preset).setup(camera)
 
 
-def test_without_an_image_the_drivers_own_colour_is_read_and_nothing_relayed() -> None:
+def test_reads_the_drivers_colour_by_default_without_relay() -> None:
     for name in NAMES:
         setup = Preset.load(name).setup()
         assert not setup.needs_relay and dict(setup.remappings)["image"] == setup.colour
 
 
-def test_what_the_user_gives_wins() -> None:
-    """Of remappings ROS takes the first, of parameters the last."""
+def test_user_arguments_win() -> None:
+    """ROS takes the first of several remappings and the last of several parameters."""
     line = (
         Preset.load("orbbec")
         .setup()
@@ -320,7 +320,7 @@ def test_what_the_user_gives_wins() -> None:
     assert line.index("points_organized:=true") > line.index("points_organized:=false")
 
 
-def test_the_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
     monkeypatch.setattr("hand_depth_ros.ros.node.main.main", lambda arguments: asked.append(arguments) or 0)
     given = [
@@ -344,7 +344,7 @@ def test_the_command_line_takes_a_preset(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(asked) == 1
 
 
-def test_the_command_says_which_colour_goes_with_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_names_the_colour_topic_of_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hand_depth_ros.ros.node.main.main", lambda _: 0)
     line = ["node", "--preset", "orbbec", "--frame", "image"]
     assert not CliRunner().invoke(cli.app, line).stderr

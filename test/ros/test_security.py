@@ -1,5 +1,7 @@
-"""The least rights: config/sros2_policy.xml is what the running node has, no more; paths and files are looked at before
-they are opened; nothing in the package runs code out of data."""
+"""Least privilege: config/sros2_policy.xml equals the running node's needs.
+
+Also: paths and files are checked before they are opened, and no code is run from data.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ NEEDED_OTHERWISE = {
     ("subscribe", "/image/compressed"),
     ("publish", "/camera_info"),
 }
-"""Rights that the node needs only with such arguments."""
+"""Rights that the node needs only with certain arguments."""
 NEEDED_WITH_TF = ("publish", "/tf_static")
 """Needed with depth_frame_id; tf2_ros, which publishes it, is not on PyPI."""
 
@@ -31,7 +33,7 @@ Rights = set[tuple[str, str]]
 
 
 def policy_rights() -> Rights:
-    """(what, name) that the policy allows; names as sros2 expands them."""
+    """Return the (kind, name) pairs that the policy allows, expanded as sros2 does."""
     (profile,) = ElementTree.parse(POLICY).getroot().findall(PROFILE)
     space, node = profile.attrib["ns"].rstrip("/"), profile.attrib["node"]
     rights: Rights = set()
@@ -49,7 +51,7 @@ def policy_rights() -> Rights:
 
 
 def running_rights(*ros_args: str) -> Rights:
-    """What the node has in the graph when it runs with these arguments, from the outside."""
+    """Return what the node with these arguments has in the graph, seen from outside."""
     from support import ros_graph
 
     domain = ros_graph.some_domain()
@@ -70,7 +72,7 @@ def running_rights(*ros_args: str) -> Rights:
             return {(what, name) for what, ask in ends.items() for name, _ in ask("hand_depth", "/")}
 
         def settled() -> bool:
-            """Ten looks, half a second apart, that agree."""
+            """Wait for ten equal snapshots, half a second apart."""
             assert node.running, node.output
             client.spin_for(0.5)
             seen.append(rights())
@@ -89,17 +91,17 @@ def running() -> Iterator[Rights]:
     yield running_rights()
 
 
-def test_the_policy_allows_all_that_the_running_node_has(running: Rights) -> None:
+def test_policy_allows_all_that_the_node_uses(running: Rights) -> None:
     missing = running - policy_rights()
     assert not missing, f"add to config/sros2_policy.xml: {sorted(missing)}"
 
 
-def test_the_policy_allows_nothing_that_the_node_does_not_need(running: Rights) -> None:
+def test_policy_allows_nothing_that_the_node_does_not_use(running: Rights) -> None:
     unused = policy_rights() - running - NEEDED_OTHERWISE - {NEEDED_WITH_TF}
     assert not unused, f"take out of config/sros2_policy.xml: {sorted(unused)}"
 
 
-def test_what_is_needed_with_certain_arguments_only_is_really_needed_then(running: Rights) -> None:
+def test_conditional_rights_are_used_with_their_arguments(running: Rights) -> None:
     moved = {"/cam/image_raw/compressed": "/image/compressed", "/cam/camera_info": "/camera_info"}
     found = {(what, moved.get(name, name)) for what, name in running_rights(*OTHERWISE)}
     assert not found - policy_rights()
@@ -138,16 +140,14 @@ def sparse(path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("fault", BAD_FOLDERS)
-def test_a_weights_path_that_is_none_is_refused_and_neither_hangs_nor_fills_memory(
-    fault: str, tmp_path: Path
-) -> None:
+def test_rejects_weights_paths_that_would_hang_or_fill_memory(fault: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as error:
         HandDepthEstimator.from_pretrained(weights=BAD_FOLDERS[fault](tmp_path), device="cpu")
     assert "hand_depth.safetensors" in str(error.value)
     assert "8 TB" not in fault or "8,000,000,000,000 bytes" in str(error.value)  # told before it is opened
 
 
-def test_the_weights_that_are_shipped_are_safetensors_and_text() -> None:
+def test_shipped_weights_are_safetensors_and_text() -> None:
     assert {path.suffix for path in SHIPPED_WEIGHTS.iterdir() if path.is_file()} <= {
         ".safetensors",
         ".md",
@@ -169,7 +169,7 @@ RUNS_CODE |= {"yaml.unsafe_load", "yaml.full_load", "joblib.load", "marshal.load
 NODE_FOLDERS = ("ros", "network", "calibration")
 
 
-def test_nothing_that_the_node_runs_takes_code_out_of_data() -> None:
+def test_node_code_executes_no_data() -> None:
     package = ROOT / "hand_depth_ros"
     paths = list(package.glob("*.py"))
     paths += [path for folder in NODE_FOLDERS for path in (package / folder).rglob("*.py")]

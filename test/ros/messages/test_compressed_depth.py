@@ -1,5 +1,7 @@
-"""compressedDepth as compressed_depth_image_transport's subscriber reads it: independent readers written from its
-format (12-byte C struct, PNG), by libpng through Pillow where it is installed, else OpenCV's decoder."""
+"""compressedDepth as the subscriber of compressed_depth_image_transport reads it.
+
+The readers here are independent, written from the format (12-byte C struct, PNG).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,13 @@ from hand_depth_ros.ros.messages.encode import Fields, encode_depth_m, encode_de
 
 
 class ConfigHeader(ctypes.LittleEndianStructure):
-    """The C++ transport's struct ConfigHeader { compressionFormat format; float depthParam[2]; }."""
+    """struct ConfigHeader { compressionFormat format; float depthParam[2]; } of the transport."""
 
     _fields_ = (("format", ctypes.c_int32), ("a", ctypes.c_float), ("b", ctypes.c_float))
 
 
 def read(fields: Fields) -> np.ndarray:
-    """What the C++ subscriber hands to its user, with its float32 arithmetic: uint16, or float32 with NaN."""
+    """Decode like the C++ subscriber, in its float32 arithmetic: uint16, or float32 with NaN."""
     found = re.fullmatch(r"(16UC1|32FC1); compressedDepth png", fields["format"])
     assert found, fields["format"]
     data = bytes(fields["data"])
@@ -45,7 +47,7 @@ def hand(near: float, far: float, background: float = math.nan) -> np.ndarray:
     return depth
 
 
-def test_millimetres_come_back_bit_for_bit() -> None:
+def test_millimetres_are_lossless() -> None:
     depth = hand(0.1, 65.535)
     image = encode_depth_mm(depth)
     expected = image["data"].view("<u2").reshape(depth.shape)
@@ -55,9 +57,7 @@ def test_millimetres_come_back_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("background", [math.nan, 4.0, 65.0], ids=["no background", "4 m", "65 m"])
 @pytest.mark.parametrize("span", [(0.05, 0.06), (0.1, 2.0), (0.4, 0.6), (0.5, 0.5), (19.0, 20.0)], ids=str)
-def test_metres_come_back_within_half_a_quantisation_step(
-    span: tuple[float, float], background: float
-) -> None:
+def test_metres_are_exact_to_half_a_quantization_step(span: tuple[float, float], background: float) -> None:
     depth = hand(*span, background)
     fields = compress_depth(encode_depth_m(depth))
     got = read(fields)
@@ -69,21 +69,21 @@ def test_metres_come_back_within_half_a_quantisation_step(
     assert np.all(np.abs(got[valid] - true) <= 0.505 * true**2 / a + rounding)
 
 
-def test_a_hand_loses_less_than_ten_micrometres() -> None:
-    """With the C++ publisher's fixed quantisation it would be up to 25 µm, and below 0.152 m nonsense."""
+def test_hand_depth_is_exact_to_ten_micrometres() -> None:
+    """The C++ publisher's fixed quantization errs by up to 25 µm, and fails below 0.152 m."""
     for depth in (hand(0.1, 0.3), hand(0.4, 0.6), hand(0.4, 0.6, background=4.0)):
         got = read(compress_depth(encode_depth_m(depth)))
         assert np.abs(got - depth)[10:30, 20:50].max() < 1e-5
 
 
-def test_an_image_without_a_hand_is_all_invalid() -> None:
+def test_image_without_hand_is_all_invalid() -> None:
     nothing = np.full((24, 33), np.nan, np.float32)
     assert np.isnan(read(compress_depth(encode_depth_m(nothing)))).all()
     assert not read(compress_depth(encode_depth_mm(nothing))).any()
 
 
-def test_pillow_reads_the_same_pixels() -> None:
-    """Another PNG decoder than the one that belongs to the encoder."""
+def test_pillow_decodes_the_same_pixels() -> None:
+    """Pillow's PNG decoder is independent of OpenCV's encoder."""
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (pip install pillow)")
     import io
 
@@ -94,7 +94,7 @@ def test_pillow_reads_the_same_pixels() -> None:
     assert np.array_equal(pixels, expected)
 
 
-def test_empty_depth_shrinks() -> None:
+def test_empty_depth_compresses_well() -> None:
     image = encode_depth_mm(np.pad(hand(0.4, 0.6), ((200, 232), (280, 295)), constant_values=np.nan))
     assert image["data"].size == 480 * 640 * 2
     assert compress_depth(image)["data"].size < 0.03 * image["data"].size

@@ -1,4 +1,4 @@
-"""Every colour encoding decodes to the picture that went in; what is broken is refused with the reason."""
+"""Decoding of every colour encoding, and rejection of broken images with the reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_packed_colours_decode_exactly(name: str, pad: int) -> None:
 
 @pytest.mark.parametrize("big", [0, 1])
 @pytest.mark.parametrize("name", ["rgb16", "bgr16", "rgba16", "bgra16", "mono16"])
-def test_sixteen_bits_become_eight_in_either_byte_order(name: str, big: int) -> None:
+def test_converts_sixteen_bits_in_either_byte_order(name: str, big: int) -> None:
     # v * 257 is the 16-bit value of the 8-bit v.
     base = RGB[..., 0] if name == "mono16" else PACKED[name.replace("16", "8")]
     wide = (base.astype(np.uint16) * 257).astype(">u2" if big else "<u2")
@@ -42,18 +42,18 @@ def test_sixteen_bits_become_eight_in_either_byte_order(name: str, big: int) -> 
     assert np.array_equal(decode_image(messages.image(wide, name, 6, big)), expected)
 
 
-def test_is_bigendian_means_nothing_for_eight_bits() -> None:
+def test_ignores_is_bigendian_for_eight_bits() -> None:
     assert np.array_equal(decode_image(messages.image(RGB, "rgb8", is_bigendian=1)), RGB)
 
 
-def test_mono_becomes_grey_with_odd_width_and_padding() -> None:
+def test_decodes_mono_with_odd_width_and_padding() -> None:
     grey = RGB[:, :31, 1]
     assert np.array_equal(decode_image(messages.image(grey, "mono8", 5)), np.repeat(grey[..., None], 3, -1))
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_gives_back_a_flat_colour(pattern: str, bits: int) -> None:
+def test_bayer_reproduces_a_flat_colour(pattern: str, bits: int) -> None:
     colour = np.full((12, 16, 3), (200, 120, 40), np.uint8)
     raw = messages.mosaic(colour, pattern)
     raw = raw if bits == 8 else raw.astype("<u2") * 257
@@ -72,7 +72,7 @@ def test_yuv422_decodes_within_rounding(name: str) -> None:
 
 @pytest.mark.parametrize("height_is_rows", [False, True])
 @pytest.mark.parametrize("name", ["nv12", "nv21"])
-def test_semi_planar_decodes_whatever_height_counts(name: str, height_is_rows: bool) -> None:
+def test_semi_planar_decodes_with_either_meaning_of_height(name: str, height_is_rows: bool) -> None:
     blocks = np.repeat(np.repeat(RGB[::2, ::2], 2, 0), 2, 1)
     msg = messages.image(messages.semi_planar(blocks, vu=name == "nv21"), name, 8)
     msg.height = msg.height if height_is_rows else blocks.shape[0]
@@ -95,7 +95,7 @@ def test_agrees_with_rosbags_image(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, lambda b: array("B", b), list])
-def test_any_kind_of_data_field(kind: object) -> None:
+def test_accepts_any_type_of_data_field(kind: object) -> None:
     msg = messages.image(RGB, "rgb8", 3)
     msg.data = kind(msg.data.tobytes())  # type: ignore[operator]
     decoded = decode_image(msg)
@@ -126,18 +126,17 @@ FORMATS = {
     ),
     ".png": ("rgb8; png compressed bgr8", "bgr8; png compressed ", "png", "rgb16; png compressed bgr16", ""),
 }
-"""What image_transport (compressed_publisher.cpp, of several years) and drivers of their own (Azure Kinect, usb_cam, web
-bridges) write into `format`."""
+"""`format` as image_transport (several versions) and drivers (Azure Kinect, usb_cam) write it."""
 
 
 @pytest.mark.parametrize(("extension", "format"), [(e, f) for e, formats in FORMATS.items() for f in formats])
-def test_every_way_to_name_a_compressed_colour_image_decodes_alike(extension: str, format: str) -> None:
+def test_decodes_every_known_format_string(extension: str, format: str) -> None:
     decoded = decode_image(compressed(extension, RGB[..., ::-1], format))
     assert decoded.shape == RGB.shape
     assert np.abs(decoded.astype(int) - RGB).mean() < (0.01 if extension == ".png" else 6)
 
 
-def test_compressed_grey_and_compressed_bayer() -> None:
+def test_decodes_compressed_grey_and_bayer() -> None:
     grey = RGB[..., 1]
     decoded = decode_image(compressed(".png", grey, "mono8; png compressed mono8"))
     assert np.array_equal(decoded, np.repeat(grey[..., None], 3, -1))
@@ -165,19 +164,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_images_are_refused_with_the_reason(name: str) -> None:
+def test_rejects_broken_images_with_the_reason(name: str) -> None:
     fields, word = BROKEN[name]
     with pytest.raises(ImageError, match=word):
         decode_image(SimpleNamespace(**{**vars(messages.image(RGB, "rgb8")), **fields}))
 
 
-def test_one_pixel_bayer_is_refused() -> None:
+def test_rejects_bayer_of_one_row() -> None:
     with pytest.raises(ImageError, match="2x2"):
         decode_image(messages.image(np.zeros((1, 8), np.uint8), "bayer_rggb8"))
 
 
 def huge(extension: str) -> np.ndarray:
-    """A small file whose header claims 60000 x 60000."""
+    """Return a small file whose header claims 60000 x 60000."""
     data = compressed(extension, RGB).data.copy()
     if extension == ".png":
         data[16:24] = np.frombuffer((60000).to_bytes(4, "big") * 2, np.uint8)
@@ -199,13 +198,13 @@ def huge(extension: str) -> np.ndarray:
         (huge(".png"), "claims"),
     ],
 )
-def test_broken_compressed_data_is_refused(data: np.ndarray, word: str) -> None:
+def test_rejects_broken_compressed_data(data: np.ndarray, word: str) -> None:
     with pytest.raises(ImageError, match=word):
         decode_image(SimpleNamespace(format="jpeg", data=data))
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_zeros_that_a_driver_puts_behind_a_whole_picture_do_no_harm(extension: str) -> None:
+def test_ignores_zeros_after_a_complete_image(extension: str) -> None:
     whole = compressed(extension, RGB)
     padded = np.concatenate((whole.data, np.zeros(4096, np.uint8)))
     assert np.array_equal(
@@ -218,14 +217,14 @@ def test_zeros_that_a_driver_puts_behind_a_whole_picture_do_no_harm(extension: s
             )
 
 
-def test_compressed_depth_is_refused() -> None:
+def test_rejects_compressed_depth() -> None:
     with pytest.raises(ImageError, match="remap"):
         decode_image(SimpleNamespace(format="16UC1; compressedDepth png", data=np.zeros(10, np.uint8)))
 
 
 @pytest.fixture
 def install_cv_bridge(monkeypatch: pytest.MonkeyPatch):
-    """Put a stand-in cv_bridge, whose conversion is the given function, where the real one would be."""
+    """Return a function that installs a fake cv_bridge with the given conversion."""
 
     def install(convert: object) -> list[str]:
         calls: list[str] = []
@@ -247,7 +246,7 @@ def install_cv_bridge(monkeypatch: pytest.MonkeyPatch):
         cached.cache_clear()
 
 
-def test_a_healthy_cv_bridge_converts(install_cv_bridge) -> None:
+def test_uses_a_working_cv_bridge(install_cv_bridge) -> None:
     def healthy(msg: SimpleNamespace) -> np.ndarray:
         return opencv_to_rgb(
             np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.width, -1), msg.encoding
@@ -259,7 +258,7 @@ def test_a_healthy_cv_bridge_converts(install_cv_bridge) -> None:
 
 
 @pytest.mark.parametrize("fault", ["raises", "lies"])
-def test_a_broken_cv_bridge_is_not_used(install_cv_bridge, fault: str) -> None:
+def test_ignores_a_broken_cv_bridge(install_cv_bridge, fault: str) -> None:
     def broken(msg: SimpleNamespace) -> np.ndarray:
         if fault == "raises":
             raise KeyError(16)
@@ -271,7 +270,7 @@ def test_a_broken_cv_bridge_is_not_used(install_cv_bridge, fault: str) -> None:
     assert calls == ["bgr8"]
 
 
-def test_the_installed_cv_bridge_changes_nothing() -> None:
+def test_installed_cv_bridge_gives_the_same_pixels() -> None:
     pytest.importorskip("cv_bridge", reason="cv_bridge is not installed (apt install ros-jazzy-cv-bridge)")
     for name, pixels in PACKED.items():
         assert np.array_equal(decode_image(messages.image(pixels, name, 7)), RGB)

@@ -1,5 +1,4 @@
-"""What consumers rely on in the messages: invalid values, rounding, layout, and points that lie where the
-depth says."""
+"""Encoded messages: invalid values, rounding, layout, and points that match the depth."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ DEPTH = np.array([[np.nan, 0.5, 0.12345], [0.0, -1.0, np.inf], [65.535, 65.6, 1e
 
 
 def pixels(fields: dict, dtype: str) -> np.ndarray:
-    """Read an image's fields back as a C++ consumer does."""
+    """Read an image's fields like a C++ consumer."""
     assert fields["data"].size == fields["step"] * fields["height"]
     shape = (fields["height"], fields["width"]) + ((3,) if fields["encoding"] == "rgb8" else ())
     assert fields["step"] == np.prod(shape[1:]) * np.dtype(dtype).itemsize
@@ -52,7 +51,7 @@ def test_sigma_is_invalid_where_depth_is() -> None:
     assert np.array_equal(np.isnan(values), np.isnan(pixels(encode_depth_m(DEPTH), "<f4")))
 
 
-def test_mask_and_picture_keep_their_bytes() -> None:
+def test_mask_and_image_keep_their_bytes() -> None:
     rgb = messages.picture(5, 7)
     mask = rgb[..., 0]
     assert np.array_equal(pixels(encode_rgb(rgb), "u1"), rgb)
@@ -92,7 +91,7 @@ def test_hand_points_project_back_to_their_pixels(camera: Camera) -> None:
     assert np.array_equal(rgb[at[:, 1], at[:, 0]], colours)
 
 
-def test_pixels_that_the_lens_has_no_ray_for_give_no_points() -> None:
+def test_pixels_without_a_ray_give_no_points() -> None:
     wide = Camera(
         32, 24, 30.0, 30.0, 15.5, 11.5, "plumb_bob", (-0.5, 0.0, 0.0, 0.0)
     )  # its corners are beyond the fold
@@ -101,7 +100,7 @@ def test_pixels_that_the_lens_has_no_ray_for_give_no_points() -> None:
     assert 0 < len(xyz) < depth.size and np.isfinite(xyz).all()
 
 
-def test_organized_points_lie_like_the_image() -> None:
+def test_organized_points_follow_the_image() -> None:
     rgb = messages.picture()
     depth = np.full((24, 32), np.nan, np.float32)
     depth[3, 4] = 0.7
@@ -115,10 +114,8 @@ def test_organized_points_lie_like_the_image() -> None:
 @pytest.mark.parametrize("ramp", [1, 2, 3])
 @pytest.mark.parametrize("turned", [False, True], ids=["along rows", "along columns"])
 @pytest.mark.parametrize("organized", [False, True])
-def test_nothing_flies_between_a_finger_and_the_palm_behind_it(
-    ramp: int, turned: bool, organized: bool
-) -> None:
-    """A step of 5 cm at 0.4 m that the estimate takes in `ramp` pixels in between; f = 300: a pixel is 1.3 mm."""
+def test_removes_flying_pixels_between_finger_and_palm(ramp: int, turned: bool, organized: bool) -> None:
+    """A step of 5 cm at 0.4 m, smeared over `ramp` pixels of 1.3 mm (f = 300)."""
     camera = Camera(40, 40, 300.0, 300.0, 19.5, 19.5)
     depth = np.full((40, 40), np.nan, np.float32)
     line = np.concatenate((np.full(10, 0.40), np.linspace(0.40, 0.45, ramp + 2)[1:-1], np.full(10, 0.45)))
@@ -139,6 +136,6 @@ def test_steep_surfaces_and_clean_steps_keep_every_point() -> None:
         assert len(xyz) == 1600
 
 
-def test_no_hand_is_an_empty_cloud() -> None:
+def test_image_without_hand_is_an_empty_cloud() -> None:
     fields = encode_points(np.full((24, 32), np.nan, np.float32), messages.picture(), CAMERAS["pinhole"])
     assert (fields["height"], fields["width"], fields["data"].size) == (1, 0, 0)

@@ -1,6 +1,6 @@
-"""Whatever a message holds: a picture of the size that it says or an error of ours, and no memory taken first.
+"""Hostile messages give an image of the declared size or our error, without a memory peak.
 
-Together more than 20,000 examples, the same in each run; bench/fuzz.py goes on for as long as one likes.
+More than 20,000 examples, the same in every run; bench/fuzz.py runs as long as you like.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from support.paths import ROOT
 
 
 def examples(count: int) -> settings:
-    """So many, the same in each run; nothing is remembered."""
+    """Run this many examples, the same in every run."""
     return settings(
         max_examples=count,
         derandomize=True,
@@ -33,13 +33,13 @@ def examples(count: int) -> settings:
 
 @examples(9000)
 @given(hostile_messages.RAW_IMAGES)
-def test_a_hostile_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
+def test_hostile_image_decodes_or_raises_our_error(msg: SimpleNamespace) -> None:
     check_image(msg)
 
 
 @examples(6000)
 @given(hostile_messages.COMPRESSED_IMAGES)
-def test_a_hostile_compressed_image_is_a_picture_or_an_error_of_ours(msg: SimpleNamespace) -> None:
+def test_hostile_compressed_image_decodes_or_raises_our_error(msg: SimpleNamespace) -> None:
     check_image(msg)
 
 
@@ -50,30 +50,26 @@ IN_MILLIMETRES = messages.camera_info(hostile_messages.WIDTH, hostile_messages.H
 @example(IN_MILLIMETRES, False)
 @example(IN_MILLIMETRES, True)
 @given(hostile_messages.CAMERA_INFOS, st.booleans())
-def test_a_hostile_camera_info_gives_depth_of_its_size_or_an_error_of_ours(
-    info: SimpleNamespace, rectified: bool
-) -> None:
+def test_hostile_camera_info_gives_depth_or_raises_our_error(info: SimpleNamespace, rectified: bool) -> None:
     check_camera_info(info, rectified)
 
 
 @examples(1000)
 @given(hostile_messages.IMAGES_OF_SIZE, hostile_messages.CAMERA_INFOS)
-def test_hostile_pairs_give_depth_of_their_size_or_an_error_of_ours(
-    image: SimpleNamespace, info: SimpleNamespace
-) -> None:
+def test_hostile_pairs_give_depth_or_raise_our_error(image: SimpleNamespace, info: SimpleNamespace) -> None:
     check_frame(image, info)
 
 
 @examples(1000)
 @given(hostile_messages.STEPS)
-def test_an_image_never_gets_a_camera_info_that_is_not_its_own_or_the_latest(
+def test_image_gets_its_own_or_the_latest_camera_info(
     steps: list[tuple[str, int]],
 ) -> None:
     check_pairing(steps)
 
 
 def jpeg_that_claims(side: int) -> bytes:
-    """631 bytes and the frame header of a picture of side x side."""
+    """Return 631 bytes with the frame header of an image of side x side."""
     data = bytearray(hostile_messages.FILES[1])
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = side.to_bytes(2, "big") * 2
@@ -81,7 +77,7 @@ def jpeg_that_claims(side: int) -> bytes:
 
 
 def jpeg_with_two_headers(side: int) -> bytes:
-    """A decoder passes over RST0; who takes it for a segment with a length jumps to the second, small header."""
+    """Decoders skip RST0; a parser that reads a length there jumps to the second header."""
     data = b"\xff\xd8\xff\xd0" + jpeg_that_claims(side)[2:]
     behind = 4 + int.from_bytes(data[4:6], "big")
     return data.ljust(behind, b"\0") + b"\xff\xc0\0\x11\x08\0\x10\0\x10\x03" + bytes(20) + b"\xff\xd9"
@@ -134,8 +130,8 @@ TRY = """
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_decompression_bomb_is_refused_before_memory_is_taken(name: str) -> None:
-    """8000 x 8000 is within the limit, so that it takes 190 MB or more once it is believed."""
+def test_rejects_a_decompression_bomb_before_allocating(name: str) -> None:
+    """8000 x 8000 is within the limit: decoding would take 190 MB."""
     process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(TRY)],
         input=BOMBS[name],
@@ -148,7 +144,7 @@ def test_a_decompression_bomb_is_refused_before_memory_is_taken(name: str) -> No
     assert int(memory_mb) < 16
 
 
-def test_the_fuzzing_script_finds_nothing_and_memory_stays() -> None:
+def test_fuzzing_script_finds_nothing_and_memory_stays() -> None:
     script = ROOT / "bench" / "fuzz.py"
     process = subprocess.run(
         [sys.executable, str(script), "--examples", "1500", "--seed", "0"],
