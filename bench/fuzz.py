@@ -1,10 +1,11 @@
-"""Hostile messages without end: random, nearly right and made to hurt, through the node's own way up to the estimator.
+"""Send hostile messages through the node's own path up to the estimator: random or nearly right.
 
     python bench/fuzz.py [--minutes 10 | --examples 100000] [--seed 1]
 
-The estimator is a fake one that gives depth for whatever reaches it; what is fuzzed is everything before it (decoding,
-camera_info, pairing) and the encoding behind it. Exit code 1 if a check fails, an example hangs or memory grows.
-The examples and checks are those of test/test_hostile_messages.py, which runs 21,000 of them in CI.
+The estimator is a fake that gives depth for whatever reaches it: fuzzed is everything before it
+(decoding, camera_info, pairing) and the encoding after it. Exit code 1 if a check fails, an example
+hangs or memory grows. The examples and checks are those of test_hostile_messages.py, which runs
+21,000 of them in CI.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from support import fuzz_checks, hostile_messages  # noqa: E402
 
 HANG_S = 60.0
 BATCH = 500
-"""Examples of one target before the next one's turn."""
+"""Number of examples of one target before the next one's turn."""
 WARM_UP = 5
-"""Rounds until caches (cameras, hypothesis' own) are full; memory counts from then on."""
+"""Rounds until caches (cameras, hypothesis) are full; memory counts from then on."""
 GROWTH_LIMIT_MB = 40.0
 TARGETS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "raw images": (fuzz_checks.check_image, (hostile_messages.RAW_IMAGES,)),
@@ -41,7 +42,7 @@ TARGETS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 def batch(name: str, count: int, number: int) -> Counter[str]:
-    """Run `count` examples of a target; what became of them. A check that fails is shrunk and raised."""
+    """Run `count` examples of a target and count their outcomes; a failing check is shrunk."""
     check, strategies = TARGETS[name]
     outcomes: Counter[str] = Counter()
 
@@ -64,16 +65,19 @@ def batch(name: str, count: int, number: int) -> Counter[str]:
 
 
 def silence_decoders() -> None:
-    """OpenCV, libpng and libjpeg complain of every example on stderr; ours goes to stdout."""
+    """Drop stderr, where OpenCV, libpng and libjpeg report every example; ours goes to stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stderr = sys.stdout
 
 
 def main() -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, help="stop after so long")
-    parser.add_argument("--examples", type=int, help="stop after so many (default: 100000, if no --minutes)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="of the examples")
+    parser.add_argument("--minutes", type=float, help="stop after this time")
+    parser.add_argument(
+        "--examples", type=int, help="stop after this number (default: 100000, if no --minutes)"
+    )
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="seed of the examples")
     options = parser.parse_args()
     most = options.examples or (2**62 if options.minutes else 100_000)
     end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
@@ -99,7 +103,7 @@ def main() -> int:
         f"{done} examples, nothing found; memory grew by {growth:.1f} MB after round {min(rounds, WARM_UP)}"
     )
     if growth > GROWTH_LIMIT_MB:
-        print(f"more than {GROWTH_LIMIT_MB:g} MB: something is kept")
+        print(f"more than {GROWTH_LIMIT_MB:g} MB: memory leaks")
         return 1
     return 0
 

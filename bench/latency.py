@@ -1,10 +1,11 @@
-"""How fast the node is: colour frames in at 30 fps, depth out, over DDS, camera, node and consumer each a process.
+"""Measure the node's speed over DDS; camera, node and consumer are a process each.
 
     python bench/latency.py [--seconds 30] [--json]
 
-Latency is from just before the camera publishes an image to the consumer holding its depth image; the stamps are
-monotonic time, which the processes of a machine share. What happens in the warm-up is left out.
-`--untrained` measures the same networks with random weights and one given box (until weights are shipped).
+Colour frames go in at 30 fps. Latency is the time from just before the camera publishes an image
+until the consumer holds its depth image; stamps are monotonic time, which the processes of a
+machine share. The warm-up does not count. `--untrained` measures the same networks with random
+weights and one given box.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ READY_TIMEOUT_S = 180.0
 
 
 def environment() -> dict[str, str]:
+    """Return the environment of the processes: this machine only, a ROS domain of their own."""
     profile = str(ROOT / "config" / "fastdds_large_images.xml")
     return {
         **os.environ,
@@ -44,8 +46,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def pictures() -> tuple[list[np.ndarray], float]:
-    """RGB frames of the demo clip and its focal length; a picture of noise where there is no clip."""
+def clip_frames() -> tuple[list[np.ndarray], float]:
+    """Return RGB frames of the demo clip and its focal length; an image of noise without a clip."""
     files = sorted(CLIP.glob("rgb/*"))
     if not files:
         noise = np.random.default_rng(0).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
@@ -57,11 +59,11 @@ def pictures() -> tuple[list[np.ndarray], float]:
 
 
 def play_camera(fps: float) -> None:
-    """The camera process: publishes until it is ended."""
+    """Publish until interrupted: the camera process."""
     import rclpy
     from sensor_msgs.msg import CameraInfo, Image
 
-    rgb, focal = pictures()
+    rgb, focal = clip_frames()
     data = [array("B", frame.tobytes()) for frame in rgb]
     rclpy.init()
     node = rclpy.create_node("bench_camera")
@@ -88,7 +90,7 @@ def play_camera(fps: float) -> None:
 
 
 def run_untrained_node(arguments: list[str]) -> int:
-    """The node process with random weights, told where the hand is."""
+    """Run the node process with random weights and a given box."""
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
     from hand_depth_ros.ros.node.main import main
     from hand_depth_ros.ros.parameters import estimator_settings
@@ -101,7 +103,7 @@ def run_untrained_node(arguments: list[str]) -> int:
 
 
 class Consumer:
-    """Notes when each depth image came and how old its colour image was."""
+    """Record when each depth image arrives and how old its colour image is."""
 
     def __init__(self) -> None:
         import rclpy
@@ -129,24 +131,26 @@ class Consumer:
         self.diagnostics = {item.key: item.value for item in message.status[0].values}
 
     def spin(self, seconds: float, until_first: bool = False) -> None:
+        """Listen for a time, or until the first depth image."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not (until_first and self.stamps):
             self._rclpy.spin_once(self.node, timeout_sec=0.1)
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of a process at its highest, MB."""
+    """Return the peak resident memory of a process, MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Start camera and node, listen, and count."""
+    """Start camera and node, listen, and return the numbers."""
     environ = environment()
     os.environ.update({name: value for name, value in environ.items() if name.startswith(("ROS_", "FAST"))})
     itself = [sys.executable, str(Path(__file__).resolve())]
@@ -206,6 +210,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 
 def report(numbers: dict[str, float]) -> None:
+    """Print the numbers and their limits."""
     for name, value in numbers.items():
         limit = LIMITS.get(name)
         against = "" if limit is None else f"   limit {limit:g}, {value / limit:.2f} of it"
@@ -213,12 +218,15 @@ def report(numbers: dict[str, float]) -> None:
 
 
 def main() -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=30.0, help="measured time")
-    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds left out after the first depth")
+    parser.add_argument(
+        "--warm-up", type=float, default=5.0, help="seconds after the first depth that do not count"
+    )
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument(
-        "--hands", type=int, default=1, help="hands that are followed (max_hands); the limits are for one"
+        "--hands", type=int, default=1, help="number of hands to follow (max_hands); the limits are for one"
     )
     parser.add_argument("--untrained", action="store_true", help="random weights and a given box")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

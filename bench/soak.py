@@ -1,14 +1,16 @@
-"""The node for a long time: live frames over DDS, the real networks, one fault after the other.
+"""Run the node for a long time: live frames over DDS, the real networks, one fault after another.
 
     python bench/soak.py [--minutes 30] [--fps 10]
 
-The node is a process of its own; this process is its camera (the frames of the demo clip), its consumer and its trouble.
-Every cycle: all well, the camera stops and returns, camera_info stops, hostile messages between the good ones, another
-resolution, stamps that jump back and ahead, a subscriber that stalls, nobody who subscribes, a round of the lifecycle.
+The node is a process of its own; this process is its camera (the frames of the demo clip), its
+consumer and the source of its faults. Every cycle: normal operation, the camera stops and returns,
+camera_info stops, hostile messages between the good ones, another resolution, stamps that jump back
+and ahead, a subscriber that stalls, no subscriber at all, a round of the lifecycle.
 
-Printed each minute: frames, latency from publishing an image to holding its depth, the node's memory. At the end: the slope
-of the memory while all is well, and the account of all frames from the node's diagnostics against what was sent. Exit
-code 1 if the account does not close, a hostile message became depth, or memory grows. Needs the test extra.
+Printed each minute: frames, latency from publishing an image to holding its depth, the node's
+memory. At the end: the slope of the memory in normal operation, and the balance of all frames
+from the node's diagnostics against those sent. Exit code 1 if the balance is off, a hostile message
+became depth, or memory grows. Needs the test extra.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from latency import environment, pictures
+from latency import clip_frames, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
@@ -37,10 +39,10 @@ from support import hostile_messages, messages, ros_graph  # noqa: E402
 from support.fuzz_checks import accounted, resident_mb  # noqa: E402
 
 GROWTH_LIMIT = 60.0
-"""MB an hour that the node may grow by, beyond twice the slope's standard error."""
+"""MB per hour that the node may grow by, beyond twice the slope's standard error."""
 LOSS_LIMIT = 0.02
-"""Part of the images that may be lost before the node: its subscription keeps the last 5 while it is busy."""
-WELL = "all well"
+"""Fraction of the images that may be lost before the node, which keeps 5 while it is busy."""
+WELL = "normal operation"
 DEPTH = "depth_registered/image_raw"
 DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE = 4, 2, 1, 3
 STALLED = """
@@ -54,7 +56,7 @@ rclpy.spin(node)
 
 
 class Soak:
-    """Camera, consumer and trouble of one node process; counts what it sends and hears."""
+    """Camera, consumer and faults of one node process; counts what is sent and received."""
 
     def __init__(self, client: ros_graph.Client, pid: int, fps: float) -> None:
         self.client, self.pid, self.fps = client, pid, fps
@@ -64,10 +66,10 @@ class Soak:
         self.sent_at: dict[int, float] = {}  # of good frames, by stamp
         self.latencies_ms: list[float] = []
         self.heard, self.wrong = 0, 0
-        self.memory: list[tuple[float, float]] = []  # seconds, MB; while all is well
+        self.memory: list[tuple[float, float]] = []  # seconds, MB; in normal operation
         self.offset = 0
         self._next = 0.0
-        rgb, self._focal = pictures()
+        rgb, self._focal = clip_frames()
         self._frames = {
             size: [array("B", np.ascontiguousarray(frame[::step, ::step]).tobytes()) for frame in rgb]
             for size, step in (((640, 480), 1), ((320, 240), 2))
@@ -78,6 +80,7 @@ class Soak:
         self.subscribe()
 
     def subscribe(self) -> None:
+        """Subscribe to the depth image."""
         self.subscription = self.client.node.create_subscription(Image, DEPTH, self._on_depth, 20)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -94,7 +97,7 @@ class Soak:
     # The camera
 
     def publish(self, what: str, image: Image | None, info: CameraInfo | None) -> None:
-        """Camera_info, then the image; counted as `what`."""
+        """Publish camera_info, then the image; count it as `what`."""
         if info is not None:
             self.client.publisher("camera_info", CameraInfo).publish(info)
         if image is not None:
@@ -102,9 +105,11 @@ class Soak:
             self.client.publisher("image", Image).publish(image)
 
     def stamp(self) -> int:
+        """Return the camera's time, nanoseconds."""
         return time.monotonic_ns() + self.offset
 
     def good(self, size: tuple[int, int] = (640, 480), info: bool = True) -> None:
+        """Publish a good frame, with or without its camera_info."""
         width, height = size
         stamp, frames = self.stamp(), self._frames[size]
         image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
@@ -115,8 +120,11 @@ class Soak:
         self.publish("good", ros_graph.stamped(image, stamp, "camera"), ros_info)
 
     def bad(self) -> None:
-        """Hostile image with a good camera_info, or the other way round; every fifth frame is a good one, because a good
-        one keeps the node at work and those that come meanwhile are dropped unseen."""
+        """Publish a hostile image with a good camera_info, or the other way round.
+
+        Every fifth frame is a good one: it keeps the node busy, and those that come meanwhile are
+        dropped unseen.
+        """
         if sum(self.sent.values()) % 5 == 0:
             self.good()
             return
@@ -131,7 +139,7 @@ class Soak:
         self.publish("hostile", image, info)
 
     def run(self, phase: str, seconds: float, act: Callable[[], None] | None) -> Iterator[None]:
-        """Do `act` at the frame rate, listen in between."""
+        """Call `act` at the frame rate and listen in between."""
         self.phase, end = phase, time.monotonic() + seconds
         while time.monotonic() < end:
             if act is not None:
@@ -142,7 +150,7 @@ class Soak:
             yield
 
     def connect(self) -> None:
-        """Until the node hears the camera and reads it reliably: from then on every image counts."""
+        """Wait until the node receives the camera reliably: from then on every image counts."""
         publishers = [self.client.publisher("image", Image), self.client.publisher("camera_info", CameraInfo)]
         self.client.spin_until(
             lambda: (
@@ -154,15 +162,15 @@ class Soak:
         self.client.spin_until(lambda: self.values.get("image QoS") == "reliable, volatile")
 
     def rest(self) -> None:
-        """Until the node has nothing left to do and says so."""
+        """Wait until the node has nothing left to do and says so."""
         for _ in range(2):
             self.values.clear()
             self.client.spin_until(lambda: self.values and accounted(self.values))
 
-    # The trouble
+    # Faults
 
     def cycle(self) -> Iterator[None]:
-        """All that can happen, once."""
+        """Go through all phases once."""
         client = self.client
         yield from self.run(WELL, 20, self.good)
         self.rest()
@@ -211,11 +219,15 @@ class Soak:
 
 
 def environment_of(client: ros_graph.Client) -> dict[str, str]:
+    """Return the environment of processes in the client's ROS domain."""
     return {**environment(), "ROS_DOMAIN_ID": str(client.context.get_domain_id())}
 
 
 def slope(memory: list[tuple[float, float]]) -> tuple[float, float]:
-    """MB an hour by least squares, and its standard error with as many independent samples as their correlation leaves."""
+    """Return the growth in MB per hour by least squares, and its standard error.
+
+    The correlation of neighbouring samples reduces the number of independent ones.
+    """
     hours, megabytes = np.array(memory).T / [[3600.0], [1.0]]
     if len(hours) < 10:
         return float("nan"), float("nan")
@@ -228,7 +240,7 @@ def slope(memory: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def soak(state: Soak, minutes: float) -> None:
-    """Cycle after cycle; a line a minute."""
+    """Run cycle after cycle and print a line per minute."""
     start = time.monotonic()
     last, sampled, rounds = start, 0.0, 0
     print("minute   sent  depth  p50 ms  p95 ms  node MB  phase", flush=True)
@@ -250,7 +262,7 @@ def soak(state: Soak, minutes: float) -> None:
 
 
 def verdict(state: Soak) -> int:
-    """The account and the slope, printed; 1 if one of them will not do."""
+    """Print the balance and the slope; return 1 if one of them is bad."""
     state.rest()
     number = {name: int(state.values[name]) for name in ("received", "published", "dropped", "refused")}
     unwanted, sent = int(state.values["without subscriber"]), sum(state.sent.values())
@@ -264,18 +276,18 @@ def verdict(state: Soak) -> int:
         f"refused {number['refused']} + without subscriber {unwanted}: {accounted(state.values)}"
     )
     print(
-        f"depth images heard {state.heard}, not heard {unheard}, without a good frame of their stamp {state.wrong}"
+        f"depth images received {state.heard}, missing {unheard}, without a good frame of their stamp {state.wrong}"
     )
     rise, error = slope(state.memory)
     print(
-        f"memory {rise:+.1f} +- {error:.1f} MB/hour while all is well, limit {GROWTH_LIMIT:g} beyond two sigma"
+        f"memory {rise:+.1f} +- {error:.1f} MB/hour in normal operation, limit {GROWTH_LIMIT:g} beyond two sigma"
     )
     problems = {
-        "the account does not close": not accounted(state.values) or lost < 0 or unheard < 0,
+        "the balance is off": not accounted(state.values) or lost < 0 or unheard < 0,
         "images are lost": lost > LOSS_LIMIT * sent,
-        "depth from nonsense": state.wrong > 0,
-        "depth is not heard": unheard > LOSS_LIMIT * number["published"],
-        "refusals do not add up": number["refused"] < 1,
+        "depth of hostile messages": state.wrong > 0,
+        "depth is lost on the way back": unheard > LOSS_LIMIT * number["published"],
+        "no message was rejected": number["refused"] < 1,
         "memory grows": rise - 2 * error > GROWTH_LIMIT,
     }
     for problem, there in problems.items():
@@ -285,8 +297,9 @@ def verdict(state: Soak) -> int:
 
 
 def main() -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=30.0, help="no cycle begins after that")
+    parser.add_argument("--minutes", type=float, default=30.0, help="start no cycle after this time")
     parser.add_argument("--fps", type=float, default=10.0)
     options = parser.parse_args()
     client = ros_graph.Client(ros_graph.some_domain())
@@ -306,7 +319,7 @@ def main() -> int:
         finally:
             ended = node.poll()
             node.send_signal(signal.SIGINT)
-            print(f"the node {'was alive' if ended is None else 'had died'}, exit code {node.wait(60)}")
+            print(f"the node {'was running' if ended is None else 'had died'}, exit code {node.wait(60)}")
             log.seek(0)
             print("\n".join(log.read().splitlines()[-5:]) if ended is not None else "", end="")
             client.close()

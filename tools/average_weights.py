@@ -1,8 +1,9 @@
-"""The mean of weights files that were trained one from another: the average of two ends is often better than either.
+"""Average the weights of depth networks: the mean of two trainings is often better than either.
 
     python tools/average_weights.py FILE FILE... --out FILE
 
-(Wortsman et al., "Model soups", ICML 2022.) All files must be of one network; their calibration factors are averaged as well.
+Wortsman et al., "Model soups", ICML 2022. The files must be of one network, trained one from
+another; their calibration factors are averaged as well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hand_depth_ros.network.weights import calibration_factors
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -26,10 +28,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     if len(arguments.files) < 2:
-        parser.error("there is no mean of one file: give two or more")
+        parser.error("one file has no mean: give two or more")
     loaded = [load_weights(path, HandDepthNet) for path in arguments.files]
     if len({network.config for network, _ in loaded}) != 1:
-        parser.error("these files are of different networks: give files of one config")
+        parser.error("the files are of different networks: give files of one config")
     states = [network.state_dict() for network, _ in loaded]
     mean = {
         name: torch.stack([state[name] for state in states]).mean(0)
@@ -48,7 +50,7 @@ def main() -> None:
         if all(name in each for each in factors)
     }
     info["mean_of"] = [each.get("samples") for _, each in loaded]
-    info.pop("validation", None)  # it was of the last file alone
+    info.pop("validation", None)  # of the last file alone
     save_weights(network, arguments.out, info)
 
 

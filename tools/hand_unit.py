@@ -1,11 +1,13 @@
-"""How long rendered hands look beside photographed ones: the measurement behind `hand_depth_ros/synthesis/units.py`.
+"""Measure how long rendered hands look beside photographed ones, for synthesis/units.py.
 
     python tools/hand_unit.py DATA RENDERED [--weights FOLDER] [--cache FOLDER] [--limit N]
 
-DATA holds real_train/landmarks.jsonl, RENDERED is a set that `hand-depth synth` made. The depth network looks at hands of both,
-and a skeleton with the photographs' usual proportions is fitted to what it sees (`training/skeleton.py`). Its apparent length
-is compared with what it should be: of a photograph what the landmark model says, of a rendered hand what follows from its
-`hand_length_m` and its distance. Only open hands seen from the front or the back count: there depths matter least.
+DATA holds real_train/landmarks.jsonl, RENDERED is a set of `hand-depth synth`. The depth network
+is run on hands of both, and a skeleton with the photographs' usual proportions is fitted to its
+output (`training/labels/skeleton_fit.py`). Its apparent length is compared with the expected one:
+of a photograph that of the landmark model, of a rendered hand the one that follows from its
+`hand_length_m` and its distance. Only open hands seen from the front or the back count: there
+depths matter least.
 """
 
 from __future__ import annotations
@@ -29,14 +31,14 @@ from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel
 from hand_depth_ros.training.samples.crops import load_backgrounds
 
 OPEN = 0.93
-"""A hand is open where its middle finger's chain from the wrist is as long as that in the picture, of the fitted skeleton's."""
+"""Length in the image over length in space, from wrist to middle fingertip, of an open hand."""
 CHAIN = (8, 9, 10, 11)
-"""Of `skeleton.BONES`: from the wrist to the middle fingertip."""
+"""Indices in `skeleton.BONES` from the wrist to the middle fingertip."""
 MIN_PIXELS = 1500
 
 
 def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None:
-    """A rendered view of one hand over a background as a photograph whose label is exact; None for other views."""
+    """Return a rendered view of one hand as a photograph whose label is exact; None for others."""
     if len(view.hands) != 1 or not np.isfinite(view.hands[0].joints).all():
         return None
     hand = view.hands[0]
@@ -45,15 +47,16 @@ def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None
         return None
     alpha = view.rgba[..., 3:] / 255
     behind = cv2.resize(background, view.size[::-1])
-    picture = (view.rgba[..., :3] * alpha + behind * (1 - alpha)).astype(np.uint8)
+    image = (view.rgba[..., :3] * alpha + behind * (1 - alpha)).astype(np.uint8)
     length_px = view.k[0] * hand.length_m / float(np.median(hand.joints[:, 2]))
     relief = np.zeros(view.size, np.float32)
     label = PseudoLabel(0, 0, mask, relief, float(np.log(length_px)), 1.0, hand.joints)
-    encoded = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    encoded = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
     return RealImage(encoded, (label,), hand.joints[None, :, :2])
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,27 +64,27 @@ def main() -> None:
     parser.add_argument("rendered", type=Path)
     parser.add_argument("--weights", type=Path, default=SHIPPED_WEIGHTS)
     parser.add_argument("--cache", type=Path, default=Path("pseudo_labels"))
-    parser.add_argument("--limit", type=int, default=600, help="so many hands of each")
-    args = parser.parse_args()
+    parser.add_argument("--limit", type=int, default=600, help="number of hands of each")
+    arguments = parser.parse_args()
 
-    network, _ = load_weights(args.weights / DEPTH_FILE, HandDepthNet)
-    photographs = load_real_images(args.data / "real_train" / "landmarks.jsonl", args.cache)
-    photographs = photographs[:: max(1, len(photographs) // args.limit)]
-    background = load_backgrounds(args.data / "backgrounds")
-    views = [view.decode() for view in load_views(args.rendered, "val", args.limit)]
+    network, _ = load_weights(arguments.weights / DEPTH_FILE, HandDepthNet)
+    photographs = load_real_images(arguments.data / "real_train" / "landmarks.jsonl", arguments.cache)
+    photographs = photographs[:: max(1, len(photographs) // arguments.limit)]
+    background = load_backgrounds(arguments.data / "backgrounds")
+    views = [view.decode() for view in load_views(arguments.rendered, "val", arguments.limit)]
     made = [photographed(view, background[i % len(background)]) for i, view in enumerate(views)]
 
     table = Table("hands", "open", "look as long as", "half of them within")
     usual = None
     for name, images in (("photographs", photographs), ("rendered", [image for image in made if image])):
-        told = np.array([label.log_length_px for image in images for label in image.usable])
+        expected = np.array([label.log_length_px for image in images for label in image.usable])
         seen = skeleton.see(images, network)
         if usual is None:
-            usual = skeleton.proportions(seen, told)
+            usual = skeleton.proportions(seen, expected)
         fitted = skeleton.fit(seen, usual)
         flat = skeleton.bone_lengths(fitted._replace(depths=np.zeros_like(fitted.depths)))[:, CHAIN].sum(1)
         is_open = flat > OPEN * skeleton.bone_lengths(fitted)[:, CHAIN].sum(1)
-        ratio = np.exp(fitted.log_length_px - told)[is_open]
+        ratio = np.exp(fitted.log_length_px - expected)[is_open]
         low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
         table.add_row(name, str(is_open.sum()), f"{middle:.3f} of their length", f"{low:.3f} to {high:.3f}")
     console = Console()

@@ -1,8 +1,9 @@
-"""Draws the learning curves of training runs from what `hand-depth train` logged.
+"""Draw the learning curves of training runs from what `hand-depth train` logged.
 
-    python tools/plot_learning_curve.py RUN... [--out docs/learning_curve.png]      (pip install '.[view]')
+    python tools/plot_learning_curve.py RUN... [--out docs/learning_curve.png]
 
-RUN is a folder of `hand-depth train --out`. A run that was resumed has a log for each part (log/version_N); they are joined.
+Needs `pip install '.[view]'`. RUN is a folder of `hand-depth train --out`. A resumed run has a log
+for each part (log/version_N); they are joined.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import matplotlib.pyplot as plt
 from safetensors import safe_open
 
 LENGTH_MM = 190.0
-"""Of the hand for which relief (in hand lengths) is shown in millimetres."""
+"""Length of the hand for which relief (in hand lengths) is shown in millimetres."""
 
 Curves = dict[str, list[tuple[int, float]]]
 
 
 def read_run(folder: Path) -> Curves:
-    """Every logged value by name as (step, value), in order; where logs overlap the later one counts."""
+    """Return every logged value by name as (step, value), in order.
+
+    Where logs overlap the later one counts.
+    """
     values: dict[str, dict[int, float]] = defaultdict(dict)
     logs = sorted(
         folder.glob("log/version_*/metrics.csv"), key=lambda log: int(log.parent.name.split("_")[1])
@@ -45,20 +49,20 @@ def read_run(folder: Path) -> Curves:
 
 
 def batch_of(folder: Path) -> int:
-    """Samples a step, from the exported weights."""
+    """Return the samples per step, from the exported weights."""
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="numpy") as content:
             return int(json.loads(content.metadata()["info"])["config"]["batch"])
     raise SystemExit(f"{folder} has no weights yet: let the run finish an epoch")
 
 
-def smooth(points: list[tuple[int, float]], share: float = 0.02) -> list[tuple[int, float]]:
-    """Running mean over a share of the points."""
-    reach = max(1, round(share * len(points)))
+def smooth(points: list[tuple[int, float]], fraction: float = 0.02) -> list[tuple[int, float]]:
+    """Return the running mean over a fraction of the points."""
+    window = max(1, round(fraction * len(points)))
     out, total = [], 0.0
     for i, (step, value) in enumerate(points):
-        total += value - (points[i - reach][1] if i >= reach else 0.0)
-        out.append((step, total / min(i + 1, reach)))
+        total += value - (points[i - window][1] if i >= window else 0.0)
+        out.append((step, total / min(i + 1, window)))
     return out
 
 
@@ -67,13 +71,13 @@ PANELS: dict[str, tuple[str, float]] = {
     f"validation: shape error, mm of a {LENGTH_MM:g} mm hand": ("shape", LENGTH_MM),
     "validation: error of the apparent size, %": ("apparent_size", 100.0),
     "validation: error of the hand length, %": ("length", 100.0),
-    "validation: hands found, share": ("found", 1.0),
+    "validation: hands found, fraction": ("found", 1.0),
 }
-"""Title to what is drawn of each validation set, and in which unit."""
+"""Title to the logged name that is drawn of each validation set, and the factor to its unit."""
 
 
 def panels(curves: Curves) -> dict[str, dict[str, tuple[str, float]]]:
-    """What is drawn: title to line label to (logged name, factor); panels without a value are left out."""
+    """Return title to line label to (logged name, factor); panels without a value are left out."""
     losses = {name.split("/")[1]: (name, 1.0) for name in curves if name.startswith("train/")}
     found = {"training loss": losses}
     for title, (key, factor) in PANELS.items():
@@ -83,6 +87,7 @@ def panels(curves: Curves) -> dict[str, dict[str, tuple[str, float]]]:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

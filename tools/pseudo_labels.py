@@ -1,10 +1,12 @@
-"""How good the labels are that photographs get from their landmarks, and a picture of some.
+"""Measure the labels that photographs get from their landmarks, and draw some.
 
-    python tools/pseudo_labels.py DATA [--out docs/pseudo_labels.png] [--photographs PICTURE] [--cache FOLDER]
+    python tools/pseudo_labels.py DATA [--out docs/pseudo_labels.png] [--photographs FILE]
+                                  [--cache FOLDER]
 
-DATA holds real_train/landmarks.jsonl (photographs that are trained on) and real_val/masks (photographs with true masks and the
-same model's landmarks, which are not); neither is part of this repository. ``--out`` shows labels alone: relief in colours
-(red: near), the joints, in grey what the labels leave open; ``--photographs`` the photographs too.
+DATA holds real_train/landmarks.jsonl (photographs that are trained on) and real_val/masks
+(photographs with true masks and the same model's landmarks, which are not); neither is part of this
+repository. ``--out`` shows labels alone: relief in colours (red: near), the joints, in grey what
+the labels leave open; ``--photographs`` the photographs too.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ from hand_depth_ros.training.labels.pseudo_labels import (
 COLUMNS, ROWS, TILE = 10, 4, 96
 FINGERS = ((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20))
 DEEP = 0.25
-"""Hand lengths, from the middle of the relief to either end of the colours."""
+"""Hand lengths from the middle of the relief to either end of the colours."""
 
 
 def reprojections(landmarks: Path) -> np.ndarray:
-    """(n,) mean distance of a hand's landmarks in the picture from where the fitted camera sees those in space, in hand
-    lengths."""
+    """Return the mean reprojection error (n,) of each hand's landmarks, in hand lengths.
+
+    Landmarks in space are projected with the fitted camera.
+    """
     errors = []
     for line in landmarks.read_text().splitlines():
         for hand in json.loads(line)["hands"]:
@@ -52,19 +56,22 @@ def reprojections(landmarks: Path) -> np.ndarray:
 
 
 def swept(label: PseudoLabel) -> np.ndarray:
-    """Outline of the fitted hand, bool, in the label's window."""
+    """Return the mask of the fitted hand in the label's window."""
     length = float(np.exp(label.log_length_px))
     joints = np.column_stack((label.joints[:, :2] - (label.x, label.y), label.joints[:, 2] * length))
     return np.isfinite(swept_surface(joints, length, label.mask.shape))
 
 
 def agreement(label: PseudoLabel) -> float:
-    """IoU of the fitted hand's outline with the mask that was cut along the picture's edges, where that is known."""
+    """Return the IoU of the fitted hand with the mask that was cut along the image's edges."""
     return float(metrics.mask_iou(swept(label), label.mask == 1, label.mask != 255))
 
 
 def against_true_masks(masks: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) IoU with true skin, around the landmarks, of the labels' masks and of the fitted hands' outlines."""
+    """Return the IoU (n,) with true skin of the labels' masks and of the fitted hands.
+
+    Counted around the landmarks.
+    """
     data = open_dataset(masks)
     cut, fitted = [], []
     for line, sample in zip(data.lines, track(data, "true masks", len(data)), strict=True):
@@ -87,17 +94,17 @@ def against_true_masks(masks: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
-    """(TILE, TILE, 3) BGR, twice as wide with the photograph."""
+    """Return one label drawn, (TILE, TILE, 3) BGR, twice as wide with the photograph."""
     level = np.clip(np.nan_to_num(label.relief) / (2 * DEEP) + 0.5, 0, 1)
-    picture = cv2.applyColorMap((255 * (1 - level)).astype(np.uint8), cv2.COLORMAP_TURBO)
-    picture[~np.isfinite(label.relief)] = 255
-    picture[label.mask == 1] = np.where(np.isfinite(label.relief)[..., None], picture, np.uint8(120))[
+    drawn = cv2.applyColorMap((255 * (1 - level)).astype(np.uint8), cv2.COLORMAP_TURBO)
+    drawn[~np.isfinite(label.relief)] = 255
+    drawn[label.mask == 1] = np.where(np.isfinite(label.relief)[..., None], drawn, np.uint8(120))[
         label.mask == 1
     ]
-    picture[label.mask == 255] = 200
+    drawn[label.mask == 255] = 200
     places = label.joints[:, :2] - (label.x, label.y)
     k = TILE / max(label.mask.shape)
-    panels = [picture]
+    panels = [drawn]
     if photograph:
         rows, columns = label.mask.shape
         shown = image.decode()[label.y : label.y + rows, label.x : label.x + columns, ::-1]
@@ -116,7 +123,7 @@ def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
 
 
 def sheet(images: list[RealImage], photographs: bool) -> np.ndarray:
-    """Some labelled hands, drawn at random: (ROWS * TILE, ...) BGR."""
+    """Return a sheet of some labelled hands, drawn at random: (ROWS * TILE, ...) BGR."""
     hands = [(image, label) for image in images for label in image.usable]
     chosen = np.random.default_rng(0).choice(len(hands), COLUMNS * ROWS, replace=False)
     tiles = [tile(*hands[i], photographs) for i in chosen]
@@ -124,6 +131,7 @@ def sheet(images: list[RealImage], photographs: bool) -> np.ndarray:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -141,7 +149,7 @@ def main() -> None:
     cut, fitted = against_true_masks(arguments.data / "real_val" / "masks")
     table = Table("what", "median", "a tenth are worse than")
     table.add_row("landmarks from the fitted hand's, % of a hand length", *worse(errors, 90))
-    table.add_row("fitted outline and mask along the picture's edges, IoU", *worse(agreed, 10, 3))
+    table.add_row("fitted outline and mask along the image's edges, IoU", *worse(agreed, 10, 3))
     table.add_row("the same mask and true masks (not trained on), IoU", *worse(cut, 10, 3))
     table.add_row("fitted outline and true masks, IoU", *worse(fitted, 10, 3))
     console = Console()
@@ -157,7 +165,7 @@ def main() -> None:
 
 
 def worse(values: np.ndarray, percentile: float, digits: int = 1) -> tuple[str, str]:
-    """Median and percentile as text."""
+    """Return median and percentile as text."""
     return f"{np.median(values):.{digits}f}", f"{np.percentile(values, percentile):.{digits}f}"
 
 

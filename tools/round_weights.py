@@ -1,6 +1,8 @@
-"""Round a depth network's weights to float16, which halves its file; the network itself still computes in float32.
+"""Round a depth network's weights to float16, which halves its file.
 
-python tools/round_weights.py FILE --out FILE
+    python tools/round_weights.py FILE --out FILE
+
+The network still computes in float32.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -22,7 +25,7 @@ def main() -> None:
 
     network, info = load_weights(arguments.file, HandDepthNet)
     save_weights(network.half().float(), arguments.out, info)
-    print(f"{arguments.file.stat().st_size:,} bytes are {arguments.out.stat().st_size:,}")
+    print(f"{arguments.file.stat().st_size:,} bytes became {arguments.out.stat().st_size:,}")
 
 
 if __name__ == "__main__":

@@ -18,17 +18,8 @@ SURFACE_TO_JOINT_M = 0.006
 SURFACE_JOINTS = (2, 3, 6, 7, 10, 11, 14, 15, 18, 19)
 """PIP and DIP joints (thumb: MCP and IP), near enough to the surface to check depth there."""
 
-MIDDLE_FINGER = (0, 9, 10, 11, 12)
-"""Wrist, then the middle finger to its tip: the hand length runs along these."""
-
-FINGER_FRACTION = 0.53
-"""Middle finger from MCP joint to tip, over the hand length (wrist crease to tip).
-
-Skeletons have 92.3 mm of phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J.
-Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 + 24 to 35 from the metacarpal to the crease. But
-a joint is what a finger turns about, and that of the MCP lies within the metacarpal's round head, 7
-to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm, which is 0.52 to 0.55.
-"""
+GROSS_ERROR = 1 / 3
+"""Relative error of a hand's depth from which on it is a gross one."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +83,20 @@ def common_scale(ratios: Sequence[float]) -> float:
 
 
 def scatter(ratios: Sequence[float]) -> float:
-    """Return the standard deviation over hands of the log of predicted over true median depth.
+    """Return the standard deviation over hands of predicted over true median depth, over its mean.
 
     A known hand length cannot mend it: one factor on all depths changes nothing.
     """
-    return float(np.std(np.log(ratios)))
+    return float(np.std(ratios) / np.mean(ratios))
+
+
+def gross_errors(ratios: Sequence[float]) -> float:
+    """Return the fraction of hands whose depth is off by a third or more after one common scale.
+
+    Most of them are no hands: arms and other things that were taken for one.
+    """
+    scaled = common_scale(ratios) * np.asarray(ratios)
+    return float(((scaled < 1 - GROSS_ERROR) | (scaled > 1 + GROSS_ERROR)).mean())
 
 
 def scaled_mae_mm(pairs: np.ndarray, scale: float) -> float:
@@ -128,28 +128,6 @@ def mask_precision(predicted: np.ndarray, true: np.ndarray, inside: np.ndarray |
         predicted = predicted & inside
     count = int(predicted.sum())
     return int((predicted & true).sum()) / count if count else 0.0
-
-
-def box_of(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Return the tight box x, y, width, height (px) of a mask's pixels; None of an empty one."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return None
-    return (
-        float(columns[0]),
-        float(rows[0]),
-        float(columns[-1] - columns[0] + 1),
-        float(rows[-1] - rows[0] + 1),
-    )
-
-
-def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the intersection over union of two boxes x, y, width, height."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    common = max(width, 0.0) * max(height, 0.0)
-    total = one[2] * one[3] + other[2] * other[3] - common
-    return common / total if total > 0 else 0.0
 
 
 def match(overlap: np.ndarray, min_overlap: float) -> dict[int, int]:
@@ -187,28 +165,3 @@ def median_around(values: np.ndarray, pixels: np.ndarray, size: int = 5) -> np.n
         if part.size:
             out[i] = np.median(part)
     return out
-
-
-def hand_length_of(joints: np.ndarray) -> float:
-    """Return the hand length (m) of joints (21, 3): wrist to middle fingertip along the bones."""
-    return float(_middle_bones(joints).sum())
-
-
-def finger_fraction(joints: np.ndarray) -> float:
-    """Return the middle finger (MCP to tip) over the chain from the wrist, of joints (21, 3)."""
-    bones = _middle_bones(joints)
-    return float(bones[1:].sum() / bones.sum())
-
-
-def hand_length_from_finger(joints: np.ndarray) -> float:
-    """Return the hand length (m) of joints (21, 3) by the middle finger alone.
-
-    For annotations whose first joint is not the wrist joint.
-    """
-    return float(_middle_bones(joints)[1:].sum() / FINGER_FRACTION)
-
-
-def _middle_bones(joints: np.ndarray) -> np.ndarray:
-    """Return the lengths (4,) of wrist to MCP and the middle finger's three bones."""
-    chain = np.asarray(joints, np.float64)[list(MIDDLE_FINGER)]
-    return np.linalg.norm(np.diff(chain, axis=0), axis=1)

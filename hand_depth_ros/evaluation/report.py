@@ -84,12 +84,13 @@ def _of_ratios(hands: Sequence[HandScore]) -> dict[str, float | None]:
     """Return the scatter of predicted over true depth, and the error after one common scale."""
     pairs = [hand.pairs for hand in hands if hand.pairs is not None]
     if not pairs:
-        return {"median_depth_ratio": None, "scatter": None, "common_scale_mae_mm": None}
+        return dict.fromkeys(("median_depth_ratio", "scatter", "gross_errors", "common_scale_mae_mm"))
     ratios = [metrics.depth_ratio(each) for each in pairs]
     scale = metrics.common_scale(ratios)
     return {
         "median_depth_ratio": 1 / scale,
         "scatter": metrics.scatter(ratios),
+        "gross_errors": metrics.gross_errors(ratios),
         "common_scale_mae_mm": _mean(metrics.scaled_mae_mm(each, scale) for each in pairs),
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hand_depth_ros.geometry.boxes import Box
 from hand_depth_ros.geometry.camera import Camera
 
 
@@ -20,7 +21,7 @@ class TrueHand:
     """The annotation of one hand; fields that the data set lacks are None.
 
     Attributes:
-        box: Tight box x, y, width, height in px, of all visible parts.
+        box: Tight box of all visible parts.
         mask: bool (H, W), the hand's pixels.
         depth_m: float32 (H, W) metres, NaN outside of the mask or where unknown.
         joints: float64 (21, 3) metres in the camera's optical frame.
@@ -29,7 +30,7 @@ class TrueHand:
             hand's own.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     mask: np.ndarray | None = None
     depth_m: np.ndarray | None = None
     joints: np.ndarray | None = None

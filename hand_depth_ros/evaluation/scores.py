@@ -3,7 +3,7 @@
 A true hand is found when a predicted one overlaps it by IoU >= 0.3: of masks where the truth has
 one, else of the predicted mask's box with the box of the joints or landmarks. Where the true mask
 shows the arm too, half of what is called hand, 300 pixels or more, must lie in it. Of an image that
-shows a hand somewhere the largest predicted one is taken for it. Depth is scored on found hands,
+shows a hand somewhere the surest predicted one is taken for it. Depth is scored on found hands,
 over the pixels that have both true and predicted depth; joints where 5 x 5 pixels around them have
 depth, on hands with at least 5 such joints.
 """
@@ -21,7 +21,9 @@ from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.pose import HandPose, hand_pose
 from hand_depth_ros.evaluation.samples import Sample, TrueHand
+from hand_depth_ros.geometry.boxes import Box, mask_box
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.geometry.hand import hand_length
 from hand_depth_ros.geometry.masks import visible_fraction
 
 MIN_OVERLAP = 0.3
@@ -229,10 +231,10 @@ def _score_unlocated(sample: Sample, frame: Any) -> HandScore:
     """Score an image that shows a hand somewhere: found or not, and scene depth in its mask."""
     if not frame.hands:
         return HandScore(False)
-    largest = max(frame.hands, key=lambda hand: int((frame.mask == hand.id).sum()))
+    surest = max(frame.hands, key=lambda hand: hand.score)
     if sample.scene_depth_m is None:
         return HandScore(True)
-    inside = np.where(frame.mask == largest.id, sample.scene_depth_m, np.float32(np.nan))
+    inside = np.where(frame.mask == surest.id, sample.scene_depth_m, np.float32(np.nan))
     if not np.isfinite(inside).any():
         return HandScore(True)
     near = np.abs(inside - np.nanmedian(inside)) < _SCENE_MARGIN_M
@@ -261,12 +263,12 @@ def match_hands(
     overlap = np.zeros((len(hands), len(frame.hands)))
     for j, predicted in enumerate(frame.hands):
         pixels = frame.mask == predicted.id
-        box = metrics.box_of(pixels)
+        box = mask_box(pixels)
         if box is None:
             continue
         for i, true in enumerate(hands):
             if true.mask is None:
-                overlap[i, j] = metrics.box_iou(box, true.box)
+                overlap[i, j] = box.iou(true.box)
             elif not true.arm_in_mask:
                 overlap[i, j] = metrics.mask_iou(pixels, true.mask, counted)
             elif pixels.sum() >= MIN_PIXELS_WITH_ARM:
@@ -283,16 +285,16 @@ def true_length(hand: TrueHand) -> float | None:
     """Return the hand's length (m): as annotated, else along its joints; None if unknown."""
     if hand.hand_length_m is not None:
         return hand.hand_length_m
-    return metrics.hand_length_of(hand.joints) if hand.joints is not None else None
+    return hand_length(hand.joints) if hand.joints is not None else None
 
 
-def roi_of(hand: TrueHand) -> tuple[float, float, float, float]:
-    """Return the hand's box x, y, width, height; that of joints grown by the flesh around them."""
-    x, y, width, height = hand.box
+def roi_of(hand: TrueHand) -> Box:
+    """Return the hand's box; that of joints grown by the flesh around them."""
     if hand.mask is not None:
         return hand.box
-    grow = _BOX_GROWTH * max(width, height)
-    return x - grow, y - grow, width + 2 * grow, height + 2 * grow
+    x, y, width, height = hand.box
+    grow = _BOX_GROWTH * hand.box.longer_side
+    return Box(x - grow, y - grow, width + 2 * grow, height + 2 * grow)
 
 
 def _surface(true: TrueHand) -> np.ndarray | None:

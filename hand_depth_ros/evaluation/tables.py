@@ -25,6 +25,7 @@ _ROWS = (  # text, key of the report, decimals (None: a percentage)
     ("constant depth at all places, mm", "constant_depth_everywhere_mm", 1),
     ("predicted over true median depth, median", "median_depth_ratio", 3),
     ("scatter of predicted over true median depth", "scatter", None),
+    ("hands whose depth is off by a third or more", "gross_errors", None),
     ("mean absolute after one common scale, mm", "common_scale_mae_mm", 1),
     ("within 1 sigma (Gauss: 68 %)", "within_1_sigma", None),
     ("within 2 sigma (Gauss: 95 %)", "within_2_sigma", None),
@@ -64,7 +65,7 @@ def _explanation(report: dict[str, Any]) -> str:
     arm = f"Masks with arms: {MIN_PIXELS_WITH_ARM} pixels, half of them inside. "
     return (
         f"Found: IoU >= {MIN_OVERLAP}. Shape: median-aligned error. Constant depth: each hand at its own true median. "
-        "Scatter: standard deviation over hands of the logarithm. One common scale: a perfectly known hand length. "
+        "Scatter: standard deviation over hands, over the mean. One common scale: a perfectly known hand length. "
         + joints * (report["kind"] in ("joints", "freihand"))
         + arm * (report["mask_precision"] is not None)
         + f"Published for this method: {PUBLISHED_MM:g} mm, on HandRGBD, not these images."

@@ -2,7 +2,7 @@
 
 Their declaration and validation, the options of `hand-depth infer` and `hand-depth bag`
 (`cli.options`), `config/hand_depth.yaml` and docs/parameters.md all come from it; `python
-tools/write_tables.py` writes the files. Imports neither torch nor rclpy.
+tools/write_docs.py` writes the files. Imports neither torch nor rclpy.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from hand_depth_ros.evaluation import metrics
+from hand_depth_ros.geometry.boxes import Box, mask_box
+from hand_depth_ros.geometry.hand import finger_fraction, hand_length, hand_length_from_finger
 
 NAN = float("nan")
 
@@ -38,6 +40,25 @@ def test_shape_does_not_see_a_shift_and_the_constant_oracle_is_the_truths_own_sp
     assert math.isnan(metrics.constant_depth_shape_mm(np.array([NAN, 0.0])))
 
 
+def test_scatter_and_gross_errors_do_not_see_a_common_scale() -> None:
+    ratios = [0.9, 1.0, 1.0, 1.1, 1.5, 0.6]
+    assert metrics.scatter(ratios) == pytest.approx(np.std(ratios) / np.mean(ratios))
+    assert metrics.gross_errors(ratios) == pytest.approx(2 / 6)
+    halved = [ratio / 2 for ratio in ratios]
+    assert metrics.scatter(halved) == pytest.approx(metrics.scatter(ratios))
+    assert metrics.gross_errors(halved) == pytest.approx(2 / 6)
+
+
+def test_depth_pairs_are_thinned_out_evenly() -> None:
+    true = np.arange(1, 2501, dtype=float)
+    true[10] = NAN
+    pairs = metrics.depth_pairs(2 * true, true, max_pairs=1000)
+    assert 800 <= len(pairs) <= 1000 and (pairs[:, 0] == 2 * pairs[:, 1]).all()
+    assert pairs[0, 1] == 1 and pairs[-1, 1] > 2490 and metrics.depth_ratio(pairs) == 2
+    assert metrics.scaled_mae_mm(pairs, 0.5) == 0
+    assert len(metrics.depth_pairs(np.full(3, NAN), np.ones(3))) == 0
+
+
 def test_coverage_counts_within_one_and_two_sigma() -> None:
     true = np.full(5, 0.4)
     predicted = np.array([0.405, 0.39, 0.415, 0.43, NAN])
@@ -57,11 +78,11 @@ def test_mask_iou_inside_a_region() -> None:
 
 def test_boxes() -> None:
     mask = np.zeros((10, 10), bool)
-    assert metrics.box_of(mask) is None
+    assert mask_box(mask) is None
     mask[2:5, 3:9] = True
-    assert metrics.box_of(mask) == (3, 2, 6, 3)
-    assert metrics.box_iou((0, 0, 4, 4), (2, 0, 4, 4)) == pytest.approx(8 / 24)
-    assert metrics.box_iou((0, 0, 1, 1), (5, 5, 1, 1)) == 0
+    assert mask_box(mask) == (3, 2, 6, 3)
+    assert Box(0, 0, 4, 4).iou(Box(2, 0, 4, 4)) == pytest.approx(8 / 24)
+    assert Box(0, 0, 1, 1).iou(Box(5, 5, 1, 1)) == 0
 
 
 def test_matching_takes_the_best_first_and_nothing_twice() -> None:
@@ -86,7 +107,7 @@ def test_median_around_a_joint_skips_holes_and_stays_in_the_picture() -> None:
 def test_hand_length_runs_along_the_middle_finger() -> None:
     joints = np.zeros((21, 3))
     joints[[9, 10, 11, 12]] = [[0, -0.09, 0], [0, -0.13, 0], [0, -0.13, 0.025], [0, -0.13, 0.045]]
-    assert metrics.hand_length_of(joints) == pytest.approx(0.09 + 0.04 + 0.025 + 0.02)
+    assert hand_length(joints) == pytest.approx(0.09 + 0.04 + 0.025 + 0.02)
 
 
 def test_hand_length_by_the_finger_alone_does_not_ask_where_the_wrist_is() -> None:
@@ -95,7 +116,7 @@ def test_hand_length_by_the_finger_alone_does_not_ask_where_the_wrist_is() -> No
     """
     joints, head = np.zeros((21, 3)), 7.5
     joints[[9, 10, 11, 12], 1] = -np.cumsum([64.6 + 30 - head, 44.63 + head, 26.33, 17.40 + 3.95]) / 1000
-    assert metrics.hand_length_from_finger(joints) == pytest.approx(metrics.hand_length_of(joints), rel=0.02)
-    before = metrics.hand_length_from_finger(joints)
+    assert hand_length_from_finger(joints) == pytest.approx(hand_length(joints), rel=0.02)
+    before = hand_length_from_finger(joints)
     joints[0, 1] = -0.04  # a wrist annotated inside of the palm
-    assert metrics.hand_length_from_finger(joints) == before and metrics.finger_fraction(joints) > 0.6
+    assert hand_length_from_finger(joints) == before and finger_fraction(joints) > 0.6

@@ -41,7 +41,7 @@ class Answers:
         hands = []
         for number, (pixels, value) in enumerate(self.answers[rgb[0, 0, 0] // 10], 1):
             depth[pixels], mask[pixels] = value, number
-            hands.append(SimpleNamespace(id=number, hand_length_m=0.19))
+            hands.append(SimpleNamespace(id=number, hand_length_m=0.19, score=pixels.sum() / pixels.size))
         sigma = np.where(mask > 0, np.float32(0.01), np.float32(np.nan))
         return SimpleNamespace(depth=depth, sigma=sigma, mask=mask, hands=tuple(hands))
 
@@ -114,11 +114,11 @@ def test_scatter_and_error_after_one_common_scale(grasp: Path) -> None:
     hand = rectangle(10, 10, 40, 30)
     report = report_of(grasp, Answers([(hand, 0.27)], [(hand, 0.44)]))
     assert report["median_depth_ratio"] == pytest.approx(1.0, abs=1e-6)
-    assert report["scatter"] == pytest.approx(np.log(1.1 / 0.9) / 2, abs=1e-6)
+    assert report["scatter"] == pytest.approx(0.1, abs=1e-6) and report["gross_errors"] == 0
     assert report["common_scale_mae_mm"] == pytest.approx((30 + 40) / 2, abs=1e-3)
     report = report_of(grasp, Answers([(hand, 0.15)], [(hand, 0.2)]))  # half as near: one scale mends it
     assert report["median_depth_ratio"] == pytest.approx(0.5) and report["hand_length_known"] is None
-    assert report["scatter"] == pytest.approx(0, abs=1e-6)
+    assert report["scatter"] == pytest.approx(0, abs=1e-6) and report["gross_errors"] == 0
     assert report["common_scale_mae_mm"] == pytest.approx(0, abs=1e-3)
 
 
@@ -175,7 +175,7 @@ def test_an_image_without_labels_shows_a_hand_somewhere(tmp_path: Path) -> None:
         report_of(folder, answers, given_boxes=True)
 
 
-def test_scene_depth_is_compared_inside_the_largest_predicted_mask(tmp_path: Path) -> None:
+def test_scene_depth_is_compared_inside_the_surest_predicted_mask(tmp_path: Path) -> None:
     """The scene is 600 mm away, 2 m at the mask's right edge, a hole at its left; the prediction
     500 and 720 mm.
     """
@@ -186,7 +186,7 @@ def test_scene_depth_is_compared_inside_the_largest_predicted_mask(tmp_path: Pat
     report = report_of(folder, Answers([(hand, 0.5), (small, 9.0)], [(hand, 0.72)]))
     assert report["hands_found"] == 1 and report["hands_measured"] == 2
     assert report["hand_length_guessed"]["mae_mm"] == pytest.approx((100 + 120) / 2, abs=1e-3)
-    assert report["scatter"] == pytest.approx(np.log(720 / 500) / 2, abs=1e-6)
+    assert report["scatter"] == pytest.approx(110 / 610, abs=1e-6)
 
 
 def test_broken_sidecars_are_rejected_with_the_reason(grasp: Path) -> None:

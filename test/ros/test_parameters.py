@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import docs_from_code
 import pytest
-import write_tables
 import yaml
 from support.paths import ROOT
 
@@ -21,13 +21,13 @@ def test_defaults_are_allowed() -> None:
 
 def test_config_file_matches_the_table() -> None:
     text = (ROOT / "config" / "hand_depth.yaml").read_text()
-    assert text == write_tables.config_yaml(), "run: python tools/write_tables.py"
+    assert text == docs_from_code.config_yaml(), "run: python tools/write_docs.py"
     assert yaml.safe_load(text)["/**"]["ros__parameters"] == DEFAULTS
 
 
 def test_parameters_page_matches_the_table() -> None:
     page = (ROOT / "docs" / "parameters.md").read_text()
-    assert page == write_tables.parameters_page(), "run: python tools/write_tables.py"
+    assert page == docs_from_code.parameters_page(), "run: python tools/write_docs.py"
 
 
 @pytest.mark.parametrize("module", ["hand_depth_ros.ros.parameters", "hand_depth_ros.cli.options"])

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 
 import ablation
+import ablation_report
 from support.drawn_hands import open_hand, plane_view, write_landmarks, write_views
 from support.paths import ROOT
 from support.small_networks import TINY
@@ -143,15 +144,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_trains_measures_writes_and_goes_on(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document, runs = tmp_path / "ablation.md", tmp_path / "runs"
+    numbers, runs = tmp_path / "ablation.json", tmp_path / "runs"
 
     def run(*rows: str, samples: int = 4) -> str:
         given = ["ablation.py", str(data / "plan.yaml"), "--out", str(runs), "--samples", str(samples)]
         given += [
             "--data",
             str(data),
-            "--document",
-            str(document),
+            "--numbers",
+            str(numbers),
             "--precision",
             "32-true",
             "--device",
@@ -159,15 +160,16 @@ def test_the_command_trains_measures_writes_and_goes_on(
         ]
         monkeypatch.setattr(sys, "argv", [*given, "--rows", *rows])
         ablation.main()
-        return document.read_text()
+        return ablation_report.document(numbers)
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     text = run("metres")
+    text = " ".join(text.split())
     assert "budget of 4 crops" in text and "metric depth instead" in text and str(data) not in text
     weights = runs / "metres" / "depth.safetensors"
     made = weights.stat().st_mtime_ns
     assert ablation.info_of(weights)["config"]["unit"] == "metres"
-    document.unlink()
+    numbers.unlink()
     (runs / "jointly").mkdir()  # as another row's numbers would be, from an earlier call
     (runs / "jointly" / "numbers.json").write_text((runs / "metres" / "numbers.json").read_text())
     text = run("metres")

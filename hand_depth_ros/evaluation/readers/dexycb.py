@@ -20,11 +20,11 @@ from hand_depth_ros.evaluation.readers.layout import (
     MIN_PIXELS,
     Layout,
     OpenOptions,
-    box_of_mask,
     camera_of_matrix,
     depth_near_joints,
     joints_array,
     published_parts,
+    tight_box,
 )
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
 
@@ -83,7 +83,7 @@ def _read(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     if mask.sum() < MIN_PIXELS or (joints == -1).all():  # all -1: no hand in view
         return Sample(name, rgb, camera)
     depth = depth_near_joints(raw.astype(np.float32) / 1000, mask, joints)
-    return Sample(name, rgb, camera, (TrueHand(box_of_mask(mask), mask, depth, joints),))
+    return Sample(name, rgb, camera, (TrueHand(tight_box(mask), mask, depth, joints),))
 
 
 LAYOUT = Layout("dexycb", _matches, _open)

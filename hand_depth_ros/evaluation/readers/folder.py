@@ -25,7 +25,7 @@ from hand_depth_ros.evaluation.files import (
     read_mask,
     read_rgb,
 )
-from hand_depth_ros.evaluation.readers.layout import Layout, OpenOptions, box_of_mask, camera_of_line, entry
+from hand_depth_ros.evaluation.readers.layout import Layout, OpenOptions, camera_of_line, entry, tight_box
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
 
 _GREY = 127
@@ -102,9 +102,7 @@ def _read(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
         length = about.get("hand_length_m", line.get("hand_length_m"))
         depth_m = np.where(pixels, depth, np.float32(np.nan))
         joints = np.asarray(about["joints_m"], np.float64) if about.get("joints_m") else None
-        hands.append(
-            TrueHand(box_of_mask(pixels), pixels, depth_m, joints, float(length) if length else None)
-        )
+        hands.append(TrueHand(tight_box(pixels), pixels, depth_m, joints, float(length) if length else None))
     return Sample(name, rgb, camera, tuple(hands))
 
 

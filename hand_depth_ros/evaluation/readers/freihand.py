@@ -16,13 +16,13 @@ from hand_depth_ros.evaluation.files import read_image, read_json, read_rgb
 from hand_depth_ros.evaluation.readers.layout import (
     Layout,
     OpenOptions,
-    box_of_mask,
-    box_of_points,
     camera_of_matrix,
     joints_array,
     published_parts,
+    tight_box,
 )
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
+from hand_depth_ros.geometry.boxes import points_box
 
 _UNIQUE_IMAGES = 32560  # training images come four times, with other backgrounds
 
@@ -63,7 +63,7 @@ def _read(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     camera = camera_of_matrix(line["K"], rgb, line["image"])
     mask_file = dataset.root / line["mask"]
     mask = read_image(mask_file, cv2.IMREAD_GRAYSCALE) > 127 if mask_file.exists() else None
-    box = box_of_mask(mask) if mask is not None and mask.any() else box_of_points(camera.project(joints))
+    box = tight_box(mask) if mask is not None and mask.any() else points_box(camera.project(joints))
     return Sample(
         f"{file.parent.parent.name}_{file.stem}", rgb, camera, (TrueHand(box, mask, joints=joints),)
     )

@@ -20,15 +20,15 @@ from hand_depth_ros.evaluation.readers.layout import (
     Layout,
     OpenOptions,
     annotation,
-    box_of_mask,
-    box_of_points,
     camera_of_matrix,
     depth_near_joints,
     joints_array,
     published_parts,
+    tight_box,
 )
 from hand_depth_ros.evaluation.readers.safe_pickle import load_plain_pickle
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
+from hand_depth_ros.geometry.boxes import Box, points_box
 
 # MANO: wrist; index, middle, little, ring, thumb, three joints each; tips from thumb to little.
 _FROM_MANO = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
@@ -68,17 +68,17 @@ def _read(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     joints = np.asarray(annotation(about, "handJoints3D", meta), np.float64)
     if joints.size == 3:
         left, top, right, bottom = (float(v) for v in annotation(about, "handBoundingBox", meta))
-        return Sample(name, rgb, camera, (TrueHand((left, top, right - left, bottom - top)),))
+        return Sample(name, rgb, camera, (TrueHand(Box(left, top, right - left, bottom - top)),))
     joints = (joints_array(joints, line["image"]) * _FROM_OPENGL)[_FROM_MANO]
     mask = _segmentation(dataset.root, line, rgb.shape[:2])
     if mask is None:
-        return Sample(name, rgb, camera, (TrueHand(box_of_points(camera.project(joints)), joints=joints),))
+        return Sample(name, rgb, camera, (TrueHand(points_box(camera.project(joints)), joints=joints),))
     if mask.sum() < MIN_PIXELS:
         return Sample(name, rgb, camera)
     coded = read_image(folder / "depth" / f"{number}.png", cv2.IMREAD_COLOR).astype(np.float32)
     depth = (coded[..., 2] + coded[..., 1] * 256) * _DEPTH_UNIT_M  # low byte red, high byte green
     depth_m = depth_near_joints(depth, mask, joints)
-    return Sample(name, rgb, camera, (TrueHand(box_of_mask(mask), mask, depth_m, joints),))
+    return Sample(name, rgb, camera, (TrueHand(tight_box(mask), mask, depth_m, joints),))
 
 
 def _segmentation(root: Path, line: dict[str, Any], shape: tuple[int, int]) -> np.ndarray | None:

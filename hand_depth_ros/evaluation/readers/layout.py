@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from hand_depth_ros.errors import CameraError, DatasetError
 from hand_depth_ros.evaluation.samples import Dataset
+from hand_depth_ros.geometry.boxes import Box, mask_box
 from hand_depth_ros.geometry.camera import Camera
 
 MIN_PIXELS = 100
@@ -93,16 +93,11 @@ def entry(dataset: Dataset, line: dict[str, Any], key: str) -> Any:
     return line[key]
 
 
-def box_of_points(points: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the tight box x, y, width, height of pixels (n, 2); NaN are skipped."""
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
-
-
-def box_of_mask(mask: np.ndarray) -> tuple[float, float, float, float]:
+def tight_box(mask: np.ndarray) -> Box:
     """Return the tight box of a mask that has pixels."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return float(x), float(y), float(width), float(height)
+    box = mask_box(mask)
+    assert box is not None
+    return box
 
 
 def camera_of_line(dataset: Dataset, line: dict[str, Any], rgb: np.ndarray) -> Camera:

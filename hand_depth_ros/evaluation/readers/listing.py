@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.files import read_image, read_jsonl, read_rgb
 from hand_depth_ros.evaluation.readers.layout import (
     Layout,
     OpenOptions,
-    box_of_points,
     camera_of_line,
     entry,
 )
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
+from hand_depth_ros.geometry.boxes import points_box
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.geometry.hand import FINGER_FRACTION, finger_fraction, hand_length_from_finger
 
 _HULL_GROWTH = 0.1
 """Dilation of the landmarks' hull, of the landmark box's longer side."""
@@ -63,10 +63,10 @@ def _open_joints(path: Path, root: Path, lines: list[dict[str, Any]]) -> Dataset
     all_joints = [joints for joints in arrays if joints.shape == (21, 3)]
     if not all_joints:
         return Dataset(path, "joints", lines, root, _read_joints)
-    length = float(np.median([metrics.hand_length_from_finger(joints) for joints in all_joints]))
-    fraction = float(np.median([metrics.finger_fraction(joints) for joints in all_joints]))
+    length = float(np.median([hand_length_from_finger(joints) for joints in all_joints]))
+    fraction = float(np.median([finger_fraction(joints) for joints in all_joints]))
     note = (
-        f"hand length {1e3 * length:.0f} mm: median over the set of the middle finger's bones / {metrics.FINGER_FRACTION:g} "
+        f"hand length {1e3 * length:.0f} mm: median over the set of the middle finger's bones / {FINGER_FRACTION:g} "
         f"(they are {100 * fraction:.0f} % of the annotation's own chain from the wrist)"
     )
     return Dataset(path, "joints", lines, root, _read_joints, (note,), hand_length_m=length)
@@ -86,7 +86,7 @@ def _read_joints(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     joints = np.asarray(entry(dataset, line, "joints_mm"), np.float64) / 1000
     if joints.shape != (21, 3):
         raise DatasetError(f"{line['image']}: joints_mm is {joints.shape}, 21 x 3 is needed.")
-    box = box_of_points(camera.project(joints))
+    box = points_box(camera.project(joints))
     return Sample(
         Path(line["image"]).stem,
         rgb,
@@ -106,7 +106,7 @@ def _read_masks(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
     hands = []
     for hand in entry(dataset, line, "hands"):
         points = np.asarray(hand["px"], np.float64)[:, :2]
-        box = box_of_points(points)
+        box = points_box(points)
         hull = np.zeros_like(region)
         cv2.fillConvexPoly(hull, cv2.convexHull(points.round().astype(np.int32)), 1)
         radius = max(1, round(_HULL_GROWTH * max(box[2:])))

@@ -19,10 +19,10 @@ from hand_depth_ros.evaluation.readers.layout import (
     Layout,
     OpenOptions,
     annotation,
-    box_of_mask,
     camera_of_matrix,
     joints_array,
     published_parts,
+    tight_box,
 )
 from hand_depth_ros.evaluation.readers.safe_pickle import load_plain_pickle
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
@@ -63,7 +63,7 @@ def _read(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
             continue
         joints = joints_array(xyz[first : first + 21], line["image"])[_FROM_RHD]
         depth_m = np.where(mask, depth, np.nan).astype(np.float32)
-        hands.append(TrueHand(box_of_mask(mask), mask, depth_m, joints))
+        hands.append(TrueHand(tight_box(mask), mask, depth_m, joints))
     camera = camera_of_matrix(annotation(line["about"], "K", line["file"]), rgb, line["image"])
     return Sample(f"{folder.name}_{color.stem}", rgb, camera, tuple(hands))
 

@@ -19,8 +19,9 @@ import numpy as np
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation.files import read_depth, read_jsonl, read_mask, read_rgb
 from hand_depth_ros.evaluation.readers.folder import dataset_json
-from hand_depth_ros.evaluation.readers.layout import Layout, OpenOptions, box_of_mask, camera_of_line, entry
+from hand_depth_ros.evaluation.readers.layout import Layout, OpenOptions, camera_of_line, entry, tight_box
 from hand_depth_ros.evaluation.samples import Dataset, Sample, TrueHand
+from hand_depth_ros.geometry.boxes import Box
 
 HAND, IGNORE = 255, 128
 _HAND_DEPTH_UNIT_M = 1e-4
@@ -40,7 +41,7 @@ def _open(path: Path, options: OpenOptions) -> Dataset:
     if lines and not any(
         line.get("hands") or _beside(path, str(line.get("image", "")), "mask").exists() for line in lines
     ):
-        notes.append("no labels: every image shows a hand, the largest that is found is taken for it")
+        notes.append("no labels: every image shows a hand, the surest that is found is taken for it")
     unit_m = float(about.get("depth_unit_m", _HAND_DEPTH_UNIT_M))
     return Dataset(path, "sidecar", lines, path, _read, tuple(notes), depth_unit_m=unit_m, arm_in_masks=arm)
 
@@ -69,14 +70,14 @@ def _read(dataset: Dataset, index: int, line: dict[str, Any]) -> Sample:
         mask, ignore = labels == HAND, labels == IGNORE
         if not mask.any():
             return Sample(Path(image).stem, rgb, camera, ignore=ignore, scene_depth_m=scene)
-        box = box or box_of_mask(mask)
+        box = box or tight_box(mask)
         depth = np.where(mask, depth, np.float32(np.nan)) if depth is not None else None
     assert box is not None
     hand = TrueHand(box, mask, depth, arm_in_mask=dataset.arm_in_masks)
     return Sample(Path(image).stem, rgb, camera, (hand,), ignore=ignore, scene_depth_m=scene)
 
 
-def _box(dataset: Dataset, line: dict[str, Any]) -> tuple[float, float, float, float] | None:
+def _box(dataset: Dataset, line: dict[str, Any]) -> Box | None:
     """Return the box of the image's hand, None if its line has none."""
     hands = line.get("hands", [])
     if not hands:
@@ -91,7 +92,7 @@ def _box(dataset: Dataset, line: dict[str, Any]) -> tuple[float, float, float, f
         raise DatasetError(
             f"{dataset.path}: {line['image']} has the box {hands[0]}: x, y, width, height are needed."
         ) from None
-    return x, y, width, height
+    return Box(x, y, width, height)
 
 
 LAYOUT = Layout("sidecar", _matches, _open)

@@ -1,26 +1,16 @@
-"""Write the tables that come from the code: config/hand_depth.yaml, docs/parameters.md, docs/topics.md.
-
-Usage: python tools/write_tables.py
-"""
+"""Documents that come from the code: config/hand_depth.yaml, docs/parameters.md, the topics."""
 
 from __future__ import annotations
 
 import json
-import re
 import textwrap
-from pathlib import Path
 
 from hand_depth_ros.ros.messages.topics import OUTPUT_TOPICS
 from hand_depth_ros.ros.parameters import PARAMETERS, QOS_VALUES
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "config" / "hand_depth.yaml"
-PARAMETERS_PAGE = ROOT / "docs" / "parameters.md"
-TOPICS_PAGE = ROOT / "docs" / "topics.md"
-
 _PAGE = """# Parameters
 
-Written by `tools/write_tables.py` from `hand_depth_ros/ros/parameters.py`; do not edit.
+Written by `tools/write_docs.py` from `hand_depth_ros/ros/parameters.py`; do not edit.
 
 Copy `config/hand_depth.yaml`, which holds all of them at their defaults, or set one on the command
 line:
@@ -50,7 +40,7 @@ QoS of any topic of the node. TOPIC is the full name after remapping
 def config_yaml() -> str:
     """Return `config/hand_depth.yaml`: every parameter with its default, explained."""
     lines = [
-        "# Parameters of hand_depth_node at their defaults. Written by tools/write_tables.py.",
+        "# Parameters of hand_depth_node at their defaults. Written by tools/write_docs.py.",
         "# Use:  ros2 run hand_depth_ros hand_depth_node --ros-args --params-file hand_depth.yaml",
         "# A parameter can change at run time (ros2 param set) unless its comment says: fixed at start.",
         "/**:",
@@ -89,18 +79,3 @@ def topic_table() -> str:
         kind = " ".join(filter(None, (topic.type.rpartition("/")[2], topic.encoding)))
         rows.append(f"| `{topic.name}` | {kind} | {topic.text} |")
     return "\n".join(rows) + "\n"
-
-
-def with_tables(text: str) -> str:
-    """Return the text of docs/topics.md with its table of topics up to date."""
-    block = re.compile(r"(<!-- topics:[^\n]*-->\n).*?(<!-- /topics -->)", re.DOTALL)
-    text, count = block.subn(lambda found: found[1] + topic_table() + found[2], text)
-    if count != 1:
-        raise SystemExit(f"{TOPICS_PAGE.name} has {count} blocks named topics, not one")
-    return text
-
-
-if __name__ == "__main__":
-    CONFIG.write_text(config_yaml(), encoding="utf-8")
-    PARAMETERS_PAGE.write_text(parameters_page(), encoding="utf-8")
-    TOPICS_PAGE.write_text(with_tables(TOPICS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
