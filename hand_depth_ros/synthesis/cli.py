@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,17 @@ class Kind(str, Enum):
     crops = "crops"
     frames = "frames"
     clip = "clip"
+    ego = "ego"
+    holding = "holding"
+
+
+class Exposure(str, Enum):
+    """How bright skin is."""
+
+    normal = "normal"
+    over = "over"
+    under = "under"
+    mixed = "mixed"
 
 
 def _images(folder: Path | None, what: str, endings: tuple[str, ...]) -> list[Path]:
@@ -33,7 +45,8 @@ def synth(
     out: Annotated[Path, typer.Option(help="Folder of the data set; an unfinished one is continued.")],
     count: Annotated[int, typer.Option(min=1, help="How many views there shall be, from --start on.")] = 1000,
     kind: Annotated[
-        Kind, typer.Option(help="crops: one hand fills a square; frames: an upper body; clip: a film.")
+        Kind, typer.Option(help="crops: one hand fills a square; frames: an upper body; ego: own hands at a desk; holding: a hand "
+            "that holds a thing; clip: a film.")
     ] = Kind.crops,
     seed: Annotated[
         int,
@@ -56,6 +69,16 @@ def synth(
     hdris: Annotated[
         Path | None, typer.Option(help="Folder of environment maps beside bpy's own eight.")
     ] = None,
+    objects: Annotated[
+        Path | None, typer.Option(help="Folder of textured meshes in metres (NAME/textured.obj) to hold; ego, holding.")
+    ] = None,
+    cloth: Annotated[
+        Path | None, typer.Option(help="Folder of clothes' textures for sleeves; ego, holding.")
+    ] = None,
+    exposure: Annotated[
+        Exposure, typer.Option(help="over: skin burnt white; under: nearly black; mixed: 20 % of each; ego, holding.")
+    ] = Exposure.normal,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Mark every view as validation.")] = False,
     fps: Annotated[float, typer.Option(help="Frames per second of a clip, 1 to 240.")] = 12.0,
 ) -> None:
     """Render people's hands with exact depth, masks, joints and hand lengths (needs the extra `synth`)."""
@@ -66,9 +89,13 @@ def synth(
     from hand_depth_ros.synthesis.dataset import Writer
     from hand_depth_ros.synthesis.render.render import Renderer, bundled_maps
     from hand_depth_ros.synthesis.render.tonemap import develop
+    from hand_depth_ros.synthesis.scene.assets import Assets
     from hand_depth_ros.synthesis.scene.clip import clip_view
     from hand_depth_ros.synthesis.scene.crops import crop_view
     from hand_depth_ros.synthesis.scene.frames import frame_view
+    from hand_depth_ros.synthesis.scene.ego import ego_view
+    from hand_depth_ros.synthesis.scene.holding import holding_view
+    from hand_depth_ros.synthesis.scene.objects import object_folders, texture_of
     from hand_depth_ros.synthesis.scene.views import GENERATOR, VIEWS_PER_PERSON, View
 
     options.validate_folder("--out", out)
@@ -79,8 +106,19 @@ def synth(
     maps = bundled_maps() + _images(hdris, "environment maps", (".hdr", ".exr"))
     settings: dict[str, Any] = {"generator": GENERATOR, "seed": seed, "size": size, "samples": samples}
     settings |= {"skins": [path.name for path in skin_files], "hdris": [path.name for path in maps]}
+    folders = object_folders(objects) if objects is not None else []
+    cloths = [path for path in _images(cloth, "clothes' textures", (".png", ".jpg", ".jpeg")) if "normal" not in path.stem]
+    posed = kind in (Kind.ego, Kind.holding)
+    if not posed and (folders or cloths or exposure is not Exposure.normal):
+        raise typer.BadParameter("--objects, --cloth and --exposure are of --kind ego and holding")
+    if posed:
+        settings |= {"objects": [path.name for path in folders], "cloth": [path.name for path in cloths]}
+        settings["exposure"] = exposure.value
+    if held_out:
+        settings["held_out"] = True
     if kind is Kind.clip:
         settings["count"] = count
+    assets = Assets(tuple(folders), len(cloths), exposure.value)
     clip = kind is Kind.clip
     writer = Writer(out, kind.value, settings, transparent=not clip, fps=fps if clip else None)
     frame = (size, size * 3 // 4)
@@ -88,6 +126,10 @@ def synth(
     def view(k: int) -> View:
         if kind is Kind.crops:
             return crop_view(seed, k, size)
+        if kind is Kind.ego:
+            return ego_view(seed, k, frame, assets)
+        if kind is Kind.holding:
+            return holding_view(seed, k, frame, assets)
         return frame_view(seed, k, frame) if kind is Kind.frames else clip_view(seed, k, count, frame)
 
     if start % VIEWS_PER_PERSON:
@@ -107,9 +149,10 @@ def synth(
             lines = []
             for k in views:
                 renderer = renderer or Renderer(
-                    samples, threads or os.cpu_count() or 1, skin_files, maps, not clip
-                )
-                shown = view(k)
+                    samples, threads or os.cpu_count() or 1, skin_files, maps, not clip,
+                    [texture_of(path) for path in folders], cloths,
+                )  # fmt: skip
+                shown = replace(view(k), split="val") if held_out else view(k)
                 light = renderer.render(shown.surface, shown.camera, shown.look, shown.light, shown.seed)
                 lines.append(writer.write(shown, develop(light, shown.hits.label, shown.look, shown.light)))
                 progress.advance(task)

@@ -68,13 +68,13 @@ def any_view(rng: np.random.Generator) -> HandView:
 def impossible(bones: np.ndarray, person: Person) -> bool:
     """Whether a hand or forearm is in the body, or one hand in the other."""
     joints = {side: hand_joints(body_model(), person, bones, side) for side in SIDES}
-    if any(_inside_body(bones, np.vstack([joints[s], _elbow(bones, s)]), person.scale) for s in SIDES):
+    if any(inside_body(bones, np.vstack([joints[s], _elbow(bones, s)]), person.scale) for s in SIDES):
         return True
     apart = np.linalg.norm(joints["right"][:, None] - joints["left"][None], axis=-1)
     return bool(apart.min() < 0.03)
 
 
-def _inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
+def inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
     """Whether joints are in the backbone or the head: a flattened capsule and a ball."""
     model = body_model()
     low, high, head = (bones[model.index[n], :3, 3] for n in ("spine05", "neck01", "head"))

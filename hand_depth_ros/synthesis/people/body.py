@@ -85,6 +85,7 @@ class BodyModel:
             torch.as_tensor(model.vertex_bone_indices).long(),
             torch.as_tensor(model.vertex_bone_weights).double(),
         )
+        self.arms = {side: self.arm_bones(side) for side in SIDES}
         self.part = weights.argmax(1).numpy()  # (V,) the bone that moves a vertex most
 
     def vertices_of(self, *prefixes: str, side: str | None = None) -> np.ndarray:
@@ -145,10 +146,27 @@ class BodyModel:
         """(B, 4, 4) the pose parameters of the rest pose."""
         return np.tile(np.eye(4), (len(self.labels), 1, 1))
 
-    def bones(self, person: Person, pose: np.ndarray) -> np.ndarray:
-        """(B, 4, 4) bone-to-world of a pose (B, 4, 4), by forward kinematics: anny's own to a few millimetres."""
+    def arm_bones(self, side: str) -> list[int]:
+        """Return the bones of an arm and its hand, and those they hang from, parents first."""
+        hand = (
+            self.index[bone(name, side)]
+            for name in ("wrist", *(f"finger{f + 1}-{j}" for f in range(FINGERS) for j in (1, 2, 3)))
+        )
+        chain: set[int] = set()
+        for i in hand:
+            while i >= 0 and i not in chain:
+                chain.add(i)
+                i = self.parents[i]
+        return sorted(chain)
+
+    def bones(self, person: Person, pose: np.ndarray, only: list[int] | None = None) -> np.ndarray:
+        """(B, 4, 4) bone-to-world of a pose (B, 4, 4), by forward kinematics: anny's own to a few millimetres.
+
+        only: the bones that are needed (`arm_bones`); the others are undefined.
+        """
         out = np.empty_like(pose)
-        for i, parent in enumerate(self.parents):
+        for i in range(len(self.parents)) if only is None else only:
+            parent = self.parents[i]
             out[i] = person.root if parent < 0 else out[parent] @ person.relative[i] @ pose[i]
         return out
 

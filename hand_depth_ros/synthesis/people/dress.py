@@ -44,6 +44,7 @@ class Look:
     seed: int
     freckles: float = 0.0  # 0 none .. 1 strong
     tattoo: float = 0.0  # 0 none .. 1 black
+    cloth_image: int = -1  # index into the fabrics given; -1 takes the pattern
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -96,6 +97,25 @@ def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
         int(own.integers(1 << 31)), freckles=own.uniform(0.15, 0.6) * (own.random() < 0.2),
         tattoo=own.uniform(0.6, 1.0) * (own.random() < 0.12),
     )  # fmt: skip
+
+
+def sleeved(look: Look, rng: np.random.Generator, cloths: int) -> Look:
+    """The look, more often with sleeves to the wrist, and cut from one of so many fabrics."""
+    cuff = rng.uniform(-0.06, 0.08) if rng.random() < 0.5 else look.cuff
+    image = int(rng.integers(cloths)) if cloths and rng.random() < 0.6 else -1
+    return replace(look, cuff=cuff, loose_m=look.loose_m * rng.uniform(0.8, 1.6), cloth_image=image)
+
+
+def exposed(light: Light, exposure: str, rng: np.random.Generator) -> Light:
+    """The light, with skin burnt white ("over"), nearly black ("under"), or one in five of each ("mixed")."""
+    if exposure == "mixed":
+        exposure = str(rng.choice(["normal", "over", "under"], p=[0.6, 0.2, 0.2]))
+    if exposure == "over":
+        gain = float(np.exp(rng.uniform(np.log(2.0), np.log(6.0))))
+        return replace(light, exposure=gain, shoulder=float(rng.uniform(0.85, 1.0)))
+    if exposure == "under":
+        return replace(light, exposure=float(np.exp(rng.uniform(np.log(0.03), np.log(0.25)))))
+    return light
 
 
 def worn_things(key: int, rng: np.random.Generator) -> Worn:

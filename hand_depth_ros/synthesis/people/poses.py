@@ -217,7 +217,7 @@ def hand_joints_of(model: BodyModel, person: Person, angles: HandAngles, side: s
     """(21, 3) joints of an otherwise resting body: what pose checks and pictures of poses need."""
     pose = model.identity()
     set_hand(model, pose, side, angles)
-    return hand_joints(model, person, model.bones(person, pose), side)
+    return hand_joints(model, person, model.bones(person, pose, model.arms[side]), side)
 
 
 def opened_until_free(

@@ -12,7 +12,7 @@ import numpy as np
 # Labels of the data set (label/NAME.png): hand instances are 1, 2, ...
 FOREARM, CLOTH, BODY, OBJECT = 100, 101, 102, 103
 # Materials: the slots of the renderer.
-SKIN, FABRIC, HAIR, TROUSERS, THING, METAL = range(6)
+SKIN, FABRIC, HAIR, TROUSERS, THING, METAL, DESK, TEXTURED = range(8)  # TEXTURED + k: the k-th object's image
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,18 @@ import numpy as np
 from hand_depth_ros.errors import DatasetError, MissingDependencyError
 from hand_depth_ros.synthesis.people.dress import Look
 from hand_depth_ros.synthesis.people.poses import rotation
-from hand_depth_ros.synthesis.render.mesh import FABRIC, HAIR, METAL, SKIN, THING, TROUSERS, Surface
+from hand_depth_ros.synthesis.render.fabric import PATCHES, fabric_patch
+from hand_depth_ros.synthesis.render.mesh import (
+    DESK,
+    FABRIC,
+    HAIR,
+    METAL,
+    SKIN,
+    TEXTURED,
+    THING,
+    TROUSERS,
+    Surface,
+)
 from hand_depth_ros.synthesis.render.raycast import Pinhole
 
 
@@ -34,6 +45,7 @@ class Light:
     sun_colour: tuple[float, float, float]
     exposure: float  # brightness of lit skin: 1 is what a camera would choose
     tint: tuple[float, float, float]  # white balance that is off
+    shoulder: float = 0.7  # from here on highlights are compressed; 1 clips them
 
 
 def bundled_maps() -> list[Path]:
@@ -76,7 +88,10 @@ def _quiet() -> Iterator[None]:
 
 
 class Renderer:
-    """Draws Surfaces. skins, maps: files; without skins, skin is procedural; without maps, bpy's own are used."""
+    """Draws Surfaces.
+
+    skins, maps, textures (of objects), cloths: files. Without skins, skin is procedural; without maps, bpy's own are used.
+    """
 
     def __init__(
         self,
@@ -85,9 +100,12 @@ class Renderer:
         skins: list[Path] | None = None,
         maps: list[Path] | None = None,
         transparent: bool = True,
+        textures: list[Path] | None = None,
+        cloths: list[Path] | None = None,
     ) -> None:
         bpy = self._bpy = _bpy()
         self.skins, self.maps = list(skins or []), list(maps or bundled_maps())
+        self.textures, self.cloths = list(textures or []), list(cloths or [])
         self._folder = tempfile.TemporaryDirectory(prefix="hand_depth_synth_")
         bpy.ops.wm.read_factory_settings(use_empty=True)
         scene = self._scene = bpy.context.scene
@@ -141,10 +159,11 @@ class Renderer:
         self._mesh = bpy.data.meshes.new("person")
         self._scene.collection.objects.link(bpy.data.objects.new("person", self._mesh))
         self._materials = {
-            kind: self._material(kind) for kind in (SKIN, FABRIC, HAIR, TROUSERS, THING, METAL)
+            kind: self._material(kind) for kind in (SKIN, FABRIC, HAIR, TROUSERS, THING, METAL, DESK)
         }
         for kind in sorted(self._materials):
             self._mesh.materials.append(self._materials[kind])
+        self._pictured: list[Any] = []  # image nodes of the slots from TEXTURED on, made when first needed
 
     def _material(self, kind: int) -> Any:
         material = self._bpy.data.materials.new(f"material{kind}")
@@ -162,6 +181,8 @@ class Renderer:
         elif kind == THING:
             self._thing = self._multiply(nodes, links, self._attribute(nodes, "tint"), None)
             links.new(self._thing.outputs[2], shader.inputs["Base Color"])
+        elif kind == DESK:
+            self._make_desk(nodes, links, shader)
         elif kind == METAL:
             shader.inputs["Metallic"].default_value = 1.0
             shader.inputs["Roughness"].default_value = 0.25
@@ -266,6 +287,41 @@ class Renderer:
             colour = self._nails.outputs[2]
         links.new(colour, shader.inputs["Base Color"])
 
+    def _make_desk(self, nodes: Any, links: Any, shader: Any) -> None:
+        """The colour is the surface's tint; wood grain where the look asks for it."""
+        where, stretch, noise = (nodes.new(f"ShaderNode{n}") for n in ("TexCoord", "Mapping", "TexNoise"))
+        stretch.inputs["Scale"].default_value = (4.0, 90.0, 1.0)
+        noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = 1.0, 4.0
+        links.new(where.outputs["UV"], stretch.inputs["Vector"])
+        links.new(stretch.outputs["Vector"], noise.inputs["Vector"])
+        grain = self._multiply(nodes, links, self._attribute(nodes, "tint"), None)
+        links.new(self._ramp(nodes, links, noise.outputs["Fac"], 0.2, 0.7), grain.inputs[7])
+        self._grain = grain.inputs[0]
+        self._desk_shader = shader
+        links.new(grain.outputs[2], shader.inputs["Base Color"])
+
+    def _picture_slot(self, slot: int) -> Any:
+        """The image node of the slot TEXTURED + `slot`."""
+        while len(self._pictured) <= slot:
+            material = self._bpy.data.materials.new(f"pictured{len(self._pictured)}")
+            material.use_nodes = True
+            nodes, links = material.node_tree.nodes, material.node_tree.links
+            shader = nodes["Principled BSDF"]
+            shader.inputs["Roughness"].default_value = 0.45
+            image = nodes.new("ShaderNodeTexImage")
+            links.new(image.outputs["Color"], shader.inputs["Base Color"])
+            self._mesh.materials.append(material)
+            self._pictured.append(image)
+        return self._pictured[slot]
+
+    def _slots(self, material: np.ndarray) -> np.ndarray:
+        """Material indices (T,) with each object's texture put into a slot of its own."""
+        out = material.copy()
+        for slot, index in enumerate(np.unique(material[material >= TEXTURED])):
+            self._picture_slot(slot).image = self._load(self.textures[int(index) - TEXTURED])
+            out[material == index] = TEXTURED + slot
+        return out
+
     def _make_fabric(self, nodes: Any, links: Any, shader: Any) -> None:
         self._weave = self._bump(nodes, links, shader, scale=900.0, strength=0.5)
         where = nodes.new("ShaderNodeTexCoord")
@@ -277,7 +333,42 @@ class Renderer:
         self._cloth = nodes.new("ShaderNodeMix")
         self._cloth.data_type = "RGBA"
         self._cloth_links = links
-        links.new(self._cloth.outputs[2], shader.inputs["Base Color"])
+        if not self.cloths:
+            links.new(self._cloth.outputs[2], shader.inputs["Base Color"])
+            return
+        stretch = nodes.new("ShaderNodeMapping")
+        self._cloth_stretch = stretch.inputs["Scale"]
+        self._cloth_image = nodes.new("ShaderNodeTexImage")
+        self._cloth_image.extension = "MIRROR"
+        links.new(where.outputs["UV"], stretch.inputs["Vector"])
+        links.new(stretch.outputs["Vector"], self._cloth_image.inputs["Vector"])
+        dyed = self._multiply(nodes, links, self._cloth_image.outputs["Color"], None)
+        self._cloth_dye = dyed.inputs[7]
+        choice = nodes.new("ShaderNodeMix")
+        choice.data_type = "RGBA"
+        self._cloth_choice = choice.inputs[0]
+        links.new(self._cloth.outputs[2], choice.inputs[6])
+        links.new(dyed.outputs[2], choice.inputs[7])
+        links.new(choice.outputs[2], shader.inputs["Base Color"])
+        self._patches: dict[tuple[int, int], tuple[Any, np.ndarray]] = {}
+
+    def _set_cloth(self, look: Look) -> None:
+        """A cut of real fabric, in its own colour or dyed in the look's."""
+        self._cloth_choice.default_value = float(look.cloth_image >= 0)
+        if look.cloth_image < 0:
+            return
+        rng = np.random.default_rng(look.seed + 3)
+        key = (look.cloth_image % len(self.cloths), int(rng.integers(PATCHES)))
+        if key not in self._patches:
+            path = Path(self._folder.name) / f"fabric_{key[0]}_{key[1]}.png"
+            fabric_patch(self.cloths[key[0]], key[1], path)
+            image = self._load(path)
+            self._patches[key] = image, _mean_colour(image)
+        self._cloth_image.image, mean = self._patches[key]
+        dye = np.array(look.cloth) / np.maximum(mean, 0.02) if rng.random() < 0.6 else np.ones(3)
+        self._cloth_dye.default_value = (*dye, 1.0)
+        scale = float(np.exp(rng.uniform(np.log(3), np.log(10))))
+        self._cloth_stretch.default_value = (scale, scale, 1.0)
 
     def _set_look(self, look: Look) -> None:
         skin = np.array(look.skin)
@@ -296,6 +387,11 @@ class Renderer:
             self._nails.inputs[7].default_value = (*look.nails, 1.0)
             self._nail_mix.inputs[1].default_value = 0.35 + 0.65 * look.nail_polish
         self._freckles.default_value, self._tattoo.default_value = look.freckles, look.tattoo
+        if self.cloths:
+            self._set_cloth(look)
+        desk = np.random.default_rng(look.seed + 4)
+        self._grain.default_value = desk.uniform(0, 0.9) * (desk.random() < 0.6)
+        self._desk_shader.inputs["Roughness"].default_value = desk.uniform(0.25, 0.8)
         self._cloth.inputs[6].default_value = (*look.cloth, 1.0)
         self._cloth.inputs[7].default_value = (*look.cloth_second, 1.0)
         for link in list(self._cloth.inputs[0].links):
@@ -361,7 +457,7 @@ class Renderer:
         mesh.vertices.foreach_set("co", (surface.vertices @ turn.T).astype(np.float32).ravel())
         mesh.loops.foreach_set("vertex_index", surface.triangles.astype(np.int32).ravel())
         mesh.polygons.foreach_set("loop_start", np.arange(0, corners, 3, dtype=np.int32))
-        mesh.polygons.foreach_set("material_index", surface.material.astype(np.int32))
+        mesh.polygons.foreach_set("material_index", self._slots(surface.material).astype(np.int32))
         mesh.polygons.foreach_set("use_smooth", np.ones(count, bool))
         layer = mesh.uv_layers.new(name="uv")
         layer.data.foreach_set("uv", surface.uv.astype(np.float32).ravel())

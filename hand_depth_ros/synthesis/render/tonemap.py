@@ -29,8 +29,9 @@ def develop(linear: np.ndarray, label: np.ndarray, look: Look, light: Light) -> 
     seen = float(np.median(colour[skin] @ LUMINANCE)) / albedo if skin.any() else 0.5
     lift = np.clip((0.3 / albedo) ** 0.3, 0.85, 1.6)
     colour = colour * (light.exposure * lift / max(seen, 1e-4)) * np.array(light.tint)
-    knee = 0.7
-    colour = np.where(colour > knee, knee + (1 - knee) * (1 - np.exp(-(colour - knee) / (1 - knee))), colour)
+    knee = light.shoulder
+    rest = max(1 - knee, 1e-3)
+    colour = np.where(colour > knee, knee + rest * (1 - np.exp(-(colour - knee) / rest)), colour)
     srgb = np.where(
         colour <= 0.0031308, colour * 12.92, 1.055 * np.maximum(colour, 1e-6) ** (1 / 2.4) - 0.055
     )

@@ -7,6 +7,7 @@ the fingers, and out of the palm; so one result serves both hands. numpy only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from hand_depth_ros.synthesis.people.poses import (
     penetration,
     rotation,
 )
+from hand_depth_ros.synthesis.render.mesh import Surface
 from hand_depth_ros.synthesis.scene.things import Thing
 
 _STEPS = 12
@@ -30,12 +32,40 @@ _OPEN = HandAngles(
 _SHUT = HandAngles(np.array([26.0, -14, 40, 42]), np.tile([66.0, 90, 54], (4, 1)), np.array([2.0, 0, 0, -2]))
 
 
+class Solid(Protocol):
+    """A thing that a hand can hold: a `Thing` or a `MeshThing`."""
+
+    @property
+    def half(self) -> np.ndarray:
+        """(3,) half extents along its own axes, metres."""
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """(3, 3) columns are its axes."""
+
+    @property
+    def centre(self) -> np.ndarray:
+        """(3,) metres."""
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Return (N,) metres from points (N, 3) to the surface, negative inside."""
+
+    def placed(self, rotation: np.ndarray, centre: np.ndarray) -> Solid:
+        """Return the same solid elsewhere."""
+
+    def moved(self, axes: np.ndarray, origin: np.ndarray) -> Solid:
+        """Convert from coordinates along the rows of `axes` (3, 3) around `origin`."""
+
+    def surface(self, rng: np.random.Generator) -> Surface:
+        """Return its labelled triangles."""
+
+
 @dataclass(frozen=True)
 class Grasp:
     """A hand's pose, and the thing in that hand's coordinates."""
 
     angles: HandAngles
-    thing: Thing
+    thing: Solid
 
 
 def random_grasp(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp | None:

@@ -32,6 +32,10 @@ class Thing:
             q = np.stack([np.linalg.norm(p[:, :2], axis=1) - self.half[0], q[:, 2]], 1)
         return np.linalg.norm(q.clip(0), axis=1) + q.max(1).clip(max=0)
 
+    def placed(self, rotation: np.ndarray, centre: np.ndarray) -> Thing:
+        """Return the same solid elsewhere."""
+        return Thing(self.kind, self.half, rotation, centre)
+
     def moved(self, axes: np.ndarray, origin: np.ndarray) -> Thing:
         """From coordinates along the rows of `axes` (3, 3), which may be a left-handed frame, around `origin`."""
         rotation = axes.T @ self.rotation

@@ -12,6 +12,7 @@ from hand_depth_ros.synthesis.people.poses import flesh, rotation, set_arm, set_
 from hand_depth_ros.synthesis.render.mesh import Surface, vertex_normals
 
 _DEEPEST_M = 0.003  # flesh gives way
+_PALM_M = 0.08  # a palm that faces the wrong way weighs as much as so many metres
 
 
 @dataclass(frozen=True)
@@ -105,26 +106,31 @@ def settled(move: Move, fixed: Surface, moving: Surface) -> Move:
     return move
 
 
-def reach(pose: np.ndarray, person: Person, side: str, target: np.ndarray, rng: np.random.Generator) -> float:
+def reach(
+    pose: np.ndarray, person: Person, side: str, target: np.ndarray, rng: np.random.Generator,
+    palm: np.ndarray | None = None,
+) -> float:  # fmt: skip
     """Poses an arm so that the hand's middle comes to target (3,) world; returns how far off it is, metres.
 
-    Random search from a raised arm: what is found is as varied as the ways to get there.
+    Random search from a raised arm: what is found is as varied as the ways to get there. palm (3,): the unit
+    vector that the palm shall roughly face.
     """
     model = body_model()
     spread = np.array([25.0, 25, 20, 25, 15, 6, 40])
     low = np.array([0.0, -50, -50, 0, -50, -22, -85])
     high = np.array([120.0, 50, 25, 115, 55, 18, 85])
-    best, found = float(np.inf), rng.uniform(low, high)
+    best, cost, found = float(np.inf), float(np.inf), rng.uniform(low, high)
     for step in range(70):
         trial = found if step == 0 else found + rng.normal(size=7) * spread * (1 - step / 80)
         trial = trial.clip(low, high)
         set_arm(model, pose, side, trial[:3], trial[3])
         set_wrist(model, pose, side, trial[4], trial[5], trial[6])
-        hand = hand_joints(model, person, model.bones(person, pose), side)[[0, 9, 10]].mean(0)
-        away = float(np.linalg.norm(hand - target))
-        if away < best:
-            best, found = away, trial
-        if best < 0.015:
+        joints = hand_joints(model, person, model.bones(person, pose, model.arms[side]), side)
+        away = float(np.linalg.norm(joints[[0, 9, 10]].mean(0) - target))
+        turned = 0.0 if palm is None else max(0.6 - float(hand_axes(joints, side)[2] @ palm), 0.0)
+        if away + _PALM_M * turned < cost:
+            best, cost, found = away, away + _PALM_M * turned, trial
+        if cost < 0.015:
             break
     set_arm(model, pose, side, found[:3], found[3])
     set_wrist(model, pose, side, found[4], found[5], found[6])
