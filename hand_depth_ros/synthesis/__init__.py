@@ -18,7 +18,7 @@ Only `hand-depth synth` and the tests import this package. The way through it, o
     frames      an upper body with its hands                            numpy
     cast        exact depth and labels through pixel centres            warp
     render      the photograph                                          bpy
-    develop     from light to 8 bits                                    numpy
+    tonemap     from light to 8 bits                                    numpy
     dataset     files that are complete or absent                       numpy, OpenCV
     sheet       a picture of a set                                      numpy, OpenCV
     cli         the command

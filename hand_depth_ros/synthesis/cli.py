@@ -45,8 +45,11 @@ def synth(
     out: Annotated[Path, typer.Option(help="Folder of the data set; an unfinished one is continued.")],
     count: Annotated[int, typer.Option(min=1, help="How many views there shall be, from --start on.")] = 1000,
     kind: Annotated[
-        Kind, typer.Option(help="crops: one hand fills a square; frames: an upper body; ego: own hands at a desk; holding: a hand "
-            "that holds a thing; clip: a film.")
+        Kind,
+        typer.Option(
+            help="crops: one hand fills a square; frames: an upper body; ego: own hands at a desk; holding: a hand "
+            "that holds a thing; clip: a film."
+        ),
     ] = Kind.crops,
     seed: Annotated[
         int,
@@ -70,13 +73,15 @@ def synth(
         Path | None, typer.Option(help="Folder of environment maps beside bpy's own eight.")
     ] = None,
     objects: Annotated[
-        Path | None, typer.Option(help="Folder of textured meshes in metres (NAME/textured.obj) to hold; ego, holding.")
+        Path | None,
+        typer.Option(help="Folder of textured meshes in metres (NAME/textured.obj) to hold; ego, holding."),
     ] = None,
     cloth: Annotated[
         Path | None, typer.Option(help="Folder of clothes' textures for sleeves; ego, holding.")
     ] = None,
     exposure: Annotated[
-        Exposure, typer.Option(help="over: skin burnt white; under: nearly black; mixed: 20 % of each; ego, holding.")
+        Exposure,
+        typer.Option(help="over: skin burnt white; under: nearly black; mixed: 20 % of each; ego, holding."),
     ] = Exposure.normal,
     held_out: Annotated[bool, typer.Option("--held-out", help="Mark every view as validation.")] = False,
     fps: Annotated[float, typer.Option(help="Frames per second of a clip, 1 to 240.")] = 12.0,
@@ -88,12 +93,12 @@ def synth(
 
     from hand_depth_ros.synthesis.dataset import Writer
     from hand_depth_ros.synthesis.render.render import Renderer, bundled_maps
-    from hand_depth_ros.synthesis.render.tonemap import develop
+    from hand_depth_ros.synthesis.render.tonemap import tonemap
     from hand_depth_ros.synthesis.scene.assets import Assets
     from hand_depth_ros.synthesis.scene.clip import clip_view
     from hand_depth_ros.synthesis.scene.crops import crop_view
-    from hand_depth_ros.synthesis.scene.frames import frame_view
     from hand_depth_ros.synthesis.scene.ego import ego_view
+    from hand_depth_ros.synthesis.scene.frames import frame_view
     from hand_depth_ros.synthesis.scene.holding import holding_view
     from hand_depth_ros.synthesis.scene.objects import object_folders, texture_of
     from hand_depth_ros.synthesis.scene.views import GENERATOR, VIEWS_PER_PERSON, View
@@ -107,7 +112,11 @@ def synth(
     settings: dict[str, Any] = {"generator": GENERATOR, "seed": seed, "size": size, "samples": samples}
     settings |= {"skins": [path.name for path in skin_files], "hdris": [path.name for path in maps]}
     folders = object_folders(objects) if objects is not None else []
-    cloths = [path for path in _images(cloth, "clothes' textures", (".png", ".jpg", ".jpeg")) if "normal" not in path.stem]
+    cloths = [
+        path
+        for path in _images(cloth, "clothes' textures", (".png", ".jpg", ".jpeg"))
+        if "normal" not in path.stem
+    ]
     posed = kind in (Kind.ego, Kind.holding)
     if not posed and (folders or cloths or exposure is not Exposure.normal):
         raise typer.BadParameter("--objects, --cloth and --exposure are of --kind ego and holding")
@@ -154,6 +163,6 @@ def synth(
                 )  # fmt: skip
                 shown = replace(view(k), split="val") if held_out else view(k)
                 light = renderer.render(shown.surface, shown.camera, shown.look, shown.light, shown.seed)
-                lines.append(writer.write(shown, develop(light, shown.hits.label, shown.look, shown.light)))
+                lines.append(writer.write(shown, tonemap(light, shown.hits.label, shown.look, shown.light)))
                 progress.advance(task)
             writer.finish_shard(views[0] // VIEWS_PER_PERSON, lines)

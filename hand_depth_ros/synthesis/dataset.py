@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from hand_depth_ros.errors import DatasetError, differences
-from hand_depth_ros.synthesis.render.mesh import FOREARM
 from hand_depth_ros.synthesis.scene.views import View, visible_hands
+from hand_depth_ros.synthesis.surface import FOREARM
 from hand_depth_ros.synthesis.units import DEPTH_UNIT_M, RENDERED_UNIT_M
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Writes beside the file and renames: a reader never meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -67,7 +67,7 @@ class Writer:
                 )
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise DatasetError(f"{self.folder} is not empty and holds no dataset.json: give an empty --out")
-        write_whole(path, (json.dumps(description, indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(description, indent=1) + "\n").encode())
 
     def shard_path(self, shard: int) -> Path:
         """The lines of one shard."""
@@ -90,16 +90,18 @@ class Writer:
         units = np.where(units <= 65535, units, 0).astype(np.uint16)
         if self.transparent:
             image = f"rgb/{name}.webp"
-            write_whole(self.folder / image, _webp(rgba))
-            write_whole(self.folder / f"label/{name}.png", _encoded(".png", label))
+            write_atomically(self.folder / image, _webp(rgba))
+            write_atomically(self.folder / f"label/{name}.png", _encoded(".png", label))
         else:
             image = f"rgb/{name}.jpg"
             bgr = np.ascontiguousarray(rgba[..., 2::-1])
-            write_whole(self.folder / image, _encoded(".jpg", bgr, cv2.IMWRITE_JPEG_QUALITY, 72))
-        write_whole(
+            write_atomically(self.folder / image, _encoded(".jpg", bgr, cv2.IMWRITE_JPEG_QUALITY, 72))
+        write_atomically(
             self.folder / f"depth/{name}.png", _encoded(".png", units, cv2.IMWRITE_PNG_COMPRESSION, 9)
         )
-        write_whole(self.folder / f"mask/{name}.png", _encoded(".png", mask, cv2.IMWRITE_PNG_COMPRESSION, 9))
+        write_atomically(
+            self.folder / f"mask/{name}.png", _encoded(".png", mask, cv2.IMWRITE_PNG_COMPRESSION, 9)
+        )
         camera = view.camera
         line = {"image": image, "width": camera.width, "height": camera.height}
         line |= {
@@ -113,6 +115,6 @@ class Writer:
 
     def finish_shard(self, shard: int, lines: list[dict]) -> None:
         """Makes a shard's views part of the set."""
-        write_whole(self.shard_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
+        write_atomically(self.shard_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
         shards = sorted((self.folder / "shards").glob("*.jsonl"))
-        write_whole(self.folder / "cameras.jsonl", b"".join(path.read_bytes() for path in shards))
+        write_atomically(self.folder / "cameras.jsonl", b"".join(path.read_bytes() for path in shards))

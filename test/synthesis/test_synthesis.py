@@ -18,11 +18,12 @@ pytest.importorskip(
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.synthesis.cli import Kind, synth
 from hand_depth_ros.synthesis.people.body import body_model, bone
-from hand_depth_ros.synthesis.people.poses import hand_joints_of, penetration
-from hand_depth_ros.synthesis.render.mesh import CLOTH, FOREARM, Subdivision, Surface
-from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.people.poses import penetration, resting_hand_joints
+from hand_depth_ros.synthesis.people.subdivision import Subdivision
+from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
 from hand_depth_ros.synthesis.scene import views
 from hand_depth_ros.synthesis.scene.crops import crop_view
+from hand_depth_ros.synthesis.surface import CLOTH, FOREARM, Surface
 from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
 
 SEED, SIZE, COUNT = 3, 64, 2
@@ -89,7 +90,7 @@ def test_depth_of_a_plane_is_constant_along_the_optical_axis() -> None:
         np.ones((4, 3)),
         np.full(4, -1.0),
     )
-    hits = cast(plane, Pinhole(40, 30, 30.0, 19.5, 14.5, np.eye(3), np.zeros(3)))
+    hits = raycast(plane, Pinhole(40, 30, 30.0, 19.5, 14.5, np.eye(3), np.zeros(3)))
     assert np.abs(hits.depth - 0.5).max() < 1e-6
     assert (hits.label == CLOTH).all()
 
@@ -182,10 +183,10 @@ def test_fingers_that_cross_are_noticed() -> None:
 
     model = body_model()
     person = model.person({"age": 0.7}, 0.19)
-    assert penetration(hand_joints_of(model, person, gesture("open")), 0.19) == 0.0
+    assert penetration(resting_hand_joints(model, person, gesture("open")), 0.19) == 0.0
     crossed = gesture("open")
     crossed.spread[:2] = 16, -16
-    assert penetration(hand_joints_of(model, person, crossed), 0.19) > 0.5
+    assert penetration(resting_hand_joints(model, person, crossed), 0.19) > 0.5
 
 
 def test_smoothing_keeps_a_flat_sheet_flat_and_a_cube_inside_itself() -> None:
@@ -204,7 +205,7 @@ def test_smoothing_keeps_a_flat_sheet_flat_and_a_cube_inside_itself() -> None:
 
 def test_a_killed_run_goes_on_where_it_stopped(rendered: tuple[Path, list[dict]], tmp_path: Path) -> None:
     """The views come out the same, what was done is not done again, and other settings are refused."""
-    finished, lines = rendered
+    whole, lines = rendered
     out = tmp_path / "set"
     seen = []
 
@@ -228,7 +229,7 @@ def test_a_killed_run_goes_on_where_it_stopped(rendered: tuple[Path, list[dict]]
     assert not (out / "cameras.jsonl").exists()
     assert make(out) == lines
     for name in ("depth/00001.png", "label/00001.png", "mask/00001.png"):
-        assert (out / name).read_bytes() == (finished / name).read_bytes()
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
     assert not list(out.rglob("*.tmp"))
     stamp = (out / "rgb/00000.webp").stat().st_mtime_ns
     assert make(out) == lines

@@ -19,13 +19,13 @@ from hand_depth_ros.synthesis.people.poses import (
     ANGLES_LOW,
     HandAngles,
     gesture,
-    hand_joints_of,
-    opened_until_free,
+    open_until_free,
     penetration,
-    rotation,
+    resting_hand_joints,
     set_hand,
 )
 from hand_depth_ros.synthesis.people.real_poses import real_poses
+from hand_depth_ros.synthesis.rotations import rotation
 
 GESTURES = ("open", "point", "grip", "fist")
 
@@ -70,7 +70,7 @@ def test_a_view_is_told_in_the_hands_own_axes() -> None:
     from hand_depth_ros.synthesis.people.fit_poses import hand_views
 
     model = body_model()
-    joints = hand_joints_of(model, model.person({"age": 0.7}), gesture("flat"))
+    joints = resting_hand_joints(model, model.person({"age": 0.7}), gesture("flat"))
     axes = hand_axes(joints, "right")
     # A right palm towards the camera, fingers up: the thumb is to the right, image y is down, z away.
     to_camera = np.stack([axes[0], -axes[1], -axes[2]])
@@ -93,8 +93,8 @@ def test_shipped_poses_are_possible() -> None:
     for _ in range(40):
         angles, view = poses.draw(rng)
         assert np.linalg.norm(view.toward) == pytest.approx(1)
-        free = opened_until_free(model, person, angles)
-        overlap.append(penetration(hand_joints_of(model, person, free), 0.19))
+        free = open_until_free(model, person, angles)
+        overlap.append(penetration(resting_hand_joints(model, person, free), 0.19))
     assert max(overlap) <= 0.6
     assert len(set(overlap)) > 10
 

@@ -14,16 +14,17 @@ pytest.importorskip("anny", reason="anny poses the people: pip install 'hand_dep
 from scipy.spatial import cKDTree
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.synthesis.people.arms import impossible
+from hand_depth_ros.synthesis.appearance import Accessories, Look
+from hand_depth_ros.synthesis.people.arms import arms_collide
 from hand_depth_ros.synthesis.people.body import SIDES, body_model, bone, hand_axes, hand_joints
-from hand_depth_ros.synthesis.people.dress import Look, Worn
 from hand_depth_ros.synthesis.people.people import random_look, wardrobe
-from hand_depth_ros.synthesis.people.poses import flesh, gesture, rotation, set_hand
-from hand_depth_ros.synthesis.render.mesh import FOREARM, METAL, OBJECT, SKIN, Surface, vertex_normals
+from hand_depth_ros.synthesis.people.poses import gesture, hand_spheres, set_hand
+from hand_depth_ros.synthesis.rotations import rotation
 from hand_depth_ros.synthesis.scene import crops
 from hand_depth_ros.synthesis.scene.grasp import local_joints, random_grasp
 from hand_depth_ros.synthesis.scene.things import KINDS, Thing
 from hand_depth_ros.synthesis.scene.two_hands import reach
+from hand_depth_ros.synthesis.surface import FOREARM, METAL, OBJECT, SKIN, Surface, vertex_normals
 
 SEED = 11
 
@@ -76,7 +77,7 @@ def test_a_held_thing_touches_either_hand_and_is_not_inside_it() -> None:
     assert len(grasps) >= 5
     assert len({grasp.thing.kind for grasp in grasps}) > 1
     for grasp in grasps:
-        points, radius, _ = flesh(local_joints(model, person, grasp.angles), 0.19)
+        points, radius, _ = hand_spheres(local_joints(model, person, grasp.angles), 0.19)
         gap = grasp.thing.distance(points) - radius
         assert -0.005 < gap.min() < 0.007
         for side in SIDES:
@@ -85,7 +86,7 @@ def test_a_held_thing_touches_either_hand_and_is_not_inside_it() -> None:
             joints = hand_joints(model, person, model.bones(person, pose), side)
             thing = grasp.thing.moved(hand_axes(joints, side), joints[0])
             assert np.linalg.det(thing.rotation) == pytest.approx(1)
-            there = thing.distance(flesh(joints, 0.19)[0]) - radius
+            there = thing.distance(hand_spheres(joints, 0.19)[0]) - radius
             assert np.abs(there - gap).max() < 0.002
 
 
@@ -114,10 +115,10 @@ def test_an_arm_reaches_a_point_before_the_face() -> None:
     target = head + np.array([0.0, -0.2, 0.0]) * person.scale
     away = min(reach(pose, person, "left", target, rng) for _ in range(3))
     assert away < 0.03
-    assert not impossible(model.bones(person, model.identity()), person)
+    assert not arms_collide(model.bones(person, model.identity()), person)
     pose = model.identity()
     reach(pose, person, "left", head + np.array([0.0, -0.05, 0.05]) * person.scale, rng)
-    assert impossible(model.bones(person, pose), person)
+    assert arms_collide(model.bones(person, pose), person)
 
 
 def test_rings_are_hand_and_watches_are_not(look: Look) -> None:
@@ -126,7 +127,9 @@ def test_rings_are_hand_and_watches_are_not(look: Look) -> None:
     bare = Look(**{**vars(look), "cuff": 1.4})
     pose = model.identity()
     set_hand(model, pose, "left", gesture("open"))
-    figure = clothes.dressed(pose, bare, {"right": 1, "left": 2}, (), Worn((("left", 3),), ("right",), 1))
+    figure = clothes.dressed(
+        pose, bare, {"right": 1, "left": 2}, (), Accessories((("left", 3),), ("right",), 1)
+    )
     surface, joints = figure.surface, figure.joints
     ring = surface.only((surface.material == METAL) & (surface.label == 2))
     low, high = joints["left"][13], joints["left"][14]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hand_depth_ros.synthesis.people.body import BodyModel, Person, bone, hand_axes, hand_joints
-from hand_depth_ros.synthesis.render.mesh import FABRIC, FOREARM, METAL, THING, Surface
+from hand_depth_ros.synthesis.surface import FABRIC, FOREARM, METAL, THING, Surface
 
 _AROUND = 48
 

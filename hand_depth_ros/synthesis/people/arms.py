@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model, bone, hand_joints
-from hand_depth_ros.synthesis.people.poses import (
-    opened_until_free,
-    random_angles,
-    rotation,
-    set_arm,
-    set_hand,
-    set_wrist,
-)
+from hand_depth_ros.synthesis.people.poses import open_until_free, random_angles, set_arm, set_hand, set_wrist
 from hand_depth_ros.synthesis.people.real_poses import HandView, real_poses
+from hand_depth_ros.synthesis.rotations import rotation
 
 _REAL_POSE = 0.6  # share of poses near fitted ones
 
@@ -35,7 +29,7 @@ def random_arm(
     angles, seen = real_poses().draw(rng)
     if rng.random() > _REAL_POSE:
         angles = random_angles(rng)
-    set_hand(model, pose, side, opened_until_free(model, person, angles))
+    set_hand(model, pose, side, open_until_free(model, person, angles))
     return seen
 
 
@@ -65,7 +59,7 @@ def any_view(rng: np.random.Generator) -> HandView:
     return HandView(direction, rotation(direction * roll) @ (up if np.linalg.norm(up) > 0.2 else thumb))
 
 
-def impossible(bones: np.ndarray, person: Person) -> bool:
+def arms_collide(bones: np.ndarray, person: Person) -> bool:
     """Whether a hand or forearm is in the body, or one hand in the other."""
     joints = {side: hand_joints(body_model(), person, bones, side) for side in SIDES}
     if any(inside_body(bones, np.vstack([joints[s], _elbow(bones, s)]), person.scale) for s in SIDES):

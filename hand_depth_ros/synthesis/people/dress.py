@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hand_depth_ros.synthesis.appearance import Accessories, Look
 from hand_depth_ros.synthesis.people.accessories import ring, watch
 from hand_depth_ros.synthesis.people.body import SIDES, BodyModel, Person, bone, hand_axes, hand_joints
-from hand_depth_ros.synthesis.render.mesh import (  # fmt: skip
+from hand_depth_ros.synthesis.people.subdivision import Subdivision
+from hand_depth_ros.synthesis.surface import (
     BODY,
     CLOTH,
     FABRIC,
@@ -16,44 +18,13 @@ from hand_depth_ros.synthesis.render.mesh import (  # fmt: skip
     HAIR,
     SKIN,
     TROUSERS,
-    Subdivision,
     Surface,
-    joined,
+    join,
     vertex_normals,
     waves,
 )
 
-
-@dataclass(frozen=True)
-class Look:
-    """What a person looks like and wears. Colours are linear RGB albedos."""
-
-    skin: tuple[float, float, float]
-    cuff: float  # where the sleeve ends: 0 at the wrist, 1 at the elbow, 2 at the shoulder
-    loose_m: float  # how far cloth stands off
-    cloth: tuple[float, float, float]
-    cloth_second: tuple[float, float, float]
-    cloth_pattern: int  # 0 plain, 1 stripes, 2 checks, 3 blotches
-    cloth_scale: float
-    trousers: tuple[float, float, float]
-    hair: tuple[float, float, float]
-    hair_m: float  # thickness of the hair; 0 is bald
-    nails: tuple[float, float, float]
-    nail_polish: float  # 0 bare nails, 1 painted
-    texture: int  # index into the skins given; ignored without
-    seed: int
-    freckles: float = 0.0  # 0 none .. 1 strong
-    tattoo: float = 0.0  # 0 none .. 1 black
-    cloth_image: int = -1  # index into the fabrics given; -1 takes the pattern
-
-
-@dataclass(frozen=True)
-class Worn:
-    """What arms wear: fingers (0 thumb .. 4) of each side with a ring; sides with a watch."""
-
-    rings: tuple[tuple[str, int], ...] = ()
-    watches: tuple[str, ...] = ()
-    seed: int = 0
+_BARE = Accessories()
 
 
 @dataclass(frozen=True)
@@ -73,8 +44,8 @@ class Wardrobe:
         self._triangles = np.concatenate([model.quads[:, :3], model.quads[:, [0, 2, 3]]])
         legs = model.vertices_of("lowerleg", "foot", "toe")
         quads = ~np.asarray(legs[model.quads].any(1))
-        sleeved = model.vertices_of("upperarm02", "lowerarm", "wrist", "finger", "metacarpal")
-        arms = np.asarray(sleeved[model.quads].all(1))
+        with_sleeves = model.vertices_of("upperarm02", "lowerarm", "wrist", "finger", "metacarpal")
+        arms = np.asarray(with_sleeves[model.quads].all(1))
         self.smooth = Subdivision(model.quads[quads], model.uv, model.uv_quads[quads], arms[quads])
         rest = person.rest_vertices
         bones = person.rest_bones
@@ -146,7 +117,7 @@ class Wardrobe:
         look: Look,
         instance: dict[str, int],
         hide: tuple[str, ...] = (),
-        worn_things: Worn = Worn(),
+        accessories: Accessories = _BARE,
     ) -> Figure:
         """The person in a pose (B, 4, 4). instance: each side's label; hide: of "head", "body", "right", "left"."""
         vertices, bones = self.model.posed(self.person, pose)
@@ -182,13 +153,13 @@ class Wardrobe:
             surfaces.append(
                 self._shell(skin, v + normals * thick[:, None], HAIR, BODY).only(keep & self.scalp)
             )
-        surfaces += self._worn(worn_things, look, vertices, bones, instance, hide)
-        surface = joined([s for s in surfaces if len(s.triangles)])
+        surfaces += self._accessories(accessories, look, vertices, bones, instance, hide)
+        surface = join([s for s in surfaces if len(s.triangles)])
         joints = {s: hand_joints(self.model, self.person, bones, s) for s in SIDES}
         return Figure(surface, joints, bones)
 
-    def _worn(
-        self, worn: Worn, look: Look, skin: np.ndarray, bones: np.ndarray, instance: dict[str, int],
+    def _accessories(
+        self, worn: Accessories, look: Look, skin: np.ndarray, bones: np.ndarray, instance: dict[str, int],
         hide: tuple[str, ...],
     ) -> list[Surface]:  # fmt: skip
         """Rings, and watches where the sleeve leaves room."""

@@ -23,7 +23,7 @@ from hand_depth_ros.synthesis.people.real_poses import PATH, HandView
 
 _PALM = [0, 5, 9, 13, 17]
 _STEPS = 500
-_WORST_M = 0.007  # fits whose joints are further off than this on average are left out
+_MAX_RESIDUAL_M = 0.007  # fits whose joints are further off than this on average are left out
 _KERNEL_DEG = 8.0  # poses this close (RMS of the angles) count as the same pose
 
 
@@ -176,7 +176,7 @@ def main(
     # "as if the image were a selfie": in pictures that are none, the hand called left is a right one
     fits = fit_hands(world, np.array([hand["handedness_mirrored"] == "Left" for hand in hands]))
     each = fits.residual.mean(1)
-    good = each < _WORST_M
+    good = each < _MAX_RESIDUAL_M
     for name, values in (("joints", fits.residual), ("hands", each)):
         print(
             f"{name}: median {np.median(values) * 1e3:.1f} mm, 95 % below {np.percentile(values, 95) * 1e3:.1f} mm"

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from hand_depth_ros.synthesis.appearance import Accessories, Light, Look
 from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model
-from hand_depth_ros.synthesis.people.dress import Look, Wardrobe, Worn
-from hand_depth_ros.synthesis.people.poses import rotation
-from hand_depth_ros.synthesis.render.render import Light
+from hand_depth_ros.synthesis.people.dress import Wardrobe
+from hand_depth_ros.synthesis.rotations import rotation
 
 # Linear albedos of skin from light to very dark.
 _SKIN = np.array(
@@ -27,13 +27,13 @@ _SKIN = np.array(
 )
 
 
-def rng_of(*key: int) -> np.random.Generator:
+def rng_for(*key: int) -> np.random.Generator:
     return np.random.default_rng(list(key))
 
 
 def random_person(seed: int, person: int) -> Person:
     """Adults, a few children and old people; hand lengths as measured on people (adults 0.185 m, sd 6 %)."""
-    rng = rng_of(seed, 1, person)
+    rng = rng_for(seed, 1, person)
     gender = float(np.clip(rng.choice([0.1, 0.9]) + rng.normal(0, 0.1), 0, 1))
     kind = rng.random()
     age = (
@@ -66,9 +66,9 @@ def wardrobe(seed: int, person: int) -> Wardrobe:
 
 def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
     """Skin and hair belong to the person, clothes to the view."""
-    own = rng_of(seed, 2, person)
+    own = rng_for(seed, 2, person)
     # Steps of the golden ratio: any few persons in a row, of either split, are spread evenly from light to dark.
-    tone = (person * 0.6180339887 + rng_of(seed, 6).random()) % 1 * (len(_SKIN) - 1)
+    tone = (person * 0.6180339887 + rng_for(seed, 6).random()) % 1 * (len(_SKIN) - 1)
     skin = np.stack([np.interp(tone, np.arange(len(_SKIN)), np.log(_SKIN[:, c])) for c in range(3)])
     skin = np.exp(skin + own.normal(0, 0.06) + own.normal(0, 0.035, 3))
     hair = np.array([0.035, 0.022, 0.014]) * np.exp(own.normal(0, 0.8)) * own.uniform(0.7, 1.3, 3)
@@ -99,14 +99,14 @@ def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
     )  # fmt: skip
 
 
-def sleeved(look: Look, rng: np.random.Generator, cloths: int) -> Look:
+def with_sleeves(look: Look, rng: np.random.Generator, cloths: int) -> Look:
     """The look, more often with sleeves to the wrist, and cut from one of so many fabrics."""
     cuff = rng.uniform(-0.06, 0.08) if rng.random() < 0.5 else look.cuff
     image = int(rng.integers(cloths)) if cloths and rng.random() < 0.6 else -1
     return replace(look, cuff=cuff, loose_m=look.loose_m * rng.uniform(0.8, 1.6), cloth_image=image)
 
 
-def exposed(light: Light, exposure: str, rng: np.random.Generator) -> Light:
+def with_exposure(light: Light, exposure: str, rng: np.random.Generator) -> Light:
     """The light, with skin burnt white ("over"), nearly black ("under"), or one in five of each ("mixed")."""
     if exposure == "mixed":
         exposure = str(rng.choice(["normal", "over", "under"], p=[0.6, 0.2, 0.2]))
@@ -118,19 +118,19 @@ def exposed(light: Light, exposure: str, rng: np.random.Generator) -> Light:
     return light
 
 
-def worn_things(key: int, rng: np.random.Generator) -> Worn:
+def random_accessories(key: int, rng: np.random.Generator) -> Accessories:
     """Rings belong to the person `key`, watches to the view."""
-    own = rng_of(4, key)
+    own = rng_for(4, key)
     fingers = own.choice(5, p=[0.06, 0.2, 0.25, 0.39, 0.1], size=3)
     count = int(own.choice(4, p=[0.62, 0.23, 0.1, 0.05]))
     rings = {(SIDES[int(own.integers(2))], int(finger)) for finger in fingers[:count]}
     watches = (SIDES[int(rng.integers(2))],) if rng.random() < 0.2 else ()
-    return Worn(tuple(sorted(rings)), watches, key)
+    return Accessories(tuple(sorted(rings)), watches, key)
 
 
 def random_light(seed: int, person: int, rng: np.random.Generator) -> Light:
     """The map belongs to the person's group of views; how it is turned, and the lamp, to the view."""
-    which = int(rng_of(seed, 3, person).integers(1 << 16))
+    which = int(rng_for(seed, 3, person).integers(1 << 16))
     turn = rotation(np.array([rng.normal(0, 0.15), rng.normal(0, 0.15), 0.0])) @ rotation(
         np.array([0, 0, rng.uniform(0, 6.283)])
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hand_depth_ros.synthesis.people.body import BodyModel, Person, bone, hand_joints
+from hand_depth_ros.synthesis.rotations import rotation
 
 # Flexion of (knuckle, middle, end joint) for index, middle, ring, little.
 FLAT, SOFT, BENT, HOOK, FIST = (-18, -7, -5), (4, 12, 8), (30, 38, 22), (0, 75, 48), (62, 88, 52)
@@ -68,7 +69,7 @@ class HandAngles:
     fingers: np.ndarray
     spread: np.ndarray
 
-    def towards(self, other: HandAngles, t: float) -> HandAngles:
+    def interpolate(self, other: HandAngles, t: float) -> HandAngles:
         """This pose moved the fraction t to another."""
         pairs = zip(
             (self.thumb, self.fingers, self.spread), (other.thumb, other.fingers, other.spread), strict=True
@@ -106,7 +107,7 @@ def random_angles(rng: np.random.Generator) -> HandAngles:
     names = list(GESTURES)
     weights = np.array([GESTURES[n][0] for n in names])
     first, second = (gesture(names[rng.choice(len(names), p=weights / weights.sum())]) for _ in range(2))
-    angles = first.towards(second, rng.uniform(0.0, 1.0) if rng.random() < 0.35 else rng.beta(1.0, 6.0))
+    angles = first.interpolate(second, rng.uniform(0.0, 1.0) if rng.random() < 0.35 else rng.beta(1.0, 6.0))
     slack = rng.uniform(0.3, 1.3)
     fingers = angles.fingers.copy()
     fingers[:, 0] += rng.normal(0, 7, 4) * slack + rng.normal(0, 5)
@@ -115,17 +116,6 @@ def random_angles(rng: np.random.Generator) -> HandAngles:
     fingers[:, 2] += 0.6 * bend + rng.normal(0, 3, 4) * slack
     thumb = angles.thumb + rng.normal(0, 6, 4) * slack
     return HandAngles(thumb, fingers, angles.spread + rng.normal(0, 2.5, 4) * slack).clipped()
-
-
-def rotation(vector: np.ndarray) -> np.ndarray:
-    """(..., 3) rotation vectors in radians to (..., 3, 3) matrices (Rodrigues)."""
-    vector = np.asarray(vector, float)
-    angle = np.linalg.norm(vector, axis=-1, keepdims=True)[..., None]
-    axis = vector / np.maximum(angle[..., 0], 1e-12)
-    cross = np.zeros((*vector.shape, 3))
-    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -axis[..., 2], axis[..., 1], -axis[..., 0]
-    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = axis[..., 2], -axis[..., 1], axis[..., 0]
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
 def _turn(x: float, y: float, z: float, side: str) -> np.ndarray:
@@ -185,7 +175,7 @@ def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(points), np.array(owner), np.array(rank)
 
 
-def flesh(joints: np.ndarray, hand_length_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def hand_spheres(joints: np.ndarray, hand_length_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A hand (21, 3) as balls along its bones: centres (N, 3), radii (N,) metres, finger of each (0..4; 5 the palm)."""
     points, owner, rank = _samples(joints)
     return points, _radius(owner, rank) * hand_length_m, owner
@@ -213,20 +203,20 @@ def penetration(joints: np.ndarray, hand_length_m: float) -> float:
     return float(np.max(np.where(test, 1 - distance / touching, 0.0)))
 
 
-def hand_joints_of(model: BodyModel, person: Person, angles: HandAngles, side: str = "right") -> np.ndarray:
+def resting_hand_joints(
+    model: BodyModel, person: Person, angles: HandAngles, side: str = "right"
+) -> np.ndarray:
     """(21, 3) joints of an otherwise resting body: what pose checks and pictures of poses need."""
     pose = model.identity()
     set_hand(model, pose, side, angles)
     return hand_joints(model, person, model.bones(person, pose, model.arms[side]), side)
 
 
-def opened_until_free(
-    model: BodyModel, person: Person, angles: HandAngles, allowed: float = 0.6
-) -> HandAngles:
+def open_until_free(model: BodyModel, person: Person, angles: HandAngles, allowed: float = 0.6) -> HandAngles:
     """The pose, opened step by step while fingers pass through each other or the palm."""
     relaxed = gesture("relaxed")
     for _ in range(6):
-        if penetration(hand_joints_of(model, person, angles), person.hand_length_m) <= allowed:
+        if penetration(resting_hand_joints(model, person, angles), person.hand_length_m) <= allowed:
             break
-        angles = angles.towards(relaxed, 0.25)
+        angles = angles.interpolate(relaxed, 0.25)
     return angles

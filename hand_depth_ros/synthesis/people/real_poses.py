@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hand_depth_ros.synthesis.people.poses import HandAngles, rotation
+from hand_depth_ros.synthesis.people.poses import HandAngles
+from hand_depth_ros.synthesis.rotations import rotation
 
 PATH = Path(__file__).with_name("poses.npz")
 
@@ -50,7 +51,7 @@ class RealPoses:
         jitter[6:16:3] += 0.6 * jitter[5:16:3]
         jitter[16:] *= 0.6
         angles = HandAngles.from_flat(self.angles[k] + jitter)
-        angles = angles.towards(HandAngles.from_flat(self.angles[other]), between).clipped()
+        angles = angles.interpolate(HandAngles.from_flat(self.angles[other]), between).clipped()
         return angles, HandView(self.toward[k], self.up[k]).jittered(rng, 9.0)
 
 

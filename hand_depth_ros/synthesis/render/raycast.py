@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hand_depth_ros.errors import MissingDependencyError
-from hand_depth_ros.synthesis.render.mesh import FOREARM, Surface
+from hand_depth_ros.synthesis.surface import FOREARM, Surface
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _warp() -> tuple[Any, Any]:
     wp.init()
 
     @wp.kernel
-    def cast(
+    def first_hit(
         mesh: wp.uint64,
         rays: wp.array(dtype=wp.vec3),  # type: ignore[valid-type]
         depth: wp.array(dtype=wp.float32),  # type: ignore[valid-type]
@@ -72,10 +72,10 @@ def _warp() -> tuple[Any, Any]:
             face[i] = hit.face
             weights[i] = wp.vec2(hit.u, hit.v)
 
-    return wp, cast
+    return wp, first_hit
 
 
-def cast(surface: Surface, camera: Pinhole, device: str = "cpu") -> Hits:
+def raycast(surface: Surface, camera: Pinhole, device: str = "cpu") -> Hits:
     """Depth and label of what each pixel's central ray hits first."""
     wp, kernel = _warp()
     points = camera.transform(surface.vertices).astype(np.float32)

@@ -9,17 +9,17 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hand_depth_ros.errors import DatasetError, MissingDependencyError
-from hand_depth_ros.synthesis.people.dress import Look
-from hand_depth_ros.synthesis.people.poses import rotation
+from hand_depth_ros.synthesis.appearance import Light, Look
 from hand_depth_ros.synthesis.render.fabric import PATCHES, fabric_patch
-from hand_depth_ros.synthesis.render.mesh import (
+from hand_depth_ros.synthesis.render.raycast import Pinhole
+from hand_depth_ros.synthesis.rotations import rotation
+from hand_depth_ros.synthesis.surface import (
     DESK,
     FABRIC,
     HAIR,
@@ -30,22 +30,6 @@ from hand_depth_ros.synthesis.render.mesh import (
     TROUSERS,
     Surface,
 )
-from hand_depth_ros.synthesis.render.raycast import Pinhole
-
-
-@dataclass(frozen=True)
-class Light:
-    """An environment map (index into the renderer's list), turned; and a lamp far away."""
-
-    map: int
-    turn: tuple[float, float, float]  # rotation vector of the scene in the map, radians
-    sun: float  # strength of the lamp relative to the map; 0 is none
-    sun_direction: tuple[float, float, float]
-    sun_angle: float  # radians across: soft shadows
-    sun_colour: tuple[float, float, float]
-    exposure: float  # brightness of lit skin: 1 is what a camera would choose
-    tint: tuple[float, float, float]  # white balance that is off
-    shoulder: float = 0.7  # from here on highlights are compressed; 1 clips them
 
 
 def bundled_maps() -> list[Path]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hand_depth_ros.synthesis.people.dress import Look
-from hand_depth_ros.synthesis.render.mesh import FOREARM
-from hand_depth_ros.synthesis.render.render import Light
+from hand_depth_ros.synthesis.appearance import Light, Look
+from hand_depth_ros.synthesis.surface import FOREARM
 
 WHITE_BALANCE = 0.65  # how much of the light's colour the camera removes
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
-def develop(linear: np.ndarray, label: np.ndarray, look: Look, light: Light) -> np.ndarray:
+def tonemap(linear: np.ndarray, label: np.ndarray, look: Look, light: Light) -> np.ndarray:
     """(H, W, 4) premultiplied linear light to (H, W, 4) uint8 sRGB with straight alpha.
 
     The gain makes skin as bright as its albedo under full light would be, times light.exposure; dark skin is lifted a

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from hand_depth_ros.synthesis.appearance import Light, Look
 from hand_depth_ros.synthesis.people.body import body_model
-from hand_depth_ros.synthesis.people.dress import Look, Wardrobe
+from hand_depth_ros.synthesis.people.dress import Wardrobe
 from hand_depth_ros.synthesis.people.poses import HandAngles, gesture, set_arm, set_hand, set_wrist
-from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
-from hand_depth_ros.synthesis.render.render import Light
-from hand_depth_ros.synthesis.scene.views import View, finished, in_view, looking
+from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
+from hand_depth_ros.synthesis.scene.views import View, cull, look_at, make_view
 
 # Keys are spread evenly over the film. Each: gestures of the right and left hand; the right arm's
 # (raise, twist, adduct, elbow) and (flexion, deviation, turn of the wrist); the left's; in degrees.
@@ -34,7 +34,7 @@ _KEYS: list[tuple[Any, ...]] = [
 def _between(a: Any, b: Any, t: float) -> Any:
     """Part ``t`` of the way from ``a`` to ``b``: angles of a hand, or plain numbers."""
     return (
-        a.towards(b, t)
+        a.interpolate(b, t)
         if isinstance(a, HandAngles)
         else np.asarray(a) + t * (np.asarray(b, float) - np.asarray(a))
     )
@@ -69,12 +69,12 @@ def clip_view(seed: int, index: int, count: int, size: tuple[int, int]) -> View:
     )  # fmt: skip
     light = Light(3, (0.0, 0.0, 2.4), 0.25, (-0.5, -0.7, 0.6), 0.4, (1.05, 1.0, 0.95), 0.9, (1.0, 1.0, 1.0))
     f = (size[0] / 2) / np.tan(np.radians(60) / 2)
-    camera: Pinhole = looking(
+    camera: Pinhole = look_at(
         np.array([0.02, -0.95, 0.45]), np.array([0.0, 0.0, 0.39]), np.array([0, 0, 1.0]), f, size
     )
     figure = clothes.dressed(pose, look, {"right": 1, "left": 2})
-    surface = in_view(figure.surface, camera)
-    hits = cast(surface, camera)
-    return finished(
+    surface = cull(figure.surface, camera)
+    hits = raycast(surface, camera)
+    return make_view(
         index, seed, surface, camera, look, light, hits, {"right": 1, "left": 2}, figure.joints, person
     )

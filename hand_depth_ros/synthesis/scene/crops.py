@@ -6,25 +6,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from hand_depth_ros.synthesis.people.arms import any_view, impossible, random_arm
+from hand_depth_ros.synthesis.appearance import Look
+from hand_depth_ros.synthesis.people.arms import any_view, arms_collide, random_arm
 from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model, bone, hand_axes
-from hand_depth_ros.synthesis.people.dress import Figure, Look, Wardrobe
-from hand_depth_ros.synthesis.people.people import random_light, random_look, rng_of, wardrobe, worn_things
+from hand_depth_ros.synthesis.people.dress import Figure, Wardrobe
+from hand_depth_ros.synthesis.people.people import (
+    random_accessories,
+    random_light,
+    random_look,
+    rng_for,
+    wardrobe,
+)
 from hand_depth_ros.synthesis.people.poses import set_hand
 from hand_depth_ros.synthesis.people.real_poses import HandView
-from hand_depth_ros.synthesis.render.mesh import SKIN, Surface, joined
-from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
 from hand_depth_ros.synthesis.scene.grasp import Grasp, random_grasp
-from hand_depth_ros.synthesis.scene.two_hands import Move, brought_together, reach, settled
+from hand_depth_ros.synthesis.scene.two_hands import Move, bring_together, reach, settle
 from hand_depth_ros.synthesis.scene.views import (
     VIEWS_PER_PERSON,
     View,
-    finished,
+    cull,
     hand_points,
-    in_view,
-    looking,
+    look_at,
+    make_view,
     visible_fraction,
 )
+from hand_depth_ros.synthesis.surface import SKIN, Surface, join
 
 _TRIES = 300
 _REAL_VIEW = 0.45  # share of crops that are seen as the fitted hands were
@@ -43,7 +50,7 @@ class _Scene:
         self._rng = rng
         model = body_model()
         self._pose = model.identity()
-        self.as_seen = random_arm(self._pose, side, self.person, rng, raised=rng.random() < 0.5)
+        self.real_view = random_arm(self._pose, side, self.person, rng, raised=rng.random() < 0.5)
         random_arm(self._pose, self.other, self.person, rng, raised=rng.random() < 0.4)
         self._grasp: Grasp | None = None
         self.possible = True
@@ -56,8 +63,8 @@ class _Scene:
             self.possible = self._to_the_face()
         self.whole = kind in ("body", "face")
         if self.whole:
-            self.possible = self.possible and self.whole_is_possible()
-        self._worn = worn_things(seed, rng)
+            self.possible = self.possible and self.body_is_free()
+        self._worn = random_accessories(seed, rng)
         self._move: Move | None = None
 
     def _to_the_face(self) -> bool:
@@ -67,9 +74,9 @@ class _Scene:
         where = where + np.array([0.0, -self._rng.uniform(0.14, 0.22), 0.05]) * scale
         return reach(self._pose, self.person, self.side, where, self._rng) < 0.03
 
-    def whole_is_possible(self) -> bool:
+    def body_is_free(self) -> bool:
         """Whether no arm is in the body."""
-        return not impossible(body_model().bones(self.person, self._pose), self.person)
+        return not arms_collide(body_model().bones(self.person, self._pose), self.person)
 
     def show(self, whole: bool) -> Figure | None:
         """Surface and joints; None where the hands cannot be brought together."""
@@ -81,7 +88,7 @@ class _Scene:
             thing = self._grasp.thing.moved(hand_axes(mine, self.side), mine[0])
             surfaces.append(thing.surface(self._rng))
         if self.kind == "two":
-            move = brought_together(figure.bones, self.person, self.side, self.other, self._rng)
+            move = bring_together(figure.bones, self.person, self.side, self.other, self._rng)
             if move is None:
                 return None
             hide = ("head", "body", self.side)
@@ -90,11 +97,11 @@ class _Scene:
                 s.only((s.label == k) & (s.material == SKIN))
                 for s, k in ((figure.surface, 1), (second.surface, 2))
             ]
-            move = settled(move, *hands)
+            move = settle(move, *hands)
             surfaces.append(second.surface.moved(move.rotation, move.translation))
             joints[self.other] = move(joints[self.other])
             self._move = move
-        return Figure(joined(surfaces), joints, figure.bones)
+        return Figure(join(surfaces), joints, figure.bones)
 
     def ends_in_view(self, figure: Figure, camera: Pinhole) -> bool:
         """Whether the picture shows where an arm without a body ends."""
@@ -113,7 +120,7 @@ def _view(scene: _Scene, axes: np.ndarray, rng: np.random.Generator) -> tuple[np
     if scene.kind == "face" or (scene.kind == "body" and rng.random() < 0.4):  # from the front
         direction = np.array([rng.normal(0, 0.4), -1.0, rng.normal(0.05, 0.3)])
         return direction / np.linalg.norm(direction), np.array([rng.normal(0, 0.15), 0.0, 1.0])
-    shown: HandView = scene.as_seen if rng.random() < _REAL_VIEW else any_view(rng)
+    shown: HandView = scene.real_view if rng.random() < _REAL_VIEW else any_view(rng)
     return shown.toward @ axes, shown.up @ axes
 
 
@@ -124,24 +131,24 @@ def _aimed(
     distance = float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
     target = (points.min(0) + points.max(0)) / 2
     eye = target + direction * distance
-    camera = looking(eye, target, up, 1.0, (size, size), (0.0, 0.0))
+    camera = look_at(eye, target, up, 1.0, (size, size), (0.0, 0.0))
     if camera.transform(points)[:, 2].min() < 0.07:
         return None
     box = camera.project(points)
     middle = (box.min(0) + box.max(0)) / 2 + rng.normal(0, 0.03, 2) * np.ptp(box, 0)
     target = eye + camera.rotation.T @ np.array([*middle, 1.0])
-    camera = looking(eye, target, up, 1.0, (size, size), (0.0, 0.0))
+    camera = look_at(eye, target, up, 1.0, (size, size), (0.0, 0.0))
     extent = 2 * np.abs(camera.project(points)).max()
-    return looking(eye, target, up, size / (extent * rng.uniform(1.08, 1.65)), (size, size))
+    return look_at(eye, target, up, size / (extent * rng.uniform(1.08, 1.65)), (size, size))
 
 
 def crop_view(seed: int, index: int, size: int) -> View:
     """View `index`: a square picture of `size` pixels; principal point (size - 1) / 2."""
     who = index // VIEWS_PER_PERSON
     clothes = wardrobe(seed, who)
-    kind = str(rng_of(seed, 13, index).choice(list(_KINDS), p=list(_KINDS.values())))
+    kind = str(rng_for(seed, 13, index).choice(list(_KINDS), p=list(_KINDS.values())))
     for attempt in range(_TRIES):
-        rng = rng_of(seed, 10, index, attempt)
+        rng = rng_for(seed, 10, index, attempt)
         look, light = random_look(seed, who, rng), random_light(seed, who, rng)
         scene = _Scene(clothes, look, SIDES[rng.integers(2)], kind, seed * 1_000_003 + who, rng)
         figure = scene.show(scene.whole) if scene.possible else None
@@ -152,7 +159,7 @@ def crop_view(seed: int, index: int, size: int) -> View:
         if camera is None:
             continue
         if not scene.whole and scene.ends_in_view(figure, camera):
-            if kind == "two" or not scene.whole_is_possible():
+            if kind == "two" or not scene.body_is_free():
                 continue
             figure = scene.show(True)
             if figure is None:
@@ -167,8 +174,8 @@ def _seen(
     seed: int, index: int, figure: Figure, camera: Pinhole, look: Look, light, scene: _Scene
 ) -> View | None:
     """The view, if enough of the hand is seen in it and nothing is right before the lens."""
-    surface: Surface = in_view(figure.surface, camera)
-    hits = cast(surface, camera)
+    surface: Surface = cull(figure.surface, camera)
+    hits = raycast(surface, camera)
     seen = hits.depth[hits.depth > 0]
     if np.count_nonzero(hits.label == 1) < 0.04 * camera.width * camera.height or seen.min() < 0.06:
         return None
@@ -176,4 +183,4 @@ def _seen(
     if visible_fraction(surface, camera, hits, 1) < share:
         return None
     person: Person = scene.person
-    return finished(index, seed, surface, camera, look, light, hits, scene.instances, figure.joints, person)
+    return make_view(index, seed, surface, camera, look, light, hits, scene.instances, figure.joints, person)

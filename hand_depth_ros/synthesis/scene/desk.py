@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hand_depth_ros.synthesis.people.poses import rotation
-from hand_depth_ros.synthesis.render.mesh import DESK, Surface
+from hand_depth_ros.synthesis.rotations import rotation
 from hand_depth_ros.synthesis.scene.grasp import Solid
 from hand_depth_ros.synthesis.scene.objects import random_object
 from hand_depth_ros.synthesis.scene.things import Thing
+from hand_depth_ros.synthesis.surface import DESK, Surface
 
 _GAP_M = 0.002
 _THICK_M = 0.03

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from hand_depth_ros.synthesis.people.arms import impossible, random_arm
+from hand_depth_ros.synthesis.people.arms import arms_collide, random_arm
 from hand_depth_ros.synthesis.people.body import SIDES, Person, body_model, bone, hand_joints
 from hand_depth_ros.synthesis.people.dress import Figure
 from hand_depth_ros.synthesis.people.people import (
-    exposed,
+    random_accessories,
     random_light,
     random_look,
-    rng_of,
-    sleeved,
+    rng_for,
     wardrobe,
-    worn_things,
+    with_exposure,
+    with_sleeves,
 )
 from hand_depth_ros.synthesis.people.poses import set_hand
-from hand_depth_ros.synthesis.render.mesh import Surface, joined
-from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
 from hand_depth_ros.synthesis.scene.assets import Assets
 from hand_depth_ros.synthesis.scene.desk import clutter, desk_surface, desk_under
 from hand_depth_ros.synthesis.scene.grasp import Grasp
@@ -27,11 +26,12 @@ from hand_depth_ros.synthesis.scene.two_hands import reach
 from hand_depth_ros.synthesis.scene.views import (
     VIEWS_PER_PERSON,
     View,
-    finished,
-    in_view,
-    looking,
+    cull,
+    look_at,
+    make_view,
     visible_fraction,
 )
+from hand_depth_ros.synthesis.surface import Surface, join
 
 _TRIES = 300
 _DESK = 0.75  # fraction of views with a desk
@@ -49,7 +49,7 @@ def ego_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> Vi
     clothes = wardrobe(seed, who)
     person, model = clothes.person, body_model()
     for attempt in range(_TRIES):
-        rng = rng_of(seed, 22, index, attempt)
+        rng = rng_for(seed, 22, index, attempt)
         main = SIDES[rng.integers(2)]
         other = SIDES[1 - SIDES.index(main)]
         busy = (main, other) if rng.random() < _TWO else (main,)
@@ -58,7 +58,7 @@ def ego_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> Vi
         if grasps is None:
             continue
         bones = model.bones(person, pose)
-        if impossible(bones, person):
+        if arms_collide(bones, person):
             continue
         solids = {side: in_world(grasp, bones, person, side) for side, grasp in grasps.items()}
         things = [solid.surface(rng) for solid in solids.values()]
@@ -71,16 +71,16 @@ def ego_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> Vi
         camera = _camera(bones, person, joints, size, rng)
         if camera is None:
             continue
-        look = sleeved(random_look(seed, who, rng), rng, assets.cloths)
-        light = exposed(random_light(seed, who, rng), assets.exposure, rng)
+        look = with_sleeves(random_look(seed, who, rng), rng, assets.cloths)
+        light = with_exposure(random_light(seed, who, rng), assets.exposure, rng)
         instances = {main: 1, other: 2}
         figure = clothes.dressed(
-            pose, look, instances, ("head",), worn_things(seed * 1_000_003 + who, rng)
+            pose, look, instances, ("head",), random_accessories(seed * 1_000_003 + who, rng)
         )
         if rng.random() < _DESK:
             things += _furniture(figure, things, person, assets, rng)
-        surface = in_view(joined([figure.surface, *things]), camera)
-        hits = cast(surface, camera)
+        surface = cull(join([figure.surface, *things]), camera)
+        hits = raycast(surface, camera)
         if hits.depth[hits.depth > 0].min() < _MIN_NEAR_M:
             continue
         pixels = _MIN_PIXELS * size[0] * size[1]
@@ -90,7 +90,7 @@ def ego_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> Vi
             for side in busy
         ):
             continue
-        return finished(index, seed, surface, camera, look, light, hits, instances, figure.joints, person)
+        return make_view(index, seed, surface, camera, look, light, hits, instances, figure.joints, person)
     raise RuntimeError(f"view {index} of seed {seed}: no visible hand in {_TRIES} tries")
 
 
@@ -159,7 +159,7 @@ def _camera(
     f = float(size[0] / 2 / np.tan(fov / 2))
     aim = middle + rng.normal(0, [0.1, 0.12, 0.05])
     up = np.array([rng.normal(0, 0.06), -1.0, 0.6]) if kind < 0.9 else np.array([0.0, 0.0, 1.0])
-    camera = looking(eye, aim, up, f, size)
+    camera = look_at(eye, aim, up, f, size)
     need = 0.9 if rng.random() < 0.7 else 0.45
     for j in joints.values():
         z = camera.transform(j)[:, 2]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from hand_depth_ros.synthesis.people.arms import impossible, random_arm
+from hand_depth_ros.synthesis.people.arms import arms_collide, random_arm
 from hand_depth_ros.synthesis.people.body import SIDES, body_model, hand_axes, hand_joints
-from hand_depth_ros.synthesis.people.people import random_light, random_look, rng_of, wardrobe
-from hand_depth_ros.synthesis.render.raycast import cast
+from hand_depth_ros.synthesis.people.people import random_light, random_look, rng_for, wardrobe
+from hand_depth_ros.synthesis.render.raycast import raycast
 from hand_depth_ros.synthesis.scene.views import (
     VIEWS_PER_PERSON,
     View,
-    finished,
-    in_view,
-    looking,
+    cull,
+    look_at,
+    make_view,
     visible_fraction,
 )
 
@@ -26,8 +26,8 @@ def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
     clothes = wardrobe(seed, who)
     person, model = clothes.person, body_model()
     for attempt in range(_TRIES):
-        rng = rng_of(seed, 11, index, attempt)
-        kind = rng_of(seed, 12, index).random()
+        rng = rng_for(seed, 11, index, attempt)
+        kind = rng_for(seed, 12, index).random()
         main = SIDES[rng.integers(2)]
         other = SIDES[1 - SIDES.index(main)]
         pose = model.identity()
@@ -36,7 +36,7 @@ def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
         if two:
             random_arm(pose, other, person, rng, raised=True)
         bones = model.bones(person, pose)
-        if impossible(bones, person):
+        if arms_collide(bones, person):
             continue
         joints = {side: hand_joints(model, person, bones, side) for side in SIDES}
         centre = joints[main].mean(0)
@@ -63,7 +63,7 @@ def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
             )
             hide = ()
         up = np.array([rng.normal(0, 0.08), rng.normal(0, 0.08), 1.0])
-        camera = looking(eye, aim, up, half, size, principal)
+        camera = look_at(eye, aim, up, half, size, principal)
         ok = True
         for side in wanted:
             z = camera.transform(joints[side])[:, 2]
@@ -79,11 +79,11 @@ def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
         look, light = random_look(seed, who, rng), random_light(seed, who, rng)
         instances = {main: 1, other: 2}
         figure = clothes.dressed(pose, look, instances, hide)
-        surface = in_view(figure.surface, camera)
-        hits = cast(surface, camera)
+        surface = cull(figure.surface, camera)
+        hits = raycast(surface, camera)
         if hits.depth[hits.depth > 0].min() < 0.1 or any(
             visible_fraction(surface, camera, hits, instances[s]) < 0.5 for s in wanted
         ):
             continue
-        return finished(index, seed, surface, camera, look, light, hits, instances, figure.joints, person)
+        return make_view(index, seed, surface, camera, look, light, hits, instances, figure.joints, person)
     raise RuntimeError(f"view {index} of seed {seed}: no visible hand in {_TRIES} tries")

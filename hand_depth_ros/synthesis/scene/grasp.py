@@ -14,17 +14,17 @@ import numpy as np
 from hand_depth_ros.synthesis.people.body import BodyModel, Person, hand_axes
 from hand_depth_ros.synthesis.people.poses import (
     HandAngles,
-    flesh,
     gesture,
-    hand_joints_of,
+    hand_spheres,
     penetration,
-    rotation,
+    resting_hand_joints,
 )
-from hand_depth_ros.synthesis.render.mesh import Surface
+from hand_depth_ros.synthesis.rotations import rotation
 from hand_depth_ros.synthesis.scene.things import Thing
+from hand_depth_ros.synthesis.surface import Surface
 
 _STEPS = 12
-_DEEPEST_M = 0.004  # flesh gives way
+_MAX_DEPTH_M = 0.004  # flesh gives way
 _TRIES = 12
 _OPEN = HandAngles(
     np.array([-6.0, -6, -8, -12]), np.tile([-12.0, -4, -3], (4, 1)), np.array([-8.0, -1, 4, 10])
@@ -74,16 +74,16 @@ def random_grasp(model: BodyModel, person: Person, rng: np.random.Generator) -> 
         make = (_held, _held, _held, _pinched, _pinched, _pressed, _touched)[rng.integers(7)]
         grasp = make(model, person, rng)
         joints = local_joints(model, person, grasp.angles)
-        points, radius, _ = flesh(joints, person.hand_length_m)
+        points, radius, _ = hand_spheres(joints, person.hand_length_m)
         deep = (radius - grasp.thing.distance(points)).max()
-        if -0.006 < deep < _DEEPEST_M and penetration(joints, person.hand_length_m) < 0.6:
+        if -0.006 < deep < _MAX_DEPTH_M and penetration(joints, person.hand_length_m) < 0.6:
             return grasp
     return None
 
 
 def local_joints(model: BodyModel, person: Person, angles: HandAngles) -> np.ndarray:
     """(21, 3) joints in the hand's own coordinates."""
-    joints = hand_joints_of(model, person, angles)
+    joints = resting_hand_joints(model, person, angles)
     return (joints - joints[0]) @ hand_axes(joints, "right").T
 
 
@@ -115,15 +115,15 @@ def _held(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
     thing = Thing(thing.kind, thing.half, turn, middle)
     closed = np.full(5, -1)
     for step in range(_STEPS + 1):
-        points, radius, owner = flesh(
-            local_joints(model, person, _OPEN.towards(_SHUT, step / _STEPS)), length
+        points, radius, owner = hand_spheres(
+            local_joints(model, person, _OPEN.interpolate(_SHUT, step / _STEPS)), length
         )
-        free = thing.distance(points) > radius - 0.5 * _DEEPEST_M
+        free = thing.distance(points) > radius - 0.5 * _MAX_DEPTH_M
         for finger in range(5):
             if closed[finger] == step - 1 and free[owner == finger].all():
                 closed[finger] = step
     t = np.maximum(closed, 0) / _STEPS
-    ends = [_OPEN.towards(_SHUT, x) for x in t]
+    ends = [_OPEN.interpolate(_SHUT, x) for x in t]
     lazy = rng.random(4) < 0.08  # a finger that stays off
     fingers = np.stack([_OPEN.fingers[f] if lazy[f] else ends[f + 1].fingers[f] for f in range(4)])
     spread = np.array([ends[f + 1].spread[f] for f in range(4)])
@@ -161,7 +161,7 @@ def _against(
 ) -> Grasp:  # fmt: skip
     """A thing whose y axis points at the hand, moved along it until it touches the points `which` (owners)."""
     joints = local_joints(model, person, angles)
-    points, radius, owner = flesh(joints, person.hand_length_m)
+    points, radius, owner = hand_spheres(joints, person.hand_length_m)
     y = turn[:, 1]
     near = np.isin(owner, which)
     lowest = (points[near] @ y - radius[near]).min()
@@ -173,7 +173,7 @@ def _against(
 def _pressed(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
     """The flat hand on a table, a box or a book."""
     bend = rng.uniform(0, 1)
-    angles = gesture("flat").towards(gesture("relaxed"), bend)
+    angles = gesture("flat").interpolate(gesture("relaxed"), bend)
     angles = HandAngles(
         angles.thumb, angles.fingers + rng.normal(0, 3, (4, 3)), angles.spread + rng.normal(0, 4)
     )

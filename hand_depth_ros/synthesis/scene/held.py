@@ -9,11 +9,11 @@ import numpy as np
 
 from hand_depth_ros.synthesis.people.arms import inside_body
 from hand_depth_ros.synthesis.people.body import Person, body_model, hand_axes, hand_joints
-from hand_depth_ros.synthesis.render.mesh import Surface
 from hand_depth_ros.synthesis.scene.grasp import Grasp, Solid
 from hand_depth_ros.synthesis.scene.object_grasp import large_thing, object_grasp
 from hand_depth_ros.synthesis.scene.objects import random_object
-from hand_depth_ros.synthesis.scene.two_hands import arm_flesh
+from hand_depth_ros.synthesis.scene.two_hands import arm_spheres
+from hand_depth_ros.synthesis.surface import Surface
 
 _OBJECT = 0.75  # fraction of held things that are textured objects, where there are some
 _SMALL_M, _SKIP_SMALL = 0.04, 0.7  # what the hand hides is held less often
@@ -36,8 +36,8 @@ def in_the_way(
     """Return whether a thing held by `side` is in the body or in an arm. surface: the solid's own."""
     if inside_body(bones, surface.vertices[::7], person.scale):
         return True
-    own, own_radius = arm_flesh(bones, person, side)
-    arm, arm_radius = arm_flesh(bones, person, other)
+    own, own_radius = arm_spheres(bones, person, side)
+    arm, arm_radius = arm_spheres(bones, person, other)
     own, own_radius = own[-7:-1], own_radius[-7:-1]  # the forearm: the hand itself has been checked
     gap = min((solid.distance(own) - own_radius).min(), (solid.distance(arm) - arm_radius).min())
     return float(gap) < -_ALLOWED_M

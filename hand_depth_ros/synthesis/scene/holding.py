@@ -6,31 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hand_depth_ros.synthesis.people.arms import impossible, random_arm
+from hand_depth_ros.synthesis.people.arms import arms_collide, random_arm
 from hand_depth_ros.synthesis.people.body import SIDES, body_model, hand_joints
 from hand_depth_ros.synthesis.people.people import (
-    exposed,
+    random_accessories,
     random_light,
     random_look,
-    rng_of,
-    sleeved,
+    rng_for,
     wardrobe,
-    worn_things,
+    with_exposure,
+    with_sleeves,
 )
 from hand_depth_ros.synthesis.people.poses import set_hand
-from hand_depth_ros.synthesis.render.mesh import OBJECT, joined
-from hand_depth_ros.synthesis.render.raycast import Pinhole, cast
+from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
 from hand_depth_ros.synthesis.scene.assets import Assets
 from hand_depth_ros.synthesis.scene.held import in_the_way, in_world, random_held
 from hand_depth_ros.synthesis.scene.two_hands import reach
 from hand_depth_ros.synthesis.scene.views import (
     VIEWS_PER_PERSON,
     View,
-    finished,
-    in_view,
-    looking,
+    cull,
+    look_at,
+    make_view,
     visible_fraction,
 )
+from hand_depth_ros.synthesis.surface import OBJECT, join
 
 _TRIES = 400
 _MIN_VISIBLE = 0.2  # of the hand in the image, were nothing before it
@@ -51,7 +51,7 @@ def holding_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -
     clothes = wardrobe(seed, who)
     person, model = clothes.person, body_model()
     for attempt in range(_TRIES):
-        rng = rng_of(seed, 21, index, attempt)
+        rng = rng_for(seed, 21, index, attempt)
         side = SIDES[rng.integers(2)]
         other = SIDES[1 - SIDES.index(side)]
         grasp = random_held(person, assets.objects, rng)
@@ -71,7 +71,7 @@ def holding_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -
             random_arm(pose, side, person, rng, raised=True)
         set_hand(model, pose, side, grasp.angles)
         bones = model.bones(person, pose)
-        if impossible(bones, person):
+        if arms_collide(bones, person):
             continue
         solid = in_world(grasp, bones, person, side)
         thing = solid.surface(rng)
@@ -81,13 +81,13 @@ def holding_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -
         shot = _shot(joints, thing.vertices, head, own, size, rng)
         if shot is None:
             continue
-        look = sleeved(random_look(seed, who, rng), rng, assets.cloths)
-        light = exposed(random_light(seed, who, rng), assets.exposure, rng)
+        look = with_sleeves(random_look(seed, who, rng), rng, assets.cloths)
+        light = with_exposure(random_light(seed, who, rng), assets.exposure, rng)
         instances = {side: 1, other: 2}
-        worn = worn_things(seed * 1_000_003 + who, rng)
+        worn = random_accessories(seed * 1_000_003 + who, rng)
         figure = clothes.dressed(pose, look, instances, shot.hide, worn)
-        surface = in_view(joined([figure.surface, thing]), shot.camera)
-        hits = cast(surface, shot.camera)
+        surface = cull(join([figure.surface, thing]), shot.camera)
+        hits = raycast(surface, shot.camera)
         hand = np.count_nonzero(hits.label == 1)
         if hand < _MIN_PIXELS * size[0] * size[1]:
             continue
@@ -97,7 +97,7 @@ def holding_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -
             continue
         if visible_fraction(surface, shot.camera, hits, 1) < _MIN_VISIBLE:
             continue
-        return finished(
+        return make_view(
             index, seed, surface, shot.camera, look, light, hits, instances, figure.joints, person
         )
     raise RuntimeError(f"view {index} of seed {seed}: no visible hand in {_TRIES} tries")
@@ -130,9 +130,9 @@ def _shot(
     f = float(np.clip(wanted / (0.16 / away), low, high))
     up = np.array([rng.normal(0, 0.12), rng.normal(0, 0.12), 1.0])
     offset = rng.normal(0, 0.16, 2) * np.array(size) / f * away
-    camera = looking(eye, middle, up, f, size)
+    camera = look_at(eye, middle, up, f, size)
     aim = middle + camera.rotation.T @ np.array([*offset, 0.0])
-    camera = looking(eye, aim, up, f, size)
+    camera = look_at(eye, aim, up, f, size)
     pixels = camera.project(joints)
     inside = ((pixels > 0) & (pixels < np.array(size) - 1)).all(1).mean()
     if camera.transform(joints)[:, 2].min() < 0.12 or inside < (0.95 if rng.random() < 0.6 else 0.35):

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from hand_depth_ros.synthesis.people.body import BodyModel, Person
-from hand_depth_ros.synthesis.people.poses import HandAngles, flesh, gesture, penetration, rotation
+from hand_depth_ros.synthesis.people.poses import HandAngles, gesture, hand_spheres, penetration
+from hand_depth_ros.synthesis.rotations import rotation
 from hand_depth_ros.synthesis.scene.grasp import Grasp, Solid, local_joints
 from hand_depth_ros.synthesis.scene.things import Thing
 
@@ -31,9 +32,7 @@ _CLAMP_SHUT = _angles((22, -18, 30, 30), (68, 55, 35), (1, 0, 0, -1))
 _CURLED = (70.0, 80.0, 45.0)
 
 
-def object_grasp(
-    model: BodyModel, person: Person, solid: Solid, rng: np.random.Generator
-) -> Grasp | None:
+def object_grasp(model: BodyModel, person: Person, solid: Solid, rng: np.random.Generator) -> Grasp | None:
     """Return a hand that holds `solid` in one of the ways its size allows; None where none fitted."""
     length = person.hand_length_m
     thin = float(np.sort(solid.half)[0]) * 2
@@ -101,15 +100,15 @@ def _close(
     """Close each finger on its own from `opened` towards `shut` until it touches."""
     closed = np.zeros(5)
     for step in range(1, _STEPS + 1):
-        joints = local_joints(model, person, opened.towards(shut, step / _STEPS))
-        points, radius, owner = flesh(joints, person.hand_length_m)
+        joints = local_joints(model, person, opened.interpolate(shut, step / _STEPS))
+        points, radius, owner = hand_spheres(joints, person.hand_length_m)
         free = solid.distance(points) > radius - 0.5 * _MAX_DEPTH_M
         for finger in range(5):
             if closed[finger] == step - 1 and free[owner == finger].all():
                 closed[finger] = step
         if closed.max() < step:
             break
-    ends = [opened.towards(shut, t) for t in closed / _STEPS]
+    ends = [opened.interpolate(shut, t) for t in closed / _STEPS]
     fingers = np.stack([ends[f + 1].fingers[f] for f in range(4)])
     spread = np.array([ends[f + 1].spread[f] for f in range(4)])
     return HandAngles(ends[0].thumb, fingers, spread)
@@ -120,7 +119,7 @@ def _checked(
 ) -> Grasp | None:
     """Return the grasp if so many fingers touch, and nothing is inside anything."""
     joints = local_joints(model, person, angles)
-    points, radius, owner = flesh(joints, person.hand_length_m)
+    points, radius, owner = hand_spheres(joints, person.hand_length_m)
     gap = solid.distance(points) - radius
     touching = [gap[owner == finger].min() < _CONTACT_M for finger in range(5)]
     if gap.min() < -_MAX_DEPTH_M or sum(touching[1:]) < fingers or (thumb and not touching[0]):
@@ -134,7 +133,7 @@ def _power(model: BodyModel, person: Person, solid: Solid, rng: np.random.Genera
     order = np.argsort(half)[::-1] if rng.random() < 0.75 else rng.permutation(3)
     frame = rotation(np.radians(rng.normal(0, [7, 7, 16])))[[0, 1, 2]].T
     turn = _axes_to(order, frame, rng)
-    points, radius, _ = flesh(local_joints(model, person, _POWER_OPEN), length)
+    points, radius, _ = hand_spheres(local_joints(model, person, _POWER_OPEN), length)
     centre = np.array([0.0, rng.uniform(0.38, 0.52) * length, 0.0])
     centre[0] += rng.uniform(-0.7, 0.7) * max(half[order[0]] - 0.2 * length, 0)
     centre[2] = half.max() + 0.3 * length
@@ -165,7 +164,7 @@ def _clamped(model: BodyModel, person: Person, solid: Solid, rng: np.random.Gene
     frame = tilt @ np.stack([across, outwards, np.cross(across, outwards)]).T
     turn = _axes_to(np.array([axis, *rest]), frame.T, rng)
     side = frame[:, 2] * rng.uniform(-0.8, 0.8) * max(half[rest[1]] - 0.15 * length, 0)
-    points, radius, _ = flesh(joints, length)
+    points, radius, _ = hand_spheres(joints, length)
     reach = float(np.linalg.norm(half[rest]))
     placed = _approach(
         solid.placed(turn, middle + side + outwards * (reach + 0.1 * length)), -outwards, points, radius,
@@ -186,14 +185,14 @@ def _pinched(model: BodyModel, person: Person, solid: Solid, rng: np.random.Gene
     length, half = person.hand_length_m, solid.half
     axis = int(np.argmin(half))
     rest = rng.permutation([k for k in range(3) if k != axis])
-    opened = gesture("pinch").towards(_CLAMP_OPEN, 0.9)
+    opened = gesture("pinch").interpolate(_CLAMP_OPEN, 0.9)
     shut = gesture(("pinch", "ok", "pen")[rng.integers(3)])
     if rng.random() < 0.5:  # the other fingers curl away
         opened, shut = (_curled(a) for a in (opened, shut))
     wanted = 2 * half[axis] + 0.074 * length
     best = None
     for t in np.linspace(0, 1, 12):
-        joints = local_joints(model, person, opened.towards(shut, t))
+        joints = local_joints(model, person, opened.interpolate(shut, t))
         gap = float(np.linalg.norm(joints[8] - joints[4]))
         if best is None or abs(gap - wanted) < best[0]:
             best = (abs(gap - wanted), t, joints)
@@ -207,7 +206,7 @@ def _pinched(model: BodyModel, person: Person, solid: Solid, rng: np.random.Gene
     centre = (joints[8] + joints[4]) / 2
     offset = turn @ (half * rng.uniform(-0.75, 0.75, 3) * (np.arange(3) != axis))
     placed = solid.placed(turn, centre + offset)
-    wider = opened.towards(shut, max(t - 0.25, 0))
+    wider = opened.interpolate(shut, max(t - 0.25, 0))
     angles = _close(model, person, placed, wider, shut)
     return _checked(model, person, angles, placed, thumb=True, fingers=1)
 
@@ -225,8 +224,8 @@ def _carried(model: BodyModel, person: Person, solid: Solid, rng: np.random.Gene
     angle = rng.uniform(-np.pi, np.pi)
     frame = rotation(np.array([0, 0, angle]))
     turn = _axes_to(order, frame.T, rng)
-    opened = gesture("flat").towards(gesture("relaxed"), rng.uniform(0, 1))
-    points, radius, _ = flesh(local_joints(model, person, opened), length)
+    opened = gesture("flat").interpolate(gesture("relaxed"), rng.uniform(0, 1))
+    points, radius, _ = hand_spheres(local_joints(model, person, opened), length)
     offset = frame[:, :2] @ (half[order[:2]] * rng.uniform(-0.5, 0.5, 2))
     centre = np.array([0.0, 0.6 * length, half.max() + 0.3 * length]) + offset
     placed = _approach(solid.placed(turn, centre), np.array([0, 0, -1.0]), points, radius, 1.0)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.synthesis.render.mesh import OBJECT, TEXTURED, Surface, vertex_normals
+from hand_depth_ros.synthesis.surface import OBJECT, TEXTURED, Surface, vertex_normals
 
 _NEAR_M = 0.012  # nearer than this the distance is the one to the tangent plane
 

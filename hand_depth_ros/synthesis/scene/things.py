@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hand_depth_ros.synthesis.render.mesh import OBJECT, THING, Surface, waves
+from hand_depth_ros.synthesis.surface import OBJECT, THING, Surface, waves
 
 KINDS = ("ball", "cylinder", "box")
 

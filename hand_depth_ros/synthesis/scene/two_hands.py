@@ -8,10 +8,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from hand_depth_ros.synthesis.people.body import Person, body_model, bone, hand_axes, hand_joints
-from hand_depth_ros.synthesis.people.poses import flesh, rotation, set_arm, set_wrist
-from hand_depth_ros.synthesis.render.mesh import Surface, vertex_normals
+from hand_depth_ros.synthesis.people.poses import hand_spheres, set_arm, set_wrist
+from hand_depth_ros.synthesis.rotations import rotation
+from hand_depth_ros.synthesis.surface import Surface, vertex_normals
 
-_DEEPEST_M = 0.003  # flesh gives way
+_MAX_DEPTH_M = 0.003  # flesh gives way
 _PALM_M = 0.08  # a palm that faces the wrong way weighs as much as so many metres
 
 
@@ -27,10 +28,10 @@ class Move:
         return points @ self.rotation.T + self.translation
 
 
-def arm_flesh(bones: np.ndarray, person: Person, side: str) -> tuple[np.ndarray, np.ndarray]:
+def arm_spheres(bones: np.ndarray, person: Person, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Balls in a hand and its forearm: centres (N, 3) world, radii (N,) metres."""
     joints = hand_joints(body_model(), person, bones, side)
-    points, radius, _ = flesh(joints, person.hand_length_m)
+    points, radius, _ = hand_spheres(joints, person.hand_length_m)
     ball = np.stack(
         [joints[[1, 2, 5]].mean(0), joints[[1, 5]].mean(0), joints[[2, 5]].mean(0)]
     )  # of the thumb
@@ -44,12 +45,12 @@ def arm_flesh(bones: np.ndarray, person: Person, side: str) -> tuple[np.ndarray,
     return np.concatenate([points, arm]), np.concatenate([radius, thick])
 
 
-def brought_together(
+def bring_together(
     bones: np.ndarray, person: Person, side: str, other: str, rng: np.random.Generator
 ) -> Move | None:
     """The motion that lays the other hand on this one: palm to palm, palm on back, or anyhow; None where it cannot."""
-    fixed, fixed_radius = arm_flesh(bones, person, side)
-    moving, moving_radius = arm_flesh(bones, person, other)
+    fixed, fixed_radius = arm_spheres(bones, person, side)
+    moving, moving_radius = arm_spheres(bones, person, other)
     joints = {s: hand_joints(body_model(), person, bones, s) for s in (side, other)}
     mine, theirs = hand_axes(joints[side], side), hand_axes(joints[other], other)
     kind = rng.random()
@@ -71,7 +72,7 @@ def brought_together(
     direction = mine[2] * side_of if kind < 0.65 else rng.normal(size=3)
     direction = direction / np.linalg.norm(direction)
     start = joints[side][1:].mean(0) + aside - centre
-    touching = fixed_radius[:, None] + moving_radius[None] - _DEEPEST_M
+    touching = fixed_radius[:, None] + moving_radius[None] - _MAX_DEPTH_M
     # Along direction, a pair touches where |d + s direction| = touching: the outermost of all pairs is first met.
     d = placed[None] + start - fixed[:, None]
     along = d @ direction
@@ -85,7 +86,7 @@ def brought_together(
     return Move(rotate, start + stop * direction, direction)
 
 
-def settled(move: Move, fixed: Surface, moving: Surface) -> Move:
+def settle(move: Move, fixed: Surface, moving: Surface) -> Move:
     """The motion, corrected along its way so that the skins touch: balls along bones know a hand to a centimetre."""
     normals = vertex_normals(fixed.vertices, fixed.triangles)
     tree = cKDTree(fixed.vertices)
@@ -96,8 +97,8 @@ def settled(move: Move, fixed: Surface, moving: Surface) -> Move:
             break
         gap = ((move(moving.vertices[near]) - fixed.vertices[k[near]]) * normals[k[near]]).sum(1)
         deep = float((-gap)[-gap > 0.8 * away[near]].max(initial=0.0))
-        if deep > _DEEPEST_M:
-            step = deep - 0.5 * _DEEPEST_M
+        if deep > _MAX_DEPTH_M:
+            step = deep - 0.5 * _MAX_DEPTH_M
         elif away.min() > 0.0015:
             step = -0.8 * float(away.min())
         else:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hand_depth_ros.synthesis.appearance import Light, Look
 from hand_depth_ros.synthesis.people.body import Person
-from hand_depth_ros.synthesis.people.dress import Look
-from hand_depth_ros.synthesis.people.people import rng_of
-from hand_depth_ros.synthesis.render.mesh import FOREARM, Surface
-from hand_depth_ros.synthesis.render.raycast import Hits, Pinhole, cast
-from hand_depth_ros.synthesis.render.render import Light
+from hand_depth_ros.synthesis.people.people import rng_for
+from hand_depth_ros.synthesis.render.raycast import Hits, Pinhole, raycast
+from hand_depth_ros.synthesis.surface import FOREARM, Surface
 from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
 
 GENERATOR = 4  # of what views show; goes up whenever view k changes, so that no set is a mixture
@@ -36,7 +35,7 @@ class View:
     seed: int
 
 
-def looking(
+def look_at(
     eye: np.ndarray, target: np.ndarray, up: np.ndarray, f: float, size: tuple[int, int], centre=None
 ) -> Pinhole:
     """A camera at `eye` whose axis meets `target`, with `up` upwards in the image."""
@@ -48,7 +47,7 @@ def looking(
     return Pinhole(size[0], size[1], f, cx, cy, turn, -turn @ eye)
 
 
-def finished(
+def make_view(
     index: int, seed: int, surface: Surface, camera: Pinhole, look: Look, light: Light, hits: Hits,
     instances: dict[str, int], joints: dict[str, np.ndarray], person: Person,
 ) -> View:  # fmt: skip
@@ -57,11 +56,11 @@ def finished(
     split = "val" if who % 10 == 9 else "train"
     return View(
         index, who, split, surface, camera, look, light, hits, instances, in_camera, person.hand_length_m,
-        int(rng_of(seed, 5, index).integers(1 << 31)),
+        int(rng_for(seed, 5, index).integers(1 << 31)),
     )  # fmt: skip
 
 
-def in_view(surface: Surface, camera: Pinhole) -> Surface:
+def cull(surface: Surface, camera: Pinhole) -> Surface:
     """Without what is far outside the picture: it would cost time and change next to nothing."""
     p = camera.transform(surface.vertices)
     z = np.maximum(p[:, 2], 0.02)
@@ -81,7 +80,7 @@ def hand_points(surface: Surface, instance: int) -> np.ndarray:
 
 def visible_fraction(surface: Surface, camera: Pinhole, hits: Hits, instance: int) -> float:
     """Of the hand's pixels were it alone, the share that is seen."""
-    alone = cast(surface.only(surface.label == instance), camera)
+    alone = raycast(surface.only(surface.label == instance), camera)
     count = np.count_nonzero(alone.label == instance)
     return int(np.count_nonzero(hits.label == instance)) / max(int(count), 1)
 
