@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Look:
-    """What a person looks like and wears. Colours are linear RGB albedos."""
+    """A person's skin, hair and clothes. Colours are linear RGB albedos."""
 
     skin: tuple[float, float, float]
-    cuff: float  # where the sleeve ends: 0 at the wrist, 1 at the elbow, 2 at the shoulder
-    loose_m: float  # how far cloth stands off
+    cuff: float  # where the sleeve ends: 0 wrist, 1 elbow, 2 shoulder
+    loose_m: float  # distance of cloth from skin
     cloth: tuple[float, float, float]
     cloth_second: tuple[float, float, float]
     cloth_pattern: int  # 0 plain, 1 stripes, 2 checks, 3 blotches
@@ -21,7 +21,7 @@ class Look:
     hair_m: float  # thickness of the hair; 0 is bald
     nails: tuple[float, float, float]
     nail_polish: float  # 0 bare nails, 1 painted
-    texture: int  # index into the skins given; ignored without
+    texture: int  # index into the skin textures, if any
     seed: int
     freckles: float = 0.0  # 0 none .. 1 strong
     tattoo: float = 0.0  # 0 none .. 1 black
@@ -30,7 +30,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Accessories:
-    """What arms wear: fingers (0 thumb .. 4) of each side with a ring; sides with a watch."""
+    """Rings and watches: (side, finger 0 thumb .. 4) with a ring; sides with a watch."""
 
     rings: tuple[tuple[str, int], ...] = ()
     watches: tuple[str, ...] = ()
@@ -39,7 +39,10 @@ class Accessories:
 
 @dataclass(frozen=True)
 class Light:
-    """An environment map (index into the renderer's list), turned; and a lamp far away."""
+    """An environment map, turned, a lamp far away, and how the camera exposes.
+
+    map: index into the renderer's list.
+    """
 
     map: int
     turn: tuple[float, float, float]  # rotation vector of the scene in the map, radians
@@ -47,6 +50,6 @@ class Light:
     sun_direction: tuple[float, float, float]
     sun_angle: float  # radians across: soft shadows
     sun_colour: tuple[float, float, float]
-    exposure: float  # brightness of lit skin: 1 is what a camera would choose
-    tint: tuple[float, float, float]  # white balance that is off
+    exposure: float  # brightness of lit skin; 1 is a camera's choice
+    tint: tuple[float, float, float]  # error of the white balance
     shoulder: float = 0.7  # from here on highlights are compressed; 1 clips them

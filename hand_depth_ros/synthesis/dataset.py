@@ -1,7 +1,7 @@
-"""The data set's files: whole or absent, so that a killed run goes on where it stopped.
+"""Write the files of a data set, each complete or absent, so that a killed run can go on. numpy and OpenCV.
 
-A view's line is in shards/NNNNN.jsonl only after all of its files are in place; cameras.jsonl is put together from the
-shards, so it never lists what is not there. numpy and OpenCV.
+A view's line is in shards/NNNNN.jsonl only after all of its files are in place; cameras.jsonl is put together from
+the shards, so it never lists a missing file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hand_depth_ros.synthesis.units import DEPTH_UNIT_M, RENDERED_UNIT_M
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes beside the file and renames: a reader never meets half of it."""
+    """Write beside the file and rename, so that a reader never meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(data)
@@ -36,7 +36,7 @@ def _encoded(extension: str, image: np.ndarray, *options: int) -> bytes:
 
 
 def _webp(rgba: np.ndarray, quality: int = 88) -> bytes:
-    """Lossy colour, lossless alpha."""
+    """Encode with lossy colour and lossless alpha."""
     from PIL import Image
 
     out = io.BytesIO()
@@ -45,7 +45,11 @@ def _webp(rgba: np.ndarray, quality: int = 88) -> bytes:
 
 
 class Writer:
-    """Writes views under `folder`. settings are stored, and a folder made with others is refused."""
+    """Writes views under `folder`.
+
+    settings are stored in dataset.json; a folder made with other settings raises DatasetError. transparent: images
+    have an alpha channel, label maps are written and depth is that of everything; else of hands only.
+    """
 
     def __init__(
         self, folder: Path, kind: str, settings: dict, transparent: bool = True, fps: float | None = None
@@ -70,22 +74,20 @@ class Writer:
         write_atomically(path, (json.dumps(description, indent=1) + "\n").encode())
 
     def shard_path(self, shard: int) -> Path:
-        """The lines of one shard."""
+        """Return the path of the lines of one shard."""
         return self.folder / "shards" / f"{shard:05d}.jsonl"
 
     def done(self, shard: int, views: int) -> bool:
-        """Whether a shard holds that many views."""
+        """Return whether a shard holds that many views."""
         path = self.shard_path(shard)
         return path.exists() and len(path.read_text().splitlines()) >= views
 
     def write(self, view: View, rgba: np.ndarray) -> dict:
-        """The files of one view; returns its line."""
+        """Write the files of one view and return its line."""
         name = f"{view.index:05d}"
         label, depth = view.hits.label, view.hits.depth
         mask = np.where(label < FOREARM, label, 0).astype(np.uint8)
-        kept = (
-            depth if self.transparent else np.where(mask > 0, depth, 0)
-        )  # a clip ships the hands' depth only
+        kept = depth if self.transparent else np.where(mask > 0, depth, 0)
         units = np.rint(kept / RENDERED_UNIT_M)
         units = np.where(units <= 65535, units, 0).astype(np.uint16)
         if self.transparent:
@@ -114,7 +116,7 @@ class Writer:
         return line
 
     def finish_shard(self, shard: int, lines: list[dict]) -> None:
-        """Makes a shard's views part of the set."""
+        """Make a shard's views part of the set."""
         write_atomically(self.shard_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
         shards = sorted((self.folder / "shards").glob("*.jsonl"))
         write_atomically(self.folder / "cameras.jsonl", b"".join(path.read_bytes() for path in shards))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def rotation(vector: np.ndarray) -> np.ndarray:
-    """(..., 3) rotation vectors in radians to (..., 3, 3) matrices (Rodrigues)."""
+    """Return the matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
     vector = np.asarray(vector, float)
     angle = np.linalg.norm(vector, axis=-1, keepdims=True)[..., None]
     axis = vector / np.maximum(angle[..., 0], 1e-12)

@@ -1,4 +1,4 @@
-"""A picture of a data set: random views side by side, in front of plain backgrounds.
+"""Contact sheet of a data set: random views side by side, in front of plain backgrounds.
 
 python -m hand_depth_ros.synthesis.sheet SET --out docs/synthetic.jpg
 """
@@ -17,12 +17,12 @@ from hand_depth_ros.errors import DatasetError
 
 
 def tile(rgba: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A square uint8 RGB picture of `side` pixels from (H, W, 4): in front of a soft gradient."""
+    """Return a square uint8 RGB image of `side` pixels: rgba (H, W, 4) in front of a soft gradient."""
     corners = np.clip(rng.uniform(30, 225) + rng.normal(0, 22, (2, 2, 3)), 0, 255).astype(np.float32)
     height, width = rgba.shape[:2]
-    back = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+    background = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = rgba[..., 3:].astype(np.float32) / 255
-    whole = (rgba[..., :3] * alpha + back * (1 - alpha)).round().astype(np.uint8)
+    whole = (rgba[..., :3] * alpha + background * (1 - alpha)).round().astype(np.uint8)
     square = min(height, width)
     top, left = (height - square) // 2, (width - square) // 2
     middle = whole[top : top + square, left : left + square]
@@ -30,7 +30,7 @@ def tile(rgba: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def contact_sheet(folder: Path, columns: int, rows: int, side: int, seed: int = 0) -> np.ndarray:
-    """(rows * side, columns * side, 3) uint8 RGB: views of a set of crops or frames, drawn at random."""
+    """Return random views of a set as uint8 RGB (rows * side, columns * side, 3)."""
     from PIL import Image
 
     listing = folder / "cameras.jsonl"
@@ -47,7 +47,7 @@ def contact_sheet(folder: Path, columns: int, rows: int, side: int, seed: int = 
 
 def main(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option(help="Picture to write.")],
+    out: Annotated[Path, typer.Option(help="Image to write.")],
     columns: Annotated[int, typer.Option(min=1)] = 8,
     rows: Annotated[int, typer.Option(min=1)] = 8,
     side: Annotated[int, typer.Option(min=16, help="Pixels of a view.")] = 112,

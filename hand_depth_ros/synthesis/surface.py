@@ -12,13 +12,18 @@ import numpy as np
 # Labels of the data set (label/NAME.png): hand instances are 1, 2, ...
 FOREARM, CLOTH, BODY, OBJECT = 100, 101, 102, 103
 # Materials: the slots of the renderer.
-SKIN, FABRIC, HAIR, TROUSERS, THING, METAL, DESK, TEXTURED = range(8)  # TEXTURED + k: the k-th object's image
+# TEXTURED + k takes the image of the k-th object.
+SKIN, FABRIC, HAIR, TROUSERS, THING, METAL, DESK, TEXTURED = range(8)
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles. vertices (V, 3); triangles (T, 3); uv (T, 3, 2); material (T,); label (T,); tint (V, 3) multiplies
-    the skin's colour; along (V,) metres beyond the wrist towards the fingers on hands and forearms, else -1."""
+    """Triangles with materials and labels.
+
+    vertices (V, 3) metres; triangles (T, 3); uv (T, 3, 2) texture coordinates; material (T,); label (T,);
+    tint (V, 3) multiplies the material's colour; along (V,) metres beyond the wrist towards the fingers on hands
+    and forearms, else -1.
+    """
 
     vertices: np.ndarray
     triangles: np.ndarray
@@ -29,7 +34,7 @@ class Surface:
     along: np.ndarray
 
     def only(self, keep: np.ndarray) -> Surface:
-        """The triangles where keep (T,) is true, and the vertices that they use."""
+        """Return the triangles where keep (T,) is true, and the vertices that they use."""
         triangles = self.triangles[keep]
         used = np.zeros(len(self.vertices), bool)
         used[triangles] = True
@@ -39,13 +44,13 @@ class Surface:
         )  # fmt: skip
 
     def moved(self, rotation: np.ndarray, translation: np.ndarray) -> Surface:
-        """Each vertex p at rotation p + translation."""
+        """Return the surface with each vertex p at rotation p + translation."""
         vertices = self.vertices @ rotation.T + translation
         return Surface(vertices, self.triangles, self.uv, self.material, self.label, self.tint, self.along)
 
 
 def join(surfaces: list[Surface]) -> Surface:
-    """Several surfaces as one."""
+    """Return several surfaces as one."""
     start = np.cumsum([0] + [len(s.vertices) for s in surfaces[:-1]])
     triangles = np.concatenate([s.triangles + offset for s, offset in zip(surfaces, start, strict=True)])
     rest = [
@@ -56,7 +61,7 @@ def join(surfaces: list[Surface]) -> Surface:
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals, area-weighted."""
+    """Return (V, 3) area-weighted unit normals."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
     index = triangles.ravel()
@@ -66,7 +71,7 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def waves(points: np.ndarray, rng: np.random.Generator, size: float, count: int = 6) -> np.ndarray:
-    """(N,) smooth noise around 0, about ±1, whose bumps are `size` metres wide: sums of plane waves."""
+    """Return (N,) smooth noise of about -1 to 1, a sum of plane waves `size` metres long, at points (N, 3)."""
     direction = rng.normal(size=(count, 3))
     direction *= (
         (2 * np.pi / size)

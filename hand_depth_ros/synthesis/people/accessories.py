@@ -13,9 +13,10 @@ _AROUND = 48
 def band(
     skin: np.ndarray, quads: np.ndarray, centre: np.ndarray, axis: np.ndarray, width: float, thickness: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """A closed strip around `axis` through `centre`, just outside the cut of the skin (V, 3), quads (Q, 4), there.
+    """Return a closed strip around `axis` through `centre`, just outside the skin (V, 3) with quads (Q, 4).
 
-    Returns points (4 * 48, 3) and triangles; None where the skin does not go all the way around.
+    Returns:
+        Points (4 * 48, 3) and triangles; None where the skin does not go all the way around.
     """
     edges = np.stack([quads, np.roll(quads, -1, 1)], -1).reshape(-1, 2)
     height = (skin - centre) @ axis
@@ -49,7 +50,7 @@ def band(
 
 
 def _quads(model: BodyModel, *prefixes: str, side: str) -> np.ndarray:
-    """(Q, 4) the faces whose corners are all moved by these bones."""
+    """Return the faces (Q, 4) whose corners are all moved by these bones."""
     return model.quads[model.vertices_of(*prefixes, side=side)[model.quads].all(1)]
 
 
@@ -65,7 +66,10 @@ def ring(
     model: BodyModel, person: Person, bones: np.ndarray, skin: np.ndarray, side: str, finger: int, instance: int,
     rng: np.random.Generator,
 ) -> Surface | None:  # fmt: skip
-    """A ring on the first bone of a finger (0 thumb .. 4 little); it belongs to the hand. skin (V, 3): the posed body."""
+    """Return a ring on the first bone of a finger (0 thumb .. 4 little), labelled as hand.
+
+    skin (V, 3): the posed body.
+    """
     joints = hand_joints(model, person, bones, side)
     low, high = joints[1 + 4 * finger], joints[2 + 4 * finger]
     axis = (high - low) / np.linalg.norm(high - low)
@@ -79,7 +83,7 @@ def ring(
 def watch(
     model: BodyModel, person: Person, bones: np.ndarray, skin: np.ndarray, side: str, rng: np.random.Generator
 ) -> list[Surface]:
-    """A strap around the forearm near the wrist, with a case on the back: like the forearm, it is not hand."""
+    """Return a strap and a case around the forearm near the wrist, labelled as forearm."""
     joints = hand_joints(model, person, bones, side)
     elbow = bones[model.index[bone("lowerarm01", side)], :3, 3]
     axis = (elbow - joints[0]) / np.linalg.norm(elbow - joints[0])

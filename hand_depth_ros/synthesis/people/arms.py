@@ -1,4 +1,4 @@
-"""Arms and hands at random, as far as a body allows, and where a camera sees them from. numpy only."""
+"""Draw arms, hands and views of hands at random, within what a body allows. numpy only."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from hand_depth_ros.synthesis.people.poses import open_until_free, random_angles
 from hand_depth_ros.synthesis.people.real_poses import HandView, real_poses
 from hand_depth_ros.synthesis.rotations import rotation
 
-_REAL_POSE = 0.6  # share of poses near fitted ones
+_REAL_POSE = 0.6  # fraction of poses near fitted ones
 
 
 def random_arm(
     pose: np.ndarray, side: str, person: Person, rng: np.random.Generator, raised: bool = False
 ) -> HandView:
-    """One arm and its hand, within what people do without effort; raised: in front of the body. Returns a view that a
-    hand like this was really seen in (of any hand, where the pose is from the table of gestures)."""
+    """Pose one arm and its hand, within what people do without effort; raised: in front of the body.
+
+    Returns:
+        A view in which a hand like this was photographed (any hand, where the pose is a gesture of the table).
+    """
     model = body_model()
     raise_, twist, adduct = (
         rng.uniform(35 if raised else -20, 105),
@@ -34,7 +37,7 @@ def random_arm(
 
 
 def any_view(rng: np.random.Generator) -> HandView:
-    """A view for a hand that may be anywhere: its palm, its back, one's own hands, hands that point at the camera."""
+    """Return a view of a hand that may be anywhere: palm, back, one's own hand, pointing at the camera."""
     thumb, fingers, palm = np.eye(3)
     kind = rng.random()
     noise = rng.normal(0, 0.4, 3)
@@ -60,7 +63,7 @@ def any_view(rng: np.random.Generator) -> HandView:
 
 
 def arms_collide(bones: np.ndarray, person: Person) -> bool:
-    """Whether a hand or forearm is in the body, or one hand in the other."""
+    """Return whether a hand or forearm is in the body, or one hand in the other."""
     joints = {side: hand_joints(body_model(), person, bones, side) for side in SIDES}
     if any(inside_body(bones, np.vstack([joints[s], _elbow(bones, s)]), person.scale) for s in SIDES):
         return True
@@ -69,7 +72,7 @@ def arms_collide(bones: np.ndarray, person: Person) -> bool:
 
 
 def inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
-    """Whether joints are in the backbone or the head: a flattened capsule and a ball."""
+    """Return whether any joint is in the torso or the head: a flattened capsule and an ellipsoid."""
     model = body_model()
     low, high, head = (bones[model.index[n], :3, 3] for n in ("spine05", "neck01", "head"))
     axis = high - low
@@ -80,7 +83,7 @@ def inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
 
 
 def _elbow(bones: np.ndarray, side: str) -> np.ndarray:
-    """(3, 3) points of the forearm: elbow, and two towards the wrist."""
+    """Return points (3, 3) of the forearm, from the elbow towards the wrist."""
     model = body_model()
     elbow, wrist = (bones[model.index[bone(n, side)], :3, 3] for n in ("lowerarm01", "wrist"))
     return np.stack([elbow + t * (wrist - elbow) for t in (0.2, 0.5, 0.8)])

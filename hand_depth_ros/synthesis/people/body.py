@@ -1,4 +1,4 @@
-"""People: anny's body in numpy arrays, with forward kinematics that is cheap enough to search poses with.
+"""Bodies: anny's people in numpy arrays, with forward kinematics that is cheap enough to search poses with.
 
 World frame here: x to the person's left, y to the person's back, z up, metres. Only this module touches anny.
 """
@@ -17,42 +17,39 @@ from hand_depth_ros.errors import MissingDependencyError
 SIDES = ("right", "left")
 FINGERS = 5
 _PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
-_HANDS = (
-    "fingers-length-incr",
-    "fingers-diameter-incr",
-)  # anny's own changes of a hand, -1 to 1, 0: as its sculptor made it
+# anny's changes of a hand, -1 to 1; 0 is the hand as sculpted
+_HANDS = ("fingers-length-incr", "fingers-diameter-incr")
 
 
 def bone(name: str, side: str) -> str:
-    """anny's name of a bone of one side: bone("wrist", "right") is "wrist.R"."""
+    """Return anny's name of a bone of one side: bone("wrist", "right") is "wrist.R"."""
     return f"{name}.{'R' if side == 'right' else 'L'}"
 
 
 def _changes(longer: float, thicker: float) -> dict[str, float]:
-    """anny's changes of both hands."""
+    """Return anny's changes of both hands."""
     values = zip(_HANDS, (longer, thicker), strict=True)
     return {f"{side}-hand-{name}": float(value) for name, value in values for side in "lr"}
 
 
 @dataclass(frozen=True)
 class Person:
-    """One person at rest. Poses are (B, 4, 4) bone-to-world, B bones in the order of BodyModel.labels."""
+    """One person at rest. Poses are (B, 4, 4) bone-to-world; B bones in the order of BodyModel.labels."""
 
     phenotype: dict[str, float]
     hands: dict[str, float]  # anny's changes of the hands by name
-    scale: float  # everything of anny's is multiplied by it, so that hands get real sizes
+    scale: float  # multiplies anny's metres, so that hands get real sizes
     rest_vertices: np.ndarray  # (V, 3)
     rest_bones: np.ndarray  # (B, 4, 4)
     relative: np.ndarray  # (B, 4, 4) each bone at rest, in its parent's frame
     root: np.ndarray  # (4, 4) pose of the root bone when nothing is posed
-    tips: dict[
-        tuple[str, int], np.ndarray
-    ]  # (side, finger 0..4) -> (3,) finger's end in its last bone's frame
+    # (side, finger 0..4) -> (3,) finger's end in its last bone's frame
+    tips: dict[tuple[str, int], np.ndarray]
     hand_length_m: float  # wrist joint to the end of the middle finger, along the bones
 
 
 class BodyModel:
-    """anny's topology and its shape and pose functions. Loading takes about a second: use `body_model()`."""
+    """anny's topology, shapes and poses. Loading takes about a second: use `body_model()`."""
 
     def __init__(self) -> None:
         try:
@@ -89,7 +86,7 @@ class BodyModel:
         self.part = weights.argmax(1).numpy()  # (V,) the bone that moves a vertex most
 
     def vertices_of(self, *prefixes: str, side: str | None = None) -> np.ndarray:
-        """(V,) bool: vertices moved most by bones whose names start so (and are of that side)."""
+        """Return (V,) bool: vertices moved most by bones with one of these prefixes (and of that side)."""
         end = "" if side is None else bone("", side)
         good = [label.startswith(prefixes) and label.endswith(end) for label in self.labels]
         return np.asarray(good)[self.part]
@@ -112,8 +109,14 @@ class BodyModel:
         hand_length_m: float | None = None,
         fingers: tuple[float, float] = (0.0, 0.0),
     ) -> Person:
-        """A person of that shape, scaled so that the hand has the length asked for (anny's own when None). ``fingers``: longer
-        and thicker than the sculptor's, -1 to 1: 0 makes the middle finger 0.46 of the hand, 1 makes it 0.55."""
+        """Return a person of that shape, scaled to the hand length asked for (anny's own when None).
+
+        Args:
+            phenotype: anny's shape parameters by name, 0 to 1; 0.5 where missing.
+            hand_length_m: wrist joint to the end of the middle finger, along the bones.
+            fingers: how much longer and thicker than sculpted, -1 to 1; the middle finger is 0.46 of the hand at 0
+                and 0.55 at 1.
+        """
         hands = _changes(*fingers)
         phenotype = {key: float(phenotype.get(key, 0.5)) for key in _PHENOTYPES}
         out = self._forward(self.identity(), phenotype, hands)
@@ -143,7 +146,7 @@ class BodyModel:
         return Person(phenotype, hands, scale, vertices * scale, bones, relative, root, tips, length * scale)
 
     def identity(self) -> np.ndarray:
-        """(B, 4, 4) the pose parameters of the rest pose."""
+        """Return the pose parameters (B, 4, 4) of the rest pose."""
         return np.tile(np.eye(4), (len(self.labels), 1, 1))
 
     def arm_bones(self, side: str) -> list[int]:
@@ -160,7 +163,7 @@ class BodyModel:
         return sorted(chain)
 
     def bones(self, person: Person, pose: np.ndarray, only: list[int] | None = None) -> np.ndarray:
-        """(B, 4, 4) bone-to-world of a pose (B, 4, 4), by forward kinematics: anny's own to a few millimetres.
+        """Return bone-to-world (B, 4, 4) of a pose (B, 4, 4): anny's own to a few millimetres.
 
         only: the bones that are needed (`arm_bones`); the others are undefined.
         """
@@ -171,7 +174,7 @@ class BodyModel:
         return out
 
     def posed(self, person: Person, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The skinned mesh (V, 3) and the bones (B, 4, 4), from anny itself."""
+        """Return the skinned mesh (V, 3) and the bones (B, 4, 4), from anny itself."""
         out = self._forward(pose, person.phenotype, person.hands)
         bones = out["bone_poses"]
         bones[:, :3, 3] *= person.scale
@@ -180,16 +183,16 @@ class BodyModel:
 
 @functools.lru_cache(maxsize=1)
 def body_model() -> BodyModel:
-    """The model, loaded once a process."""
+    """Return the model, loaded once a process."""
     return BodyModel()
 
 
 def hand_joints(
     model: BodyModel, person: Person, bones: np.ndarray, side: str, tip_at: float = 0.93
 ) -> np.ndarray:
-    """(21, 3) world: wrist, then thumb, index, middle, ring, little, four each from the palm outwards.
+    """Return (21, 3) world: wrist, then thumb, index, middle, ring, little, four each from the palm outwards.
 
-    The last of each four lies on the bone at `tip_at` of the way to the finger's end: joints are inside the hand.
+    The last of each four lies on the bone at `tip_at` of the way to the finger's end, inside the hand.
     """
     joints = [bones[model.index[bone("wrist", side)], :3, 3]]
     for finger in range(FINGERS):
@@ -201,7 +204,7 @@ def hand_joints(
 
 
 def hand_axes(joints: np.ndarray, side: str) -> np.ndarray:
-    """(3, 3) rows: towards the thumb's side, towards the fingers, out of the palm; from (21, 3) joints."""
+    """Return rows (3, 3) towards the thumb's side, the fingers and out of the palm, from joints (21, 3)."""
     along = joints[9] - joints[0]
     along = along / np.linalg.norm(along)
     across = joints[5] - joints[17]

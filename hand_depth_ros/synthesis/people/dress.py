@@ -1,4 +1,4 @@
-"""A person in a pose, dressed: skin, sleeves, shirt, trousers and hair as one labelled Surface. numpy only."""
+"""Dress a posed person: skin, sleeves, shirt, trousers and hair as one labelled Surface. numpy only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BARE = Accessories()
 
 @dataclass(frozen=True)
 class Figure:
-    """A posed person: the surface in world coordinates, each hand's joints (21, 3), and the bones (B, 4, 4)."""
+    """A posed person: surface in world coordinates, each hand's joints (21, 3), bones (B, 4, 4)."""
 
     surface: Surface
     joints: dict[str, np.ndarray]
@@ -37,7 +37,7 @@ class Figure:
 
 
 class Wardrobe:
-    """What of a person does not change from pose to pose: regions, the sleeve's coordinate, palms, the wrist's plane."""
+    """The parts of a person that do not change with the pose: regions, sleeves, palms, wrists."""
 
     def __init__(self, model: BodyModel, person: Person) -> None:
         self.model, self.person = model, person
@@ -91,7 +91,7 @@ class Wardrobe:
         return vertex_normals(self.person.rest_vertices, self._triangles)
 
     def _eyes(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(V,) 1 on the eyeballs; (V,) 1 on their irises. anny's eyes look along -y."""
+        """Return (V,) 1 on the eyeballs and (V,) 1 on their irises. anny's eyes look along -y."""
         eye, iris = np.zeros(len(rest)), np.zeros(len(rest))
         for side in SIDES:
             mine = self.model.vertices_of("eye", side=side)
@@ -101,7 +101,7 @@ class Wardrobe:
         return eye, iris
 
     def _scalp(self, rest: np.ndarray, head: np.ndarray) -> np.ndarray:
-        """(T,) bool: where hair grows: above the forehead, and lower towards the back."""
+        """Return (T,) bool where hair grows: above the forehead, and lower towards the back."""
         points = rest[self.model.vertices_of("head")]
         low, high = points.min(0), points.max(0)
         centre, size = (low + high) / 2, high - low
@@ -119,7 +119,15 @@ class Wardrobe:
         hide: tuple[str, ...] = (),
         accessories: Accessories = _BARE,
     ) -> Figure:
-        """The person in a pose (B, 4, 4). instance: each side's label; hide: of "head", "body", "right", "left"."""
+        """Return the person in a pose (B, 4, 4).
+
+        Args:
+            pose: pose parameters (B, 4, 4).
+            look: skin, hair and clothes.
+            instance: label of each side's hand.
+            hide: parts left out, of "head", "body", "right" and "left".
+            accessories: rings and watches.
+        """
         vertices, bones = self.model.posed(self.person, pose)
         v = self.smooth(vertices)
         triangles = self.smooth.triangles
@@ -162,7 +170,7 @@ class Wardrobe:
         self, worn: Accessories, look: Look, skin: np.ndarray, bones: np.ndarray, instance: dict[str, int],
         hide: tuple[str, ...],
     ) -> list[Surface]:  # fmt: skip
-        """Rings, and watches where the sleeve leaves room."""
+        """Return rings, and watches where the sleeve leaves room."""
         out: list[Surface] = []
         for side, finger in worn.rings:
             rng = np.random.default_rng([worn.seed, SIDES.index(side), finger])
@@ -183,7 +191,7 @@ class Wardrobe:
         )
 
     def _tint(self, look: Look) -> np.ndarray:
-        """(V', 3) palms lighter (the more so the darker the skin), blotches, redder finger ends."""
+        """Return (V', 3): palms lighter (the more so the darker the skin), blotches, redder finger ends."""
         rng = np.random.default_rng(look.seed + 1)
         luminance = float(np.dot(look.skin, (0.3, 0.6, 0.1)))
         lighter = np.clip(0.42 - luminance, 0, None) * np.array([2.6, 2.2, 2.0])

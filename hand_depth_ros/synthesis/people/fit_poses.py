@@ -1,9 +1,9 @@
-"""Real poses: anny's hand fitted to 21 landmarks in space, all hands of a file at once (torch). Makes poses.npz.
+"""Fit anny's hand to 21 landmarks in space, all hands of a file at once, and write poses.npz (torch).
 
     python -m hand_depth_ros.synthesis.people.fit_poses LANDMARKS.jsonl
 
-LANDMARKS.jsonl has `hands` with `world_m` (21, 3) in metres and `handedness_mirrored` in each line, as MediaPipe Hands
-gives them: axes of the camera (x right, y down, z forward), origin anywhere. Left hands are mirrored into right ones.
+LANDMARKS.jsonl has `hands` with `world_m` (21, 3) in metres and `handedness_mirrored` in each line, as MediaPipe
+Hands gives them: camera axes (x right, y down, z forward), origin anywhere. Left hands are mirrored into right ones.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ class HandFits:
 
 
 class _Hand:
-    """Kinematics of one right hand for a batch: the rest pose is a person's, and what a data set has other proportions
-    for (where fingers begin, how long bones are) is found together with the poses."""
+    """Kinematics of one right hand for a batch, from a person's rest pose.
+
+    The data's own proportions (where fingers begin, how long bones are) are found together with the poses.
+    """
 
     def __init__(self, model: BodyModel, person: Person) -> None:
         rest = person.rest_bones
@@ -58,7 +60,10 @@ class _Hand:
         self.offsets = torch.tensor(np.array(offsets), dtype=torch.float32)  # (5, 4, 3)
 
     def joints(self, angles: torch.Tensor, moved: torch.Tensor, longer: torch.Tensor) -> torch.Tensor:
-        """(N, 21, 3) in the wrist's frame. angles (N, 20) radians; moved (5, 3) metres; longer (5, 3) log ratios."""
+        """Return joints (N, 21, 3) in the wrist's frame.
+
+        angles (N, 20) radians; moved (5, 3) metres; longer (5, 3) log ratios.
+        """
         thumb, flexion, spread = angles[:, :4], angles[:, 4:16].reshape(-1, 4, 3), angles[:, 16:]
         fade = (1 - flexion[:, :, 0] / np.radians(SPREAD_FADES)).clamp(0, 1)
         x = torch.cat([thumb[:, None, [0, 2, 3]], flexion], 1)  # (N, 5, 3)
@@ -77,14 +82,14 @@ class _Hand:
 
 
 def _about(angle: torch.Tensor, axis: int) -> torch.Tensor:
-    """(...) radians to (..., 3, 3) turns about a coordinate axis."""
+    """Convert (...) radians to (..., 3, 3) rotations about a coordinate axis."""
     c, s, one, zero = angle.cos(), angle.sin(), torch.ones_like(angle), torch.zeros_like(angle)
     rows = {0: (one, zero, zero, zero, c, -s, zero, s, c), 2: (c, -s, zero, s, c, zero, zero, zero, one)}
     return torch.stack(rows[axis], -1).reshape(*angle.shape, 3, 3)
 
 
 def _orthonormal(six: torch.Tensor) -> torch.Tensor:
-    """(N, 6) to (N, 3, 3) rotations by Gram and Schmidt (Zhou et al. 2019)."""
+    """Convert (N, 6) to (N, 3, 3) rotations by Gram and Schmidt (Zhou et al. 2019)."""
     a = torch.nn.functional.normalize(six[:, :3], dim=1)
     b = six[:, 3:]
     b = torch.nn.functional.normalize(b - (a * b).sum(1, keepdim=True) * a, dim=1)
@@ -92,7 +97,7 @@ def _orthonormal(six: torch.Tensor) -> torch.Tensor:
 
 
 def _kabsch(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(N, 3, 3) rotations R with R source ≈ target, after centring; source (K, 3), target (N, K, 3) (Kabsch 1976)."""
+    """Return rotations (N, 3, 3) from centred source (K, 3) to centred target (N, K, 3) (Kabsch 1976)."""
     a = source - source.mean(0)
     b = target - target.mean(1, keepdims=True)
     u, _, vt = np.linalg.svd(np.einsum("nki,kj->nij", b, a))
@@ -102,10 +107,10 @@ def _kabsch(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def fit_hands(landmarks: np.ndarray, right: np.ndarray) -> HandFits:
-    """Fits every hand. landmarks (N, 21, 3) metres, camera axes; right (N,) bool: which are right hands.
+    """Fit every hand. landmarks (N, 21, 3) metres, camera axes; right (N,) bool: which are right hands.
 
-    Least squares in units of 5 mm with Huber's loss; angles are drawn towards rest by 60 degrees of slack and pushed
-    back into the joints' limits.
+    Least squares in units of 5 mm with Huber's loss; angles are drawn towards rest and pushed back into the joints'
+    limits.
     """
     torch.manual_seed(0)
     model = body_model()
@@ -153,7 +158,10 @@ def fit_hands(landmarks: np.ndarray, right: np.ndarray) -> HandFits:
 
 
 def rarity(angles: np.ndarray) -> np.ndarray:
-    """(N,) weights that undo how often a pose was filmed: one over the number of poses like it. angles (N, 20)."""
+    """Return weights (N,) that undo how often a pose was filmed: one over the number of poses like it.
+
+    angles: (N, 20) degrees.
+    """
     square = (angles**2).sum(1)
     away = (square[:, None] + square[None] - 2 * angles @ angles.T) / angles.shape[1]
     weights = 1 / np.exp(-away / (2 * _KERNEL_DEG**2)).sum(1)
@@ -161,7 +169,7 @@ def rarity(angles: np.ndarray) -> np.ndarray:
 
 
 def hand_views(joints: np.ndarray) -> list[HandView]:
-    """How the camera saw each hand, in the hand's own axes. joints (N, 21, 3) of right hands, camera axes."""
+    """Return each camera in its hand's own axes. joints (N, 21, 3) of right hands, camera axes."""
     axes = [hand_axes(j, "right") for j in joints]
     return [HandView(a @ [0.0, 0.0, -1.0], a @ [0.0, -1.0, 0.0]) for a in axes]
 
@@ -170,10 +178,10 @@ def main(
     landmarks: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="File to write.")] = PATH,
 ) -> None:
-    """Fit anny's hand to landmarks, print how well it fits, and write the poses that `hand-depth synth` draws from."""
+    """Fit anny's hand to landmarks, print the residuals, and write the poses of `hand-depth synth`."""
     hands = [hand for line in landmarks.read_text().splitlines() for hand in json.loads(line)["hands"]]
     world = np.array([hand["world_m"] for hand in hands])
-    # "as if the image were a selfie": in pictures that are none, the hand called left is a right one
+    # Handedness is that of a selfie: in other images the hand called left is a right one.
     fits = fit_hands(world, np.array([hand["handedness_mirrored"] == "Left" for hand in hands]))
     each = fits.residual.mean(1)
     good = each < _MAX_RESIDUAL_M

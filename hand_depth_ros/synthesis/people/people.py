@@ -1,4 +1,4 @@
-"""Who is seen, how they are dressed and in what light: drawn at random, the same for the same key. numpy only."""
+"""Draw people, their looks and their light at random, the same for the same key. numpy only."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ _SKIN = np.array(
 
 
 def rng_for(*key: int) -> np.random.Generator:
+    """Return the generator of a key."""
     return np.random.default_rng(list(key))
 
 
 def random_person(seed: int, person: int) -> Person:
-    """Adults, a few children and old people; hand lengths as measured on people (adults 0.185 m, sd 6 %)."""
+    """Return an adult, a child or an old person; hand lengths as measured (adults 0.185 m, sd 6 %)."""
     rng = rng_for(seed, 1, person)
     gender = float(np.clip(rng.choice([0.1, 0.9]) + rng.normal(0, 0.1), 0, 1))
     kind = rng.random()
@@ -60,14 +61,14 @@ def random_person(seed: int, person: int) -> Person:
 
 @functools.lru_cache(maxsize=2)
 def wardrobe(seed: int, person: int) -> Wardrobe:
-    """A person's wardrobe; kept for the neighbours of a view."""
+    """Return a person's wardrobe; kept for the neighbours of a view."""
     return Wardrobe(body_model(), random_person(seed, person))
 
 
 def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
-    """Skin and hair belong to the person, clothes to the view."""
+    """Return a look: skin and hair belong to the person, clothes to the view."""
     own = rng_for(seed, 2, person)
-    # Steps of the golden ratio: any few persons in a row, of either split, are spread evenly from light to dark.
+    # Steps of the golden ratio: any few persons in a row, of either split, cover light to dark evenly.
     tone = (person * 0.6180339887 + rng_for(seed, 6).random()) % 1 * (len(_SKIN) - 1)
     skin = np.stack([np.interp(tone, np.arange(len(_SKIN)), np.log(_SKIN[:, c])) for c in range(3)])
     skin = np.exp(skin + own.normal(0, 0.06) + own.normal(0, 0.035, 3))
@@ -100,14 +101,14 @@ def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
 
 
 def with_sleeves(look: Look, rng: np.random.Generator, cloths: int) -> Look:
-    """The look, more often with sleeves to the wrist, and cut from one of so many fabrics."""
+    """Return the look, more often with sleeves to the wrist, and cut from one of so many fabrics."""
     cuff = rng.uniform(-0.06, 0.08) if rng.random() < 0.5 else look.cuff
     image = int(rng.integers(cloths)) if cloths and rng.random() < 0.6 else -1
     return replace(look, cuff=cuff, loose_m=look.loose_m * rng.uniform(0.8, 1.6), cloth_image=image)
 
 
 def with_exposure(light: Light, exposure: str, rng: np.random.Generator) -> Light:
-    """The light, with skin burnt white ("over"), nearly black ("under"), or one in five of each ("mixed")."""
+    """Return the light with skin burnt white ("over"), nearly black ("under"), or 20 % of each ("mixed")."""
     if exposure == "mixed":
         exposure = str(rng.choice(["normal", "over", "under"], p=[0.6, 0.2, 0.2]))
     if exposure == "over":
@@ -119,7 +120,7 @@ def with_exposure(light: Light, exposure: str, rng: np.random.Generator) -> Ligh
 
 
 def random_accessories(key: int, rng: np.random.Generator) -> Accessories:
-    """Rings belong to the person `key`, watches to the view."""
+    """Return rings and watches: rings belong to the person `key`, watches to the view."""
     own = rng_for(4, key)
     fingers = own.choice(5, p=[0.06, 0.2, 0.25, 0.39, 0.1], size=3)
     count = int(own.choice(4, p=[0.62, 0.23, 0.1, 0.05]))
@@ -129,7 +130,7 @@ def random_accessories(key: int, rng: np.random.Generator) -> Accessories:
 
 
 def random_light(seed: int, person: int, rng: np.random.Generator) -> Light:
-    """The map belongs to the person's group of views; how it is turned, and the lamp, to the view."""
+    """Return a light: the map belongs to the person's views; its turn and the lamp to the view."""
     which = int(rng_for(seed, 3, person).integers(1 << 16))
     turn = rotation(np.array([rng.normal(0, 0.15), rng.normal(0, 0.15), 0.0])) @ rotation(
         np.array([0, 0, rng.uniform(0, 6.283)])

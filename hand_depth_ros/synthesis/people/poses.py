@@ -1,4 +1,4 @@
-"""Hand and arm poses that a person can do: gestures, blends of them, joint limits, no finger through another.
+"""Hand and arm poses that people can do: gestures and their blends, within joint limits.
 
 Angles are degrees relative to anny's rest hand (slightly flexed). A hand's pose is written for the right hand and
 mirrored for the left. numpy only.
@@ -63,21 +63,24 @@ ANGLES_HIGH = np.concatenate([_THUMB_HIGH, np.tile(_HIGH, 4), np.full(4, _SPREAD
 
 @dataclass(frozen=True)
 class HandAngles:
-    """Degrees: thumb (4,), fingers (4, 3) flexion, spread (4,) sideways of index..little (+ towards the little finger)."""
+    """Joint angles of a hand in degrees.
+
+    thumb (4,); fingers (4, 3) flexion; spread (4,) sideways of index to little (+ towards the little finger).
+    """
 
     thumb: np.ndarray
     fingers: np.ndarray
     spread: np.ndarray
 
     def interpolate(self, other: HandAngles, t: float) -> HandAngles:
-        """This pose moved the fraction t to another."""
+        """Return this pose moved by the fraction t to another."""
         pairs = zip(
             (self.thumb, self.fingers, self.spread), (other.thumb, other.fingers, other.spread), strict=True
         )
         return HandAngles(*[a + t * (b - a) for a, b in pairs])
 
     def clipped(self) -> HandAngles:
-        """Within the limits of the joints."""
+        """Return the pose clipped to the limits of the joints."""
         return HandAngles(
             np.clip(self.thumb, _THUMB_LOW, _THUMB_HIGH),
             np.clip(self.fingers, _LOW, _HIGH),
@@ -86,24 +89,24 @@ class HandAngles:
 
     @property
     def flat(self) -> np.ndarray:
-        """(20,) thumb, fingers from the index on, spread."""
+        """Return (20,): thumb, fingers from the index on, spread."""
         return np.concatenate([self.thumb, self.fingers.ravel(), self.spread])
 
     @classmethod
     def from_flat(cls, angles: np.ndarray) -> HandAngles:
-        """The inverse of `flat`."""
+        """Invert `flat`."""
         return cls(angles[:4], angles[4:16].reshape(4, 3), angles[16:])
 
 
 def gesture(name: str) -> HandAngles:
-    """A gesture of the table, as it stands."""
+    """Return a gesture of the table."""
     _, thumb, fingers, spread = GESTURES[name]
     sideways = np.array([-1.0, -0.1, 0.5, 1.2]) * spread
     return HandAngles(np.array(thumb, float), np.array(fingers, float), sideways)
 
 
 def random_angles(rng: np.random.Generator) -> HandAngles:
-    """A gesture, often on its way to another, with the slack of real hands."""
+    """Return a random gesture, often on its way to another, with the slack of real hands."""
     names = list(GESTURES)
     weights = np.array([GESTURES[n][0] for n in names])
     first, second = (gesture(names[rng.choice(len(names), p=weights / weights.sum())]) for _ in range(2))
@@ -119,14 +122,14 @@ def random_angles(rng: np.random.Generator) -> HandAngles:
 
 
 def _turn(x: float, y: float, z: float, side: str) -> np.ndarray:
-    """Flexion about x after a sideways turn about z and a twist about y, in degrees; mirrored for the left."""
+    """Return flexion about x after a turn about z and a twist about y, in degrees; mirrored for the left."""
     mirror = 1.0 if side == "right" else -1.0
     x, y, z = np.radians([x, y * mirror, z * mirror])
     return rotation(np.array([0, 0, z])) @ rotation(np.array([0, y, 0])) @ rotation(np.array([x, 0, 0]))
 
 
 def set_hand(model: BodyModel, pose: np.ndarray, side: str, angles: HandAngles) -> None:
-    """Writes the fingers of one hand into pose parameters (B, 4, 4)."""
+    """Write the fingers of one hand into pose parameters (B, 4, 4)."""
     across, back, middle, end = angles.thumb
     for j, (x, z) in enumerate(((across, back), (middle, 0.0), (end, 0.0))):
         pose[model.index[bone(f"finger1-{j + 1}", side)], :3, :3] = _turn(x, 0, z, side)
@@ -142,7 +145,7 @@ def set_hand(model: BodyModel, pose: np.ndarray, side: str, angles: HandAngles) 
 def set_wrist(
     model: BodyModel, pose: np.ndarray, side: str, flex: float, deviate: float, twist: float
 ) -> None:
-    """Wrist flexion towards the palm, deviation towards the thumb, and the forearm's turn, in degrees."""
+    """Write wrist flexion towards the palm, deviation towards the thumb and forearm twist, in degrees."""
     pose[model.index[bone("wrist", side)], :3, :3] = _turn(deviate, 0.25 * twist, flex, side)
     pose[model.index[bone("lowerarm02", side)], :3, :3] = _turn(0, 0.55 * twist, 0, side)
     lower = model.index[bone("lowerarm01", side)]
@@ -150,7 +153,7 @@ def set_wrist(
 
 
 def set_arm(model: BodyModel, pose: np.ndarray, side: str, upper: np.ndarray, elbow: float) -> None:
-    """Upper arm (raise forward, twist, adduct) and elbow flexion beyond anny's bent rest arm, in degrees."""
+    """Write the upper arm (raise, twist, adduct) and elbow flexion beyond anny's bent rest arm, in degrees."""
     mirror = 1.0 if side == "right" else -1.0
     vector = np.radians(np.asarray(upper) * np.array([1.0, mirror, mirror]))
     pose[model.index[bone("upperarm01", side)], :3, :3] = rotation(vector)
@@ -158,7 +161,7 @@ def set_arm(model: BodyModel, pose: np.ndarray, side: str, upper: np.ndarray, el
 
 
 def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points along the bones of a hand (21, 3): points (N, 3), finger of each (0..4; 5 is the palm), rank along it."""
+    """Return points (N, 3) along the bones of a hand (21, 3), finger of each (0..4; 5 palm), rank along it."""
     points, owner, rank = [], [], []
     for f in range(5):
         chain = joints[1 + 4 * f : 5 + 4 * f]
@@ -176,7 +179,10 @@ def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def hand_spheres(joints: np.ndarray, hand_length_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A hand (21, 3) as balls along its bones: centres (N, 3), radii (N,) metres, finger of each (0..4; 5 the palm)."""
+    """Return spheres along a hand's bones: centres (N, 3), radii (N,) metres, finger of each (0..4; 5 palm).
+
+    joints: (21, 3).
+    """
     points, owner, rank = _samples(joints)
     return points, _radius(owner, rank) * hand_length_m, owner
 
@@ -186,10 +192,9 @@ def _radius(owner: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 def penetration(joints: np.ndarray, hand_length_m: float) -> float:
-    """How far the bones' flesh overlaps, as a fraction of the touching distance: 0 none, 1 bones that cross.
+    """Return how far spheres along the bones overlap, of the touching distance: 0 none, 1 bones that cross.
 
-    Spheres along the bones; knuckle rows that touch by nature (neighbouring first bones, finger roots on the palm)
-    are left out.
+    Knuckle rows that touch by nature (neighbouring first bones, finger roots on the palm) are left out.
     """
     points, owner, rank = _samples(joints)
     radius = _radius(owner, rank) * hand_length_m
@@ -206,14 +211,14 @@ def penetration(joints: np.ndarray, hand_length_m: float) -> float:
 def resting_hand_joints(
     model: BodyModel, person: Person, angles: HandAngles, side: str = "right"
 ) -> np.ndarray:
-    """(21, 3) joints of an otherwise resting body: what pose checks and pictures of poses need."""
+    """Return the joints (21, 3) of a hand in a pose on an otherwise resting body."""
     pose = model.identity()
     set_hand(model, pose, side, angles)
     return hand_joints(model, person, model.bones(person, pose, model.arms[side]), side)
 
 
 def open_until_free(model: BodyModel, person: Person, angles: HandAngles, allowed: float = 0.6) -> HandAngles:
-    """The pose, opened step by step while fingers pass through each other or the palm."""
+    """Return the pose, opened step by step while fingers pass through each other or the palm."""
     relaxed = gesture("relaxed")
     for _ in range(6):
         if penetration(resting_hand_joints(model, person, angles), person.hand_length_m) <= allowed:

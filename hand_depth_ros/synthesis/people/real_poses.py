@@ -1,7 +1,7 @@
-"""Poses that people were seen in, and from where: poses.npz, drawn with a kernel around each. numpy only.
+"""Poses and views of hands on photographs: poses.npz, drawn with a kernel around each. numpy only.
 
-The file holds joint angles and view directions that `fit_poses` found for 21 landmarks on photographs of hands; no
-picture and no landmark is in it.
+The file holds joint angles and view directions that `fit_poses` found for 21 landmarks on photographs of hands; it
+holds no image and no landmark.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ PATH = Path(__file__).with_name("poses.npz")
 
 @dataclass(frozen=True)
 class HandView:
-    """Where a camera is, in the hand's axes (towards the thumb's side, the fingers, out of the palm): the same numbers
-    for a left hand are its mirror image. toward (3,): unit vector from the hand to the camera; up (3,): the image's up."""
+    """A camera's direction in the hand's axes (towards the thumb's side, the fingers, out of the palm).
+
+    toward (3,): unit vector from the hand to the camera; up (3,): the image's up. The same numbers for a left hand
+    are the mirror image.
+    """
 
     toward: np.ndarray
     up: np.ndarray
 
     def jittered(self, rng: np.random.Generator, degrees: float) -> HandView:
-        """Turned at random, by about so many degrees about each axis."""
+        """Return the view turned at random, by about so many degrees about each axis."""
         turn = rotation(np.radians(rng.normal(0, degrees, 3)))
         return HandView(turn @ self.toward, turn @ self.up)
 
 
 @dataclass(frozen=True)
 class RealPoses:
-    """N fits. angles (N, 20) degrees; toward, up (N, 3); weight (N,) sums to 1: rare poses weigh more."""
+    """N fits: angles (N, 20) degrees; toward, up (N, 3); weight (N,) sums to 1, rare poses weigh more."""
 
     angles: np.ndarray
     toward: np.ndarray
@@ -42,7 +45,7 @@ class RealPoses:
     weight: np.ndarray
 
     def draw(self, rng: np.random.Generator) -> tuple[HandAngles, HandView]:
-        """A pose near one of the fits, now and then on its way to another, and the view that it was seen in."""
+        """Return a pose near one of the fits, at times on its way to another, and the view it was seen in."""
         k, other = rng.choice(len(self.weight), 2, p=self.weight)
         between = rng.uniform(0.2, 0.7) if rng.random() < 0.25 else 0.0
         # Fingers move together, each a little on its own, and the end joint with the middle one.
@@ -57,7 +60,7 @@ class RealPoses:
 
 @functools.lru_cache(maxsize=1)
 def real_poses() -> RealPoses:
-    """The poses of the package."""
+    """Return the poses of the package."""
     with np.load(PATH) as data:
         toward, up = (data[key].astype(np.float64) for key in ("toward", "up"))
         weight = data["weight"].astype(np.float64)

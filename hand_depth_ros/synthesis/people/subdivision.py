@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Subdivision:
-    """One Catmull-Clark step over the `fine` of fixed quads: vertices (V, 3) in, smoother vertices out.
+    """Smooth the `fine` ones of fixed quads by one Catmull-Clark step: vertices (V, 3) in, smoother ones out.
 
     Catmull and Clark 1978: face points, edge points, moved corners; borders stay where they are, so that no crack
     opens beside the other quads, which are only cut into triangles. uv (N, 2) with uv_quads (Q, 4): texture
@@ -57,18 +57,18 @@ class Subdivision:
         self.uv = np.concatenate([fine_uv, coarse_uv]).astype(np.float32)
 
     def per_triangle(self, values: np.ndarray) -> np.ndarray:
-        """(Q, ...) values of `quads`, repeated for the triangles of each."""
+        """Repeat (Q, ...) values of `quads` for the triangles of each."""
         return np.repeat(values, self.per_quad, axis=0)
 
     def values(self, values: np.ndarray) -> np.ndarray:
-        """Linear interpolation of per-vertex values (V, ...) onto the finer vertices."""
+        """Interpolate per-vertex values (V, ...) linearly onto the finer vertices."""
         near = values[self.used]
         return np.concatenate(
             [near, near[self._quads].mean(1), near[self._edges].mean(1), values[self._coarse_used]]
         )
 
     def __call__(self, vertices: np.ndarray) -> np.ndarray:
-        """(V, 3) to (V', 3)."""
+        """Return the finer vertices (V', 3) of vertices (V, 3)."""
         v = vertices[self.used]
         face = v[self._quads].mean(1)
         middle = v[self._edges].mean(1)

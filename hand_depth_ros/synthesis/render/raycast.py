@@ -1,7 +1,7 @@
 """Exact depth and labels: one ray through the centre of each pixel (warp, on the CPU or a CUDA device).
 
-The optical frame is REP 103's (x right, y down, z forward); pixel centres are at integer coordinates. Cycles' own depth
-pass is not used: its rays are jittered within the pixel.
+The optical frame is REP 103's (x right, y down, z forward); pixel centres are at integer coordinates. Cycles' own
+depth pass is not used: its rays are jittered within the pixel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from hand_depth_ros.synthesis.surface import FOREARM, Surface
 
 @dataclass(frozen=True)
 class Pinhole:
-    """An undistorted camera in the world: pixels = f * (R p + t)_xy / z + c. rotation (3, 3), translation (3,)."""
+    """An undistorted camera in the world: pixels = f * (R p + t)_xy / z + c.
+
+    f, cx, cy pixels; rotation (3, 3); translation (3,) metres.
+    """
 
     width: int
     height: int
@@ -29,18 +32,18 @@ class Pinhole:
     translation: np.ndarray
 
     def transform(self, points: np.ndarray) -> np.ndarray:
-        """World (N, 3) to the optical frame (N, 3), metres."""
+        """Transform world points (N, 3) to the optical frame (N, 3), metres."""
         return points @ self.rotation.T + self.translation
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World (N, 3) to pixels (N, 2)."""
+        """Project world points (N, 3) to pixels (N, 2)."""
         p = self.transform(points)
         return p[:, :2] / p[:, 2:] * self.f + [self.cx, self.cy]
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What the rays hit. depth (H, W) float32 metres along the optical axis, 0 nothing; label (H, W) uint8."""
+    """Ray hits: depth (H, W) float32 metres along the optical axis, 0 nothing; label (H, W) uint8."""
 
     depth: np.ndarray
     label: np.ndarray
@@ -76,7 +79,7 @@ def _warp() -> tuple[Any, Any]:
 
 
 def raycast(surface: Surface, camera: Pinhole, device: str = "cpu") -> Hits:
-    """Depth and label of what each pixel's central ray hits first."""
+    """Return depth and label of the first surface on each pixel's central ray."""
     wp, kernel = _warp()
     points = camera.transform(surface.vertices).astype(np.float32)
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))

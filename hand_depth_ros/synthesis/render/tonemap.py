@@ -1,4 +1,4 @@
-"""From linear light to the 8-bit picture of a camera: exposure for lit skin, a soft shoulder, sRGB. numpy only."""
+"""Tone-map linear light to a camera's 8-bit image: exposure for lit skin, a shoulder, sRGB. numpy only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from hand_depth_ros.synthesis.appearance import Light, Look
 from hand_depth_ros.synthesis.surface import FOREARM
 
-WHITE_BALANCE = 0.65  # how much of the light's colour the camera removes
+WHITE_BALANCE = 0.65  # fraction of the light's colour that the camera removes
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 def tonemap(linear: np.ndarray, label: np.ndarray, look: Look, light: Light) -> np.ndarray:
-    """(H, W, 4) premultiplied linear light to (H, W, 4) uint8 sRGB with straight alpha.
+    """Convert premultiplied linear light (H, W, 4) to uint8 sRGB (H, W, 4) with straight alpha.
 
-    The gain makes skin as bright as its albedo under full light would be, times light.exposure; dark skin is lifted a
-    little, as an automatic exposure does.
+    The gain makes skin as bright as its albedo under full light, times light.exposure; dark skin is lifted a little,
+    as an automatic exposure does. Brightness above light.shoulder is compressed.
     """
     alpha = linear[..., 3:].clip(0, 1)
     colour = linear[..., :3] / np.maximum(alpha, 1e-3)

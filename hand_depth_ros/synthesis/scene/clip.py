@@ -1,4 +1,4 @@
-"""A short film for the demo: one person who counts, waves and points at the camera; smooth, and the same every time.
+"""A short clip for the demo: one person counts, waves and points at the camera, the same every time.
 
 `hand-depth synth --kind clip --count 50 --seed 5 --samples 6 --fps 12 --out ...` made the bundled clip.
 """
@@ -17,8 +17,8 @@ from hand_depth_ros.synthesis.people.poses import HandAngles, gesture, set_arm, 
 from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
 from hand_depth_ros.synthesis.scene.views import View, cull, look_at, make_view
 
-# Keys are spread evenly over the film. Each: gestures of the right and left hand; the right arm's
-# (raise, twist, adduct, elbow) and (flexion, deviation, turn of the wrist); the left's; in degrees.
+# Keys are spread evenly over the clip. Each: gestures of the right and left hand; the right arm's
+# (raise, twist, adduct, elbow) and (flexion, deviation, turn of the wrist); the left's; degrees.
 _KEYS: list[tuple[Any, ...]] = [
     ("relaxed", "relaxed", (34, 0, 22, 44), (-38, 8, -66), (5, -16, 24, 46), (-18, 12, -27)),
     ("open", "relaxed", (26, 0, 25, 52), (-42, 2, -66), (6, -16, 24, 48), (-16, 12, -25)),
@@ -32,7 +32,7 @@ _KEYS: list[tuple[Any, ...]] = [
 
 
 def _between(a: Any, b: Any, t: float) -> Any:
-    """Part ``t`` of the way from ``a`` to ``b``: angles of a hand, or plain numbers."""
+    """Interpolate from ``a`` to ``b`` by ``t``: angles of a hand, or plain numbers."""
     return (
         a.interpolate(b, t)
         if isinstance(a, HandAngles)
@@ -47,7 +47,7 @@ def _wardrobe() -> Wardrobe:
 
 
 def clip_view(seed: int, index: int, count: int, size: tuple[int, int]) -> View:
-    """Frame `index` of `count`."""
+    """Return frame `index` of `count`."""
     model = body_model()
     clothes = _wardrobe()
     person = clothes.person

@@ -1,5 +1,6 @@
-"""Crops: one hand fills most of the picture, as the estimator's crop camera sees it: alone, before the body or the face,
-touching the other hand, holding or pressing a thing. numpy only.
+"""Crops: one hand fills most of the image, as the estimator's crop camera sees it. numpy only.
+
+It is alone, in front of the body or the face, touches the other hand, or holds or presses a thing.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from hand_depth_ros.synthesis.scene.views import (
 from hand_depth_ros.synthesis.surface import SKIN, Surface, join
 
 _TRIES = 300
-_REAL_VIEW = 0.45  # share of crops that are seen as the fitted hands were
+_REAL_VIEW = 0.45  # fraction of crops seen as the fitted hands were
 _KINDS = {"alone": 0.42, "body": 0.16, "face": 0.10, "two": 0.14, "thing": 0.18}
 
 
 class _Scene:
-    """A person who does something with the hand `side`; `show` makes the surfaces, with the whole body or without."""
+    """A person who does something with the hand `side`."""
 
     def __init__(
         self, clothes: Wardrobe, look: Look, side: str, kind: str, seed: int, rng: np.random.Generator
@@ -75,11 +76,11 @@ class _Scene:
         return reach(self._pose, self.person, self.side, where, self._rng) < 0.03
 
     def body_is_free(self) -> bool:
-        """Whether no arm is in the body."""
+        """Return whether no arm is in the body."""
         return not arms_collide(body_model().bones(self.person, self._pose), self.person)
 
     def show(self, whole: bool) -> Figure | None:
-        """Surface and joints; None where the hands cannot be brought together."""
+        """Return surface and joints, with the whole body or without; None where hands cannot be brought together."""
         hide: tuple[str, ...] = () if whole else ("head", "body", self.other)
         figure = self.clothes.dressed(self._pose, self.look, self.instances, hide, self._worn)
         surfaces, joints = [figure.surface], dict(figure.joints)
@@ -104,7 +105,7 @@ class _Scene:
         return Figure(join(surfaces), joints, figure.bones)
 
     def ends_in_view(self, figure: Figure, camera: Pinhole) -> bool:
-        """Whether the picture shows where an arm without a body ends."""
+        """Return whether the image shows where an arm without a body ends."""
         ends = [figure.bones[body_model().index[bone("upperarm01", self.side)], :3, 3]]
         if self._move is not None:
             ends.append(self._move(figure.bones[body_model().index[bone("upperarm01", self.other)], :3, 3]))
@@ -115,8 +116,8 @@ class _Scene:
         return bool((inside.all(1) & (p[:, 2] > 0.0)).any())
 
 
-def _view(scene: _Scene, axes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Direction from the hand to the camera, and the image's up, in the world."""
+def _direction(scene: _Scene, axes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the direction from the hand to the camera, and the image's up, in the world."""
     if scene.kind == "face" or (scene.kind == "body" and rng.random() < 0.4):  # from the front
         direction = np.array([rng.normal(0, 0.4), -1.0, rng.normal(0.05, 0.3)])
         return direction / np.linalg.norm(direction), np.array([rng.normal(0, 0.15), 0.0, 1.0])
@@ -124,10 +125,10 @@ def _view(scene: _Scene, axes: np.ndarray, rng: np.random.Generator) -> tuple[np
     return shown.toward @ axes, shown.up @ axes
 
 
-def _aimed(
+def _crop_camera(
     points: np.ndarray, direction: np.ndarray, up: np.ndarray, size: int, rng: np.random.Generator
 ) -> Pinhole | None:
-    """A crop camera that a hand's points fill, 0.2-1.5 m away; None where it would stand in the hand."""
+    """Return a crop camera that a hand's points fill, 0.2-1.5 m away; None where it would stand in the hand."""
     distance = float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
     target = (points.min(0) + points.max(0)) / 2
     eye = target + direction * distance
@@ -143,7 +144,7 @@ def _aimed(
 
 
 def crop_view(seed: int, index: int, size: int) -> View:
-    """View `index`: a square picture of `size` pixels; principal point (size - 1) / 2."""
+    """Return view `index`: a square image of `size` pixels; principal point (size - 1) / 2."""
     who = index // VIEWS_PER_PERSON
     clothes = wardrobe(seed, who)
     kind = str(rng_for(seed, 13, index).choice(list(_KINDS), p=list(_KINDS.values())))
@@ -155,7 +156,7 @@ def crop_view(seed: int, index: int, size: int) -> View:
         if figure is None:
             continue
         axes = hand_axes(figure.joints[scene.side], scene.side)
-        camera = _aimed(hand_points(figure.surface, 1), *_view(scene, axes, rng), size, rng)
+        camera = _crop_camera(hand_points(figure.surface, 1), *_direction(scene, axes, rng), size, rng)
         if camera is None:
             continue
         if not scene.whole and scene.ends_in_view(figure, camera):
@@ -164,23 +165,23 @@ def crop_view(seed: int, index: int, size: int) -> View:
             figure = scene.show(True)
             if figure is None:
                 continue
-        view = _seen(seed, index, figure, camera, look, light, scene)
+        view = _view_if_visible(seed, index, figure, camera, look, light, scene)
         if view is not None:
             return view
     raise RuntimeError(f"view {index} of seed {seed}: no visible hand in {_TRIES} tries")
 
 
-def _seen(
+def _view_if_visible(
     seed: int, index: int, figure: Figure, camera: Pinhole, look: Look, light, scene: _Scene
 ) -> View | None:
-    """The view, if enough of the hand is seen in it and nothing is right before the lens."""
+    """Return the view if it shows enough of the hand and nothing is right before the lens."""
     surface: Surface = cull(figure.surface, camera)
     hits = raycast(surface, camera)
     seen = hits.depth[hits.depth > 0]
     if np.count_nonzero(hits.label == 1) < 0.04 * camera.width * camera.height or seen.min() < 0.06:
         return None
-    share = {"two": 0.45, "thing": 0.5}.get(scene.kind, 0.6)
-    if visible_fraction(surface, camera, hits, 1) < share:
+    needed = {"two": 0.45, "thing": 0.5}.get(scene.kind, 0.6)
+    if visible_fraction(surface, camera, hits, 1) < needed:
         return None
     person: Person = scene.person
     return make_view(index, seed, surface, camera, look, light, hits, scene.instances, figure.joints, person)

@@ -1,7 +1,7 @@
-"""Hands that hold, pinch or press a thing: the thing is put where it belongs and the fingers close until they touch it.
+"""Hands that hold, pinch or press a thing: fingers close around it until they touch.
 
-Everything here is in the hand's own coordinates: the origin is the wrist joint, the axes point towards the thumb's side,
-the fingers, and out of the palm; so one result serves both hands. numpy only.
+Everything here is in the hand's own coordinates: the origin is the wrist joint, the axes point towards the thumb's
+side, the fingers, and out of the palm; so one result serves both hands. numpy only.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Grasp:
 
 
 def random_grasp(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp | None:
-    """A thing in the fist, between finger and thumb, under the flat hand or under a finger; None where nothing fitted."""
+    """Return a thing in the fist, in a pinch, under the hand or under a finger; None where none fitted."""
     for _ in range(_TRIES):
         make = (_held, _held, _held, _pinched, _pinched, _pressed, _touched)[rng.integers(7)]
         grasp = make(model, person, rng)
@@ -82,13 +82,13 @@ def random_grasp(model: BodyModel, person: Person, rng: np.random.Generator) -> 
 
 
 def local_joints(model: BodyModel, person: Person, angles: HandAngles) -> np.ndarray:
-    """(21, 3) joints in the hand's own coordinates."""
+    """Return the joints (21, 3) in the hand's own coordinates."""
     joints = resting_hand_joints(model, person, angles)
     return (joints - joints[0]) @ hand_axes(joints, "right").T
 
 
 def _random_thing(rng: np.random.Generator, thickest: float) -> Thing:
-    """Of everyday sizes, at the origin, its longest side along z (which will lie across the hand)."""
+    """Return a thing of everyday size at the origin, its longest side along z."""
     kind = ("ball", "cylinder", "cylinder", "box", "box")[rng.integers(5)]
     r = rng.uniform(0.4, 1.0) * thickest
     if kind == "ball":
@@ -101,7 +101,7 @@ def _random_thing(rng: np.random.Generator, thickest: float) -> Thing:
 
 
 def _held(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
-    """Against the palm; each finger closes on its own until it touches."""
+    """Hold a thing against the palm; each finger closes on its own until it touches."""
     length = person.hand_length_m
     thing = _random_thing(rng, 0.19 * length)
     joints = local_joints(model, person, _OPEN)
@@ -131,7 +131,7 @@ def _held(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
 
 
 def _pinched(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
-    """Between the ends of thumb and index: a card, a stick, a bead."""
+    """Hold a card, a stick or a bead between the ends of thumb and index."""
     names = ("pinch", "ok", "pen")
     angles = gesture(names[rng.integers(3)])
     angles = HandAngles(angles.thumb, angles.fingers + rng.normal(0, 3, (4, 3)), angles.spread)
@@ -159,7 +159,7 @@ def _against(
     model: BodyModel, person: Person, angles: HandAngles, kind: str, half: np.ndarray, turn: np.ndarray,
     aside: np.ndarray, which: np.ndarray,
 ) -> Grasp:  # fmt: skip
-    """A thing whose y axis points at the hand, moved along it until it touches the points `which` (owners)."""
+    """Move a thing along its y axis, which points at the hand, until it touches the fingers `which`."""
     joints = local_joints(model, person, angles)
     points, radius, owner = hand_spheres(joints, person.hand_length_m)
     y = turn[:, 1]
@@ -171,7 +171,7 @@ def _against(
 
 
 def _pressed(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
-    """The flat hand on a table, a box or a book."""
+    """Press the flat hand on a table, a box or a book."""
     bend = rng.uniform(0, 1)
     angles = gesture("flat").interpolate(gesture("relaxed"), bend)
     angles = HandAngles(
@@ -187,7 +187,7 @@ def _pressed(model: BodyModel, person: Person, rng: np.random.Generator) -> Gras
 
 
 def _touched(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp:
-    """A finger on a button, a box or a ball."""
+    """Put a finger on a button, a box or a ball."""
     angles = gesture(("point", "gun", "relaxed")[rng.integers(3)])
     joints = local_joints(model, person, angles)
     y = joints[7] - joints[8] - np.array([0, 0, 0.02]) * rng.uniform(0, 3)

@@ -1,4 +1,4 @@
-"""Balls, cylinders and boxes: how far a point is from one, and its labelled surface. numpy only."""
+"""Balls, cylinders and boxes: signed distances and labelled surfaces. numpy only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ KINDS = ("ball", "cylinder", "box")
 
 @dataclass(frozen=True)
 class Thing:
-    """A solid. half (3,): half extents in metres (ball: its radius thrice; cylinder: radius twice, then half its length);
-    rotation (3, 3): columns are its axes; centre (3,) metres."""
+    """A simple solid.
+
+    half (3,): half extents in metres (ball: the radius thrice; cylinder: the radius twice, then half its length);
+    rotation (3, 3): columns are its axes; centre (3,) metres.
+    """
 
     kind: str
     half: np.ndarray
@@ -23,7 +26,7 @@ class Thing:
     centre: np.ndarray
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """(N,) metres from points (N, 3) to the surface, negative inside (exact, Quilez' distance functions)."""
+        """Return (N,) metres from points (N, 3) to the surface, negative inside (Quilez' distance functions)."""
         p = (points - self.centre) @ self.rotation
         if self.kind == "ball":
             return np.linalg.norm(p, axis=1) - self.half[0]
@@ -37,14 +40,14 @@ class Thing:
         return Thing(self.kind, self.half, rotation, centre)
 
     def moved(self, axes: np.ndarray, origin: np.ndarray) -> Thing:
-        """From coordinates along the rows of `axes` (3, 3), which may be a left-handed frame, around `origin`."""
+        """Convert from coordinates along the rows of `axes` (3, 3), maybe left-handed, around `origin`."""
         rotation = axes.T @ self.rotation
         if np.linalg.det(rotation) < 0:  # its own mirror image
             rotation = rotation * [-1.0, 1.0, 1.0]
         return Thing(self.kind, self.half, rotation, self.centre @ axes + origin)
 
     def surface(self, rng: np.random.Generator) -> Surface:
-        """Triangles labelled OBJECT; edges are sharp; tint carries a random pattern."""
+        """Return triangles labelled OBJECT with sharp edges and a random pattern as tint."""
         patches = {"ball": _ball, "cylinder": _cylinder, "box": _box}[self.kind]()
         points = np.concatenate([p for p, _ in patches]) * self.half
         start = np.cumsum([0] + [len(p) for p, _ in patches[:-1]])
@@ -64,7 +67,7 @@ class Thing:
 def _patch(
     at: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A grid of count x count cells over 0..1 x 0..1 with its own vertices: points (N, 3), triangles (T, 3)."""
+    """Return a grid of count x count cells over 0..1 x 0..1: points (N, 3), triangles (T, 3)."""
     u, v = (g.ravel() for g in np.meshgrid(*[np.linspace(0, 1, count + 1)] * 2, indexing="ij"))
     corner = (np.arange(count)[:, None] * (count + 1) + np.arange(count)).ravel()
     a, b, c, d = corner, corner + count + 1, corner + count + 2, corner + 1

@@ -18,7 +18,7 @@ _PALM_M = 0.08  # a palm that faces the wrong way weighs as much as so many metr
 
 @dataclass(frozen=True)
 class Move:
-    """A rigid motion in the world: p -> rotation p + translation."""
+    """A rigid motion in the world: p becomes rotation p + translation."""
 
     rotation: np.ndarray
     translation: np.ndarray
@@ -29,7 +29,10 @@ class Move:
 
 
 def arm_spheres(bones: np.ndarray, person: Person, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """Balls in a hand and its forearm: centres (N, 3) world, radii (N,) metres."""
+    """Return spheres in a hand and its forearm: centres (N, 3) world, radii (N,) metres.
+
+    The last eight are the forearm's, from the elbow to the wrist.
+    """
     joints = hand_joints(body_model(), person, bones, side)
     points, radius, _ = hand_spheres(joints, person.hand_length_m)
     ball = np.stack(
@@ -48,13 +51,16 @@ def arm_spheres(bones: np.ndarray, person: Person, side: str) -> tuple[np.ndarra
 def bring_together(
     bones: np.ndarray, person: Person, side: str, other: str, rng: np.random.Generator
 ) -> Move | None:
-    """The motion that lays the other hand on this one: palm to palm, palm on back, or anyhow; None where it cannot."""
+    """Return the motion that lays the other hand on this one; None where it cannot.
+
+    Palm to palm, palm on back, or anyhow.
+    """
     fixed, fixed_radius = arm_spheres(bones, person, side)
     moving, moving_radius = arm_spheres(bones, person, other)
     joints = {s: hand_joints(body_model(), person, bones, s) for s in (side, other)}
     mine, theirs = hand_axes(joints[side], side), hand_axes(joints[other], other)
     kind = rng.random()
-    # The other hand's thumb, fingers and palm, as mixtures of this one's; the frames have opposite handedness.
+    # The other hand's thumb, fingers and palm in terms of this one's; the frames differ in handedness.
     if kind < 0.3:  # palm to palm
         target = np.diag([1.0, 1.0, -1.0])
         turn = rotation(np.radians(rng.normal(0, [8, 8, 35])))
@@ -73,21 +79,24 @@ def bring_together(
     direction = direction / np.linalg.norm(direction)
     start = joints[side][1:].mean(0) + aside - centre
     touching = fixed_radius[:, None] + moving_radius[None] - _MAX_DEPTH_M
-    # Along direction, a pair touches where |d + s direction| = touching: the outermost of all pairs is first met.
+    # A pair touches where |d + s direction| = touching: the outermost of all pairs is met first.
     d = placed[None] + start - fixed[:, None]
     along = d @ direction
     root = along**2 - ((d**2).sum(-1) - touching**2)
     hits = np.where(root > 0, -along + np.sqrt(np.maximum(root, 0)), -np.inf)
     stop = hits.max()
     pair = np.unravel_index(hits.argmax(), hits.shape)
-    # A forearm's balls are the last eight: hands shall meet.
+    # Hands shall meet, not forearms, whose spheres are the last eight.
     if not np.isfinite(stop) or pair[0] >= len(fixed) - 8 or pair[1] >= len(moving) - 8:
         return None
     return Move(rotate, start + stop * direction, direction)
 
 
 def settle(move: Move, fixed: Surface, moving: Surface) -> Move:
-    """The motion, corrected along its way so that the skins touch: balls along bones know a hand to a centimetre."""
+    """Return the motion corrected along its way so that the skins touch.
+
+    Spheres along bones describe a hand to a centimetre only.
+    """
     normals = vertex_normals(fixed.vertices, fixed.triangles)
     tree = cKDTree(fixed.vertices)
     for _ in range(5):
@@ -111,10 +120,18 @@ def reach(
     pose: np.ndarray, person: Person, side: str, target: np.ndarray, rng: np.random.Generator,
     palm: np.ndarray | None = None,
 ) -> float:  # fmt: skip
-    """Poses an arm so that the hand's middle comes to target (3,) world; returns how far off it is, metres.
+    """Pose an arm so that the hand's middle comes to a target, by random search from a raised arm.
 
-    Random search from a raised arm: what is found is as varied as the ways to get there. palm (3,): the unit
-    vector that the palm shall roughly face.
+    Args:
+        pose: pose parameters (B, 4, 4), changed in place.
+        person: whose arm it is.
+        side: which arm.
+        target: (3,) world, metres.
+        rng: random numbers; the results vary as the ways to get there do.
+        palm: (3,) unit vector that the palm shall roughly face.
+
+    Returns:
+        Distance from the target in metres.
     """
     model = body_model()
     spread = np.array([25.0, 25, 20, 25, 15, 6, 40])

@@ -1,4 +1,4 @@
-"""What a view is: a person, a pose, a camera, a light. View k depends on (seed, k) and nothing else. numpy only."""
+"""Views: a person, a pose, a camera, a light. View k depends on (seed, k) and nothing else. numpy only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from hand_depth_ros.synthesis.render.raycast import Hits, Pinhole, raycast
 from hand_depth_ros.synthesis.surface import FOREARM, Surface
 from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
 
-GENERATOR = 4  # of what views show; goes up whenever view k changes, so that no set is a mixture
+GENERATOR = 4  # goes up whenever view k changes, so that no set is a mixture
 VIEWS_PER_PERSON = 8  # neighbours share person, clothes and environment map
 
 
 @dataclass(frozen=True)
 class View:
-    """Everything that the renderer and the writer need. hands: side -> instance; joints: side -> (21, 3) camera frame."""
+    """Everything that the renderer and the writer need.
+
+    instances: side -> label of the hand; joints: side -> (21, 3) metres in the camera frame.
+    """
 
     index: int
     person: int
@@ -38,7 +41,7 @@ class View:
 def look_at(
     eye: np.ndarray, target: np.ndarray, up: np.ndarray, f: float, size: tuple[int, int], centre=None
 ) -> Pinhole:
-    """A camera at `eye` whose axis meets `target`, with `up` upwards in the image."""
+    """Return a camera at `eye` whose axis meets `target`, with `up` upwards in the image."""
     z = (target - eye) / np.linalg.norm(target - eye)
     x = np.cross(z, up)
     x = x / np.linalg.norm(x)
@@ -61,7 +64,7 @@ def make_view(
 
 
 def cull(surface: Surface, camera: Pinhole) -> Surface:
-    """Without what is far outside the picture: it would cost time and change next to nothing."""
+    """Drop triangles far outside the image: they cost time and change next to nothing."""
     p = camera.transform(surface.vertices)
     z = np.maximum(p[:, 2], 0.02)
     reach = 0.25 * z + 0.12  # metres outside the border
@@ -73,20 +76,21 @@ def cull(surface: Surface, camera: Pinhole) -> Surface:
 
 
 def hand_points(surface: Surface, instance: int) -> np.ndarray:
+    """Return the vertices (N, 3) of a hand beyond its wrist."""
     triangles = surface.triangles[surface.label == instance]
     used = np.unique(triangles)
     return surface.vertices[used[surface.along[used] > 0]]
 
 
 def visible_fraction(surface: Surface, camera: Pinhole, hits: Hits, instance: int) -> float:
-    """Of the hand's pixels were it alone, the share that is seen."""
+    """Return the visible fraction of the pixels that the hand would have if it were alone."""
     alone = raycast(surface.only(surface.label == instance), camera)
     count = np.count_nonzero(alone.label == instance)
     return int(np.count_nonzero(hits.label == instance)) / max(int(count), 1)
 
 
 def visible_hands(view: View, min_pixels: int = 20) -> list[dict]:
-    """The `hands` of a line of cameras.jsonl: instances with enough visible pixels."""
+    """Return `hands` of a line of cameras.jsonl: instances with enough visible pixels."""
     hands = []
     for side, instance in sorted(view.instances.items(), key=lambda item: item[1]):
         rows, columns = np.nonzero(view.hits.label == instance)
