@@ -1,8 +1,8 @@
-"""The camera: intrinsics, distortion, roi and binning; and (re-exported) the virtual crop camera.
+"""The camera: intrinsics, distortion, region of interest and binning.
 
-Conventions, everywhere in this package: REP 103 optical frame (x right, y down, z forward, metres); pixel
-centres at integer coordinates (the top left pixel's centre is (0, 0), as in OpenCV and ROS); a ray is a point
-at z = 1. Knows nothing of ROS: camera_info messages are read by their attributes.
+Conventions of the whole package: REP 103 optical frame (x right, y down, z forward, metres); pixel
+centres at integer coordinates (the top left pixel's is (0, 0), as in OpenCV and ROS); a ray is a
+point at z = 1. Imports no ROS: camera_info messages are read by their attributes.
 """
 
 from __future__ import annotations
@@ -16,25 +16,35 @@ import numpy as np
 import torch
 
 from hand_depth_ros.errors import CameraError
-from hand_depth_ros.geometry.distortion import COEFFICIENT_COUNTS, distort, is_pinhole, undistort
-
-_MODEL_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant"}
-_SHORTEST_FOCAL = (
-    0.02  # of the picture's side: a pinhole that sees 175 degrees; shorter ones are mm or metres
+from hand_depth_ros.geometry.distortion import (
+    distort,
+    is_pinhole,
+    known_model,
+    undistort,
+    validate_magnification,
 )
-_LARGEST_FOCAL = 1e6  # px; longer ones, and principal points farther out, belong to no lens
-_LARGEST_SIDE = 65536  # px; more than any camera has, little enough to refuse before allocating
+
+_MIN_FOCAL = 0.02  # of the image's side: a pinhole that sees 175 degrees; less is mm or metres
+_MAX_FOCAL = 1e6  # px; longer ones, and principal points farther out, belong to no lens
+_MAX_SIDE = 65536  # px; more than any camera has, few enough to refuse before allocating
+_CALIBRATE = (
+    "calibrate the camera (camera_calibration) and load the result in its driver, "
+    "or give the intrinsics by hand"
+)
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A calibrated camera; two are equal when all their numbers are.
+    """A calibrated camera; two are equal if all their numbers are.
 
-    width, height, fx, fy, cx, cy in pixels. ``distortion_model``: plumb_bob (4 or 5 coefficients ``d``),
-    rational_polynomial (8, or 12 with the thin prism), equidistant (4); ``d=()`` is no distortion (for
-    equidistant: the ideal fisheye). Raises :class:`CameraError` naming the field that cannot be.
+    width, height, fx, fy, cx, cy in pixels. ``distortion_model``: plumb_bob or rational_polynomial,
+    both with 4, 5, 8, 12 or 14 coefficients ``d`` in OpenCV's order; equidistant (4). ``d=()`` is
+    no distortion (for equidistant: the ideal fisheye).
+
+    Raises:
+        CameraError: Names the field that cannot be right.
 
     >>> Camera(640, 480, 600.0, 600.0, 320.0, 240.0).project(np.array([0.1, 0.0, 0.5]))
     array([440., 240.])
@@ -54,42 +64,40 @@ class Camera:
             object.__setattr__(self, name, _size(name, getattr(self, name)))
         for name, side in (("fx", self.width), ("fy", self.height)):
             value = _number(name, getattr(self, name))
-            if not _SHORTEST_FOCAL * side <= value <= _LARGEST_FOCAL:
+            if not _MIN_FOCAL * side <= value <= _MAX_FOCAL:
                 raise CameraError(
                     f"{name} is {value:g} for {side} pixels, no lens has that: a focal length is a positive number "
-                    "of pixels, not of mm. "
-                    "An uncalibrated camera publishes zeros: calibrate it, or give the intrinsics by hand."
+                    f"of pixels, not of mm. An uncalibrated camera publishes zeros: {_CALIBRATE}."
                 )
             object.__setattr__(self, name, value)
         for name in ("cx", "cy"):
             value = _number(name, getattr(self, name))
-            if abs(value) > _LARGEST_FOCAL:
-                raise CameraError(f"{name} is {value:g}: the principal point lies in the picture or near it.")
+            if abs(value) > _MAX_FOCAL:
+                raise CameraError(f"{name} is {value:g}: the principal point lies in the image or near it.")
             object.__setattr__(self, name, value)
-        model = _MODEL_ALIASES.get(self.distortion_model, self.distortion_model)
-        if model not in COEFFICIENT_COUNTS:
-            raise CameraError(
-                f"distortion_model {self.distortion_model[:40]!r} is not known: use one of "
-                f"{', '.join(COEFFICIENT_COUNTS)}, or a rectified image with its own camera_info."
-            )
         d = tuple(_number(f"d[{i}]", value) for i, value in enumerate(self.d))
-        if len(d) not in COEFFICIENT_COUNTS[model]:
-            counts = ", ".join(str(count) for count in COEFFICIENT_COUNTS[model])
-            raise CameraError(f"d has {len(d)} coefficients: {model} takes {counts}.")
-        if any(d[12:]):
-            raise CameraError("d has a tilted sensor (coefficients 13, 14): use the rectified image instead.")
+        model, d = known_model(self.distortion_model, d)
+        # Within most of the smaller side every lens is close to a pinhole; the corners are not.
+        validate_magnification(model, d, 0.4 * min(self.width / self.fx, self.height / self.fy))
         object.__setattr__(self, "distortion_model", model)
         object.__setattr__(self, "d", d)
 
     @classmethod
     def from_camera_info(cls, msg: Any, rectified: bool = False) -> Camera:
-        """From a sensor_msgs/CameraInfo (rclpy, rosbags or anything with its attributes).
+        """Read a sensor_msgs/CameraInfo, of rclpy, of rosbags or anything with its attributes.
 
-        ``rectified``: the image is rectified, so P counts and there is no distortion; else K and D. width and
-        height are the image's own: the region of interest divided by the binning. The principal point is
-        (c - offset) / binning and the focal length f / binning, exactly as image_geometry has it, because
-        that is what consumers back-project with. CameraError names the field that cannot be.
+        width and height become the image's own: the region of interest divided by the binning. The
+        principal point is (c - offset) / binning and the focal length f / binning, exactly as in
+        image_geometry, because consumers back-project with that.
+
+        Args:
+            msg: The message.
+            rectified: True: use P and ignore distortion. False: use K and D.
+
+        Raises:
+            CameraError: Names the field that cannot be right.
         """
+        _validate_calibrated(msg)
         full_width, full_height = (
             _size("camera_info.width", msg.width),
             _size("camera_info.height", msg.height),
@@ -97,15 +105,14 @@ class Camera:
         bin_x = max(int(getattr(msg, "binning_x", 0)), 1)
         bin_y = max(int(getattr(msg, "binning_y", 0)), 1)
         left, top, width, height = _region(getattr(msg, "roi", None), full_width, full_height)
+        model, d = str(msg.distortion_model), tuple(float(value) for value in getattr(msg, "d", ()))
         if rectified:
-            p = _matrix(msg, "p", 12)
-            fx, fy, cx, cy = p[0], p[5], p[2], p[6]
-            model, d = "plumb_bob", tuple[float, ...]()
+            # Without distortion and rotation P is K: a driver that leaves P empty means that.
+            use_k = not any(d) and not any(_field(msg, "p"))
+            fx, fy, cx, cy = _intrinsics(msg, "k" if use_k else "p")
+            model, d = "plumb_bob", ()
         else:
-            k = _matrix(msg, "k", 9)
-            fx, fy, cx, cy = k[0], k[4], k[2], k[5]
-            model = str(msg.distortion_model)
-            d = tuple(float(value) for value in getattr(msg, "d", ()))
+            fx, fy, cx, cy = _intrinsics(msg, "k")
         return cls(
             width=width // bin_x,
             height=height // bin_y,
@@ -119,9 +126,12 @@ class Camera:
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float) -> Camera:
-        """An ideal camera whose picture of width x height pixels is ``hfov_deg`` degrees wide, square pixels, centred.
+        """Return an ideal camera whose image of width x height pixels is ``hfov_deg`` degrees wide.
 
-        Raises CameraError for an angle that isn't between 0 and 180 degrees.
+        Pixels are square and the principal point is the centre.
+
+        Raises:
+            CameraError: The angle is not between 0 and 180 degrees.
         """
         hfov = _number("hfov", hfov_deg)
         if not 0 < hfov < 180:
@@ -132,7 +142,7 @@ class Camera:
 
     @property
     def is_pinhole(self) -> bool:
-        """Whether rays and pixels are related by the intrinsics alone."""
+        """True if the intrinsics alone relate rays and pixels."""
         return is_pinhole(self.distortion_model, self.d)
 
     @property
@@ -141,9 +151,9 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     def project(self, points: Array) -> Array:
-        """Points (..., 3) in the optical frame, metres -> pixels (..., 2), distorted as the picture is.
+        """Project points (..., 3) in the optical frame, metres, to pixels (..., 2) of the raw image.
 
-        NaN behind the camera and past the reach of the lens's polynomial.
+        NaN behind the camera and beyond the range of the lens's polynomial.
         """
         lib: Any = torch if isinstance(points, torch.Tensor) else np
         points = points if isinstance(points, torch.Tensor) else np.asarray(points, np.float64)
@@ -153,7 +163,7 @@ class Camera:
         return lib.stack((x * self.fx + self.cx, y * self.fy + self.cy), -1)
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (..., 2), inside the picture or not -> rays float64 (..., 3) with z = 1.
+        """Return the rays float64 (..., 3), z = 1, of pixels (..., 2) inside the image or not.
 
         NaN where no ray falls on the pixel.
         """
@@ -163,9 +173,10 @@ class Camera:
         return np.stack((x, y, np.ones_like(x)), -1)
 
     def rays(self, device: str | torch.device = "cpu") -> torch.Tensor:
-        """The ray of every pixel: float32 (height, width, 3), z = 1, NaN where the lens has none.
+        """Return the ray of every pixel: float32 (height, width, 3), z = 1, NaN if it has none.
 
-        Kept per camera and device: do not write to it. In memory x, y and z are three planes.
+        The tensor is cached per camera and device: do not write to it. In memory x, y and z are
+        three planes.
         """
         return _rays(self, str(device))
 
@@ -191,34 +202,49 @@ def _number(name: str, value: Any) -> float:
 
 def _size(name: str, value: Any) -> int:
     number = _number(name, value)
-    if number != int(number) or not 0 < number <= _LARGEST_SIDE:
-        raise CameraError(f"{name} is {value}: a whole number of pixels from 1 to {_LARGEST_SIDE} is needed.")
+    if number != int(number) or not 0 < number <= _MAX_SIDE:
+        raise CameraError(f"{name} is {value}: a whole number of pixels from 1 to {_MAX_SIDE} is needed.")
     return int(number)
 
 
-def _matrix(msg: Any, name: str, count: int) -> list[float]:
+def _field(msg: Any, name: str) -> list[float]:
+    """Return an array field of camera_info; ROS 1 calls it in upper case."""
     raw = getattr(msg, name, None)
-    values = [float(value) for value in (getattr(msg, name.upper(), ()) if raw is None else raw)]
+    return [float(value) for value in (getattr(msg, name.upper(), ()) if raw is None else raw)]
+
+
+def _intrinsics(msg: Any, name: str) -> tuple[float, float, float, float]:
+    """Return fx, fy, cx, cy of the matrix `name` of camera_info: k (3 x 3) or p (3 x 4)."""
+    count, places = (9, (0, 4, 2, 5)) if name == "k" else (12, (0, 5, 2, 6))
+    values = _field(msg, name)
     if len(values) != count:
         raise CameraError(f"camera_info.{name} has {len(values)} numbers: {count} are needed.")
-    for index in (0, 2, 4, 5) if count == 9 else (0, 2, 5, 6):
+    for index in sorted(places):
         if not math.isfinite(values[index]):
             raise CameraError(
                 f"camera_info.{name}[{index}] is {values[index]}: the camera driver must fill it in."
             )
-    for index in (0, 4 if count == 9 else 5):
+    for index in places[:2]:
         if values[index] <= 0:
-            cure = (
-                "calibrate the camera (camera_calibration) and load the file in its driver."
-                if name == "k"
-                else "fill in P, or use the raw image with rectified off."
-            )
+            cure = f"{_CALIBRATE}." if name == "k" else "fill in P, or use the raw image with rectified off."
             raise CameraError(f"camera_info.{name}[{index}] (focal length) is {values[index]:g}: {cure}")
-    return values
+    fx, fy, cx, cy = (values[index] for index in places)
+    return fx, fy, cx, cy
+
+
+def _validate_calibrated(msg: Any) -> None:
+    """Raise CameraError for the camera_info of an uncalibrated camera: all zeros."""
+    if msg.width == msg.height == 0 and not any(_field(msg, "k")):
+        raise CameraError(
+            f"camera_info is empty (width, height and k[0] are 0), the camera is not calibrated: {_CALIBRATE}."
+        )
 
 
 def _region(roi: Any, full_width: int, full_height: int) -> tuple[int, int, int, int]:
-    """The region of interest x, y, width, height in full-resolution pixels; all zeros mean everything."""
+    """Return the region of interest x, y, width, height in full-resolution pixels.
+
+    All zeros mean everything.
+    """
     if roi is None:
         return 0, 0, full_width, full_height
     left, top, width, height = (

@@ -1,40 +1,125 @@
-"""Lens distortion, forward and inverse: the models that sensor_msgs/CameraInfo names.
+"""Lens distortion, forward and inverse, as sensor_msgs/CameraInfo and OpenCV define it.
 
-Works on normalised image coordinates (x/z, y/z), no unit. The formulas are OpenCV's: calib3d ("plumb_bob"
-with 4 or 5 coefficients k1 k2 p1 p2 k3, "rational_polynomial" with k4 k5 k6 and the optional thin prism
-s1..s4) and fisheye ("equidistant", k1..k4 on the angle). May be imported by anyone; imports numpy and torch
-only.
+Works on normalised image coordinates (x/z, y/z), without unit. The formulas are OpenCV's: calib3d
+(k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]: radial, tangential, rational, thin prism, tilted
+sensor) and fisheye ("equidistant", k1..k4 on the angle). Imports only NumPy and torch.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 
-COEFFICIENT_COUNTS = {
-    "plumb_bob": (0, 4, 5),
-    "rational_polynomial": (0, 4, 5, 8, 12, 14),
-    "equidistant": (0, 4),
+from hand_depth_ros.errors import CameraError
+
+EQUIDISTANT = "equidistant"
+POLYNOMIALS = ("plumb_bob", "rational_polynomial")
+MODELS = (*POLYNOMIALS, EQUIDISTANT)
+POLYNOMIAL_COUNTS = (0, 4, 5, 8, 12, 14)
+"""Numbers of coefficients that OpenCV's polynomial takes, whatever the model is called; 0: none."""
+EQUIDISTANT_COUNTS = (0, 4)
+_ALIASES = {
+    "": "plumb_bob",
+    "none": "plumb_bob",
+    "brown_conrady": "plumb_bob",
+    "radtan": "plumb_bob",
+    "rational": "rational_polynomial",
+    "fisheye": EQUIDISTANT,
+    "opencv_fisheye": EQUIDISTANT,
+    "kannala_brandt": EQUIDISTANT,
+    "kannala_brandt4": EQUIDISTANT,
 }
-"""How many coefficients each model may have; 0 means all zero."""
+_FISHEYE_NAME = re.compile("fisheye|equidistant|kannala", re.IGNORECASE)
 
 _STEEPEST = np.pi / 2 - 1e-3  # rad from the optical axis: steeper rays have no usable z = 1 form
 _WIDEST = 8.0  # the largest x/z that a radial polynomial is followed to: 83 degrees from the axis
+_MAX_TILT = 0.5  # rad; larger tilts belong to no sensor, and are probably degrees
+_MAX_MAGNIFICATION = 2.5  # of the central half of an image, by any lens
+
+
+def known_model(name: str, d: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+    """Return the model, one of MODELS, and the coefficients that a camera means.
+
+    The number of coefficients decides, as in OpenCV, and not the name: drivers write "plumb_bob"
+    beside eight of them. Zeros at the end never count. A lens without distortion needs no name.
+
+    Args:
+        name: distortion_model of camera_info.
+        d: Its coefficients, finite.
+
+    Raises:
+        CameraError: The model is unknown, or the coefficients are too few, too many or a
+            sensor tilt that cannot be.
+    """
+    plain = re.sub(r"[\s-]+", "_", name.strip().lower())
+    model = _ALIASES.get(plain, plain)
+    if model not in MODELS and not any(d):
+        model, d = EQUIDISTANT if _FISHEYE_NAME.search(name) else "plumb_bob", ()
+    if model not in MODELS:
+        raise CameraError(
+            f"distortion_model {name[:40]!r} is not known: use one of {', '.join(MODELS)}, "
+            "or a rectified image with its own camera_info."
+        )
+    counts = EQUIDISTANT_COUNTS if model == EQUIDISTANT else POLYNOMIAL_COUNTS
+    given = len(d)
+    if given not in counts:
+        used = max((index + 1 for index, value in enumerate(d) if value), default=0)
+        fits = [count for count in counts if used <= count <= given]
+        if not fits:
+            takes = ", ".join(str(count) for count in counts[1:])
+            raise CameraError(f"d has {given} coefficients: {model} takes {takes}.")
+        d = d[: fits[-1]]
+    if any(abs(tilt) > _MAX_TILT for tilt in d[12:]):
+        raise CameraError(
+            f"d has a tilted sensor (coefficients 13, 14) of {max(map(abs, d[12:])):g} rad: no lens is mounted "
+            "so, calibrate the camera again without the tilted model."
+        )
+    return model, d
 
 
 def is_pinhole(model: str, d: tuple[float, ...]) -> bool:
-    """Whether this lens does not distort at all. An equidistant lens always does."""
-    return model != "equidistant" and not any(d)
+    """Return whether this lens does not distort at all. An equidistant lens always does."""
+    return model != EQUIDISTANT and not any(d)
+
+
+def validate_magnification(model: str, d: tuple[float, ...], radius: float) -> None:
+    """Raise CameraError if the lens distorts the centre of the image as no lens does.
+
+    Args:
+        model: One of MODELS.
+        d: Its coefficients.
+        radius: Distance from the principal point, in focal lengths, that the image covers well.
+    """
+    if is_pinhole(model, d):
+        return
+    ray = _central_ray(model, d, round(min(radius, 0.5), 3))
+    if not 1.0 / _MAX_MAGNIFICATION <= ray <= _MAX_MAGNIFICATION:
+        largest = max(range(len(d)), key=lambda index: abs(d[index]))
+        bent = "the image's centre has no rays" if np.isnan(ray) else f"rays are bent {ray:.3g}-fold"
+        raise CameraError(
+            f"the distortion coefficients cannot be right: with d[{largest}] = {d[largest]:g} {bent}. "
+            "Check their order and units (OpenCV's k1 k2 p1 p2 k3 ...), or calibrate the camera again."
+        )
+
+
+@lru_cache(maxsize=64)
+def _central_ray(model: str, d: tuple[float, ...], radius: float) -> float:
+    """Return x/z of the ray that falls on (radius, 0), over radius; NaN if there is none."""
+    if radius <= 0.0:
+        return 1.0
+    x, _ = undistort(np.array([radius]), np.array([0.0]), model, d)
+    return float(x[0]) / radius
 
 
 def distort(x: Any, y: Any, model: str, d: tuple[float, ...]) -> tuple[Any, Any]:
-    """Ideal normalised coordinates -> distorted ones; numpy arrays or torch tensors of one shape.
+    """Distort ideal normalised coordinates; NumPy arrays or torch tensors of one shape.
 
-    NaN where the lens cannot see: past the radius at which its polynomial folds back, a point outside the
-    picture would otherwise come out inside it.
+    NaN where the lens cannot see: beyond the radius at which its polynomial folds back, a point
+    outside the image would otherwise come out inside it.
     """
     if is_pinhole(model, d):
         return x, y
@@ -42,7 +127,7 @@ def distort(x: Any, y: Any, model: str, d: tuple[float, ...]) -> tuple[Any, Any]
     limit = radial_limit(model, d)
     r2 = x * x + y * y
     r2 = lib.where(r2 <= limit * limit, r2, float("nan"))
-    if model == "equidistant":
+    if model == EQUIDISTANT:
         r = lib.sqrt(r2)
         theta = lib.arctan(r)
         small = r < 1e-8
@@ -60,26 +145,47 @@ def distort(x: Any, y: Any, model: str, d: tuple[float, ...]) -> tuple[Any, Any]
     if s1 or s2 or s3 or s4:
         xd = xd + r2 * (s1 + r2 * s2)
         yd = yd + r2 * (s3 + r2 * s4)
+    if any(d[12:]):
+        return _homography(_tilt_matrix(d[12], d[13]), xd, yd)
     return xd, yd
 
 
 def undistort(
     u: np.ndarray, v: np.ndarray, model: str, d: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of :func:`distort` in float64, by Newton's method; NaN where no ray falls on that point."""
+    """Invert :func:`distort` in float64, by Newton's method; NaN where no ray falls on a point."""
     if is_pinhole(model, d):
         return u, v
     u, v = np.asarray(u, np.float64), np.asarray(v, np.float64)
     with np.errstate(all="ignore"):
-        return _undistort_angle(u, v, d) if model == "equidistant" else _undistort_radial(u, v, d)
+        if model == EQUIDISTANT:
+            return _undistort_angle(u, v, d)
+        if any(d[12:]):
+            u, v = _homography(np.linalg.inv(_tilt_matrix(d[12], d[13])), u, v)
+        return _undistort_radial(u, v, d[:12])
+
+
+def _tilt_matrix(tx: float, ty: float) -> np.ndarray:
+    """Return OpenCV's matTilt (calib3d, "tilted camera model") for tilts in rad about x and y."""
+    about_x = np.array([[1, 0, 0], [0, np.cos(tx), np.sin(tx)], [0, -np.sin(tx), np.cos(tx)]])
+    about_y = np.array([[np.cos(ty), 0, -np.sin(ty)], [0, 1, 0], [np.sin(ty), 0, np.cos(ty)]])
+    tilt = about_y @ about_x
+    to_sensor = np.array([[tilt[2, 2], 0, -tilt[0, 2]], [0, tilt[2, 2], -tilt[1, 2]], [0, 0, 1]])
+    return to_sensor @ tilt
+
+
+def _homography(matrix: np.ndarray, x: Any, y: Any) -> tuple[Any, Any]:
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    w = g * x + h * y + i
+    return (a * x + b * y + c) / w, (d * x + e * y + f) / w
 
 
 @lru_cache(maxsize=64)
 def radial_limit(model: str, d: tuple[float, ...]) -> float:
-    """The largest ideal radius (x/z) up to which the radial part rises, inf where it never stops rising."""
+    """Return the largest ideal radius (x/z) up to which the radial part rises; inf if it always does."""
     if is_pinhole(model, d):
         return float("inf")
-    if model == "equidistant":
+    if model == EQUIDISTANT:
         theta = np.linspace(0, _STEEPEST, 4001)
         falls = np.flatnonzero(np.diff(_angle(theta, d)) <= 0)
         return float(np.tan(theta[falls[0]] if falls.size else _STEEPEST))
@@ -96,7 +202,7 @@ def _padded(d: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _angle(theta: Any, d: tuple[float, ...]) -> Any:
-    """The equidistant model: angle from the axis -> distance from the principal point, in focal lengths."""
+    """Convert the angle from the axis to the distance from the centre in focal lengths."""
     k1, k2, k3, k4 = _padded(d)[:4]
     t2 = theta * theta
     return theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
@@ -114,7 +220,7 @@ def _undistort_angle(u: np.ndarray, v: np.ndarray, d: tuple[float, ...]) -> tupl
         if not np.any(np.abs(step) > 1e-12):
             break
     r = np.tan(theta)
-    seen = (np.abs(_angle(theta, d) - target) < 1e-9) & (r <= radial_limit("equidistant", d)) & (theta >= 0)
+    seen = (np.abs(_angle(theta, d) - target) < 1e-9) & (r <= radial_limit(EQUIDISTANT, d)) & (theta >= 0)
     seen &= theta <= _STEEPEST  # beyond it the tangent comes back from the other side
     scale = np.where(target < 1e-8, 1.0, np.where(seen, r, np.nan) / np.maximum(target, 1e-8))
     return u * scale, v * scale

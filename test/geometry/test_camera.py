@@ -183,11 +183,18 @@ def test_a_point_outside_the_lens_or_behind_it_does_not_appear_in_the_picture() 
         ({"height": -3}, "height"),
         ({"width": 640.5}, "width"),
         ({"width": 10**9}, "width"),
-        ({"distortion_model": "kannala"}, "distortion_model"),
+        ({"distortion_model": "kannala_9", "d": (0.1, 0.1, 0.1, 0.1)}, "distortion_model"),
         ({"d": (0.1, 0.2)}, "d has 2"),
         ({"d": (0.1, float("nan"), 0.0, 0.0, 0.0)}, r"d\[1\]"),
         ({"distortion_model": "equidistant", "d": (0.1,) * 5}, "d has 5"),
-        ({"distortion_model": "rational_polynomial", "d": (0.0,) * 13 + (0.1,)}, "tilted"),
+        ({"distortion_model": "rational_polynomial", "d": (0.0,) * 13 + (1.0,)}, "tilted"),
+        ({"d": (0.1,) * 6}, "d has 6"),
+        ({"d": (0.1,) * 15}, "d has 15"),
+        ({"distortion_model": "kannala", "d": (0.1, 0, 0, 0)}, "distortion_model"),
+        ({"distortion_model": "equidistant", "d": (0.1,) * 8}, "d has 8"),
+        ({"d": (3000.0, 0, 0, 0, 0)}, r"distortion coefficients cannot be right.*d\[0\] = 3000"),
+        ({"d": (-3000.0, 0, 0, 0, 0)}, r"distortion coefficients cannot be right.*no rays"),
+        ({"d": (0.1, 0.0, 0.0, 0.0, 1e6)}, r"distortion coefficients cannot be right.*d\[4\]"),
     ],
 )
 def test_impossible_cameras_are_refused_by_field(change: dict, names: str) -> None:
@@ -204,6 +211,9 @@ def test_impossible_cameras_are_refused_by_field(change: dict, names: str) -> No
         ({"k": []}, False, "k has 0"),
         ({"p": np.zeros(12)}, True, r"p\[0\].*rectified off"),
         ({"width": 0}, False, "width"),
+        ({"width": 0, "height": 0, "k": np.zeros(9), "p": np.zeros(12)}, False, "calibrate the camera"),
+        ({"width": 0, "height": 0, "k": np.zeros(9), "p": np.zeros(12)}, True, "calibrate the camera"),
+        ({"k": np.zeros(9)}, False, "calibrate the camera"),
         ({"roi": SimpleNamespace(x_offset=900, y_offset=0, width=640, height=480)}, False, "roi"),
         ({"roi": SimpleNamespace(x_offset=10, y_offset=0, width=0, height=0)}, False, "roi"),
         ({"binning_x": 2000}, False, "width"),
@@ -246,3 +256,80 @@ def test_a_fisheye_pixel_beyond_90_degrees_has_no_ray() -> None:
 def test_a_focal_length_that_no_lens_has_is_refused() -> None:
     with pytest.raises(CameraError, match="fx"):
         Camera(640, 480, 1e-300, 600.0, 320.0, 240.0)
+
+
+K6 = (8.21, 3.4, 0.0004, 0.0002, 0.11, 8.55, 6.2, 0.8)
+"""Rational coefficients of a wide lens as Orbbec and Azure Kinect cameras store them."""
+PRISM = (0.002, -0.001, 0.001, 0.0005)
+BY_COUNT = {
+    "4 as rational": ("rational_polynomial", PLUMB_BOB[:4]),
+    "5 as rational": ("rational_polynomial", PLUMB_BOB),
+    "8 as plumb_bob": ("plumb_bob", K6),
+    "12 as plumb_bob": ("plumb_bob", (*K6, *PRISM)),
+    "14 as plumb_bob": ("plumb_bob", (*K6, *PRISM, 0.0002, -0.0001)),
+    "14 as rational": ("rational_polynomial", (*K6, *PRISM, 0.02, -0.03)),
+    "14, tilt only": ("rational_polynomial", (0.0,) * 12 + (0.1, 0.05)),
+    "8 without a name": ("", K6),
+    "5 as Plumb Bob": ("Plumb Bob", PLUMB_BOB),
+    "5 as Brown-Conrady": ("brown-conrady", PLUMB_BOB),
+}
+
+
+@pytest.mark.parametrize("name", BY_COUNT)
+def test_the_number_of_coefficients_decides_as_in_opencv(name: str) -> None:
+    """Whatever the model is called; OpenCV's projectPoints is the oracle."""
+    model, d = BY_COUNT[name]
+    camera = Camera.from_camera_info(info(distortion_model=model, d=list(d)))
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 9), np.linspace(-0.4, 0.4, 7))
+    rays = np.stack((x, y, np.ones_like(x)), -1)
+    zero = np.zeros(3)
+    expected, _ = cv2.projectPoints(rays.reshape(-1, 1, 3), zero, zero, camera.matrix, np.array(d))
+    np.testing.assert_allclose(camera.project(rays).reshape(-1, 2), expected.reshape(-1, 2), atol=1e-6)
+    np.testing.assert_allclose(camera.unproject(camera.project(rays)), rays, atol=1e-7)
+    torch_pixels = camera.project(torch.from_numpy(rays)).numpy()
+    np.testing.assert_allclose(torch_pixels, camera.project(rays), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("d", "model", "same"),
+    [
+        ((*PLUMB_BOB, 0.0), "plumb_bob", PLUMB_BOB),
+        ((*PLUMB_BOB, *(0.0,) * 3), "plumb_bob", PLUMB_BOB),
+        ((*PLUMB_BOB[:4], *(0.0,) * 16), "plumb_bob", PLUMB_BOB[:4]),
+        ((*K6, 0.0), "plumb_bob", K6),
+        ((*K6, *PRISM, 0.0, 0.0, 0.0), "rational_polynomial", (*K6, *PRISM)),
+        ((0.01, 0.002, 0.0, 0.0, 0.0), "equidistant", (0.01, 0.002, 0.0, 0.0)),
+        ((0.01, 0.002, 0.003, -0.001, *(0.0,) * 10), "fisheye", (0.01, 0.002, 0.003, -0.001)),
+    ],
+)
+def test_zeros_at_the_end_of_d_do_not_count(d: tuple, model: str, same: tuple) -> None:
+    camera = Camera(640, 480, 500.0, 500.0, 320.0, 240.0, model, d)
+    expected = Camera(640, 480, 500.0, 500.0, 320.0, 240.0, model, same)
+    np.testing.assert_array_equal(camera.rays(), expected.rays())
+
+
+@pytest.mark.parametrize("name", ["unknown_lens", "double_sphere", "pinhole"])
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 7, 20])
+def test_lens_without_distortion_needs_no_known_name(name: str, count: int) -> None:
+    assert Camera.from_camera_info(info(distortion_model=name, d=[0.0] * count)).is_pinhole
+
+
+def test_fisheye_of_any_name_with_zero_coefficients_is_no_pinhole() -> None:
+    camera = Camera.from_camera_info(info(distortion_model="thin_prism_fisheye", d=[0.0] * 8))
+    assert camera.distortion_model == "equidistant" and not camera.is_pinhole
+
+
+def test_rectified_image_without_p_uses_k_if_nothing_is_distorted() -> None:
+    message = info(d=[0.0] * 5, p=np.zeros(12))
+    assert Camera.from_camera_info(message, rectified=True) == Camera(1280, 960, 1040, 1050, 644, 476)
+
+
+def test_strong_wide_lenses_are_accepted() -> None:
+    """Barrel and pincushion lenses of real cameras, and rational ones with large coefficients."""
+    for model, d in (
+        ("plumb_bob", (-0.42, 0.2, 0.0, 0.0, -0.04)),
+        ("plumb_bob", (0.3, 0.4, 0.0, 0.0, 0.1)),
+        ("rational_polynomial", (3021.0, 1800.0, 0.0, 0.0, 90.0, 3020.6, 1950.0, 300.0)),
+        ("equidistant", (-0.04, 0.01, -0.005, 0.0005)),
+    ):
+        Camera(640, 480, 260.0, 260.0, 320.0, 240.0, model, d)
