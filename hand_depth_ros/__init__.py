@@ -8,8 +8,9 @@ HandDepthFrame, Hand  Result: depth and sigma in metres, instance mask, one entr
 EstimatorSettings     Options of the estimator.
 HandDepthError        Base of every error that is raised on purpose.
 
-Images are RGB numpy arrays (H, W, 3). Lengths are in metres. Pixel centres lie at integer coordinates. The camera frame
-is the optical frame of REP 103: x right, y down, z forward. Importing this package imports neither torch nor ROS.
+Images are RGB numpy arrays (H, W, 3). Lengths are in metres. Pixel centres lie at integer
+coordinates. The camera frame is the optical frame of REP 103: x right, y down, z forward. Importing
+this package imports neither torch nor ROS.
 """
 
 from __future__ import annotations

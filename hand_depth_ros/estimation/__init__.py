@@ -1,1 +1,4 @@
-"""From an image and its camera to metric depth: detect, track, predict, composite. Knows nothing of ROS."""
+"""From an image and its camera to metric depth: detect, track, predict, composite.
+
+Knows nothing of ROS.
+"""

@@ -17,11 +17,12 @@ from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
 _LAPLACE_STD = math.sqrt(2.0)
 """Standard deviation of a Laplace distribution of scale 1."""
 _KNOWN_LENGTH_SIGMA = 0.02
-"""Relative sigma of a user-supplied hand length (ruler error, crease position, palm proportions; docs/hand_length.md)."""
+"""Relative sigma of a user-supplied hand length (ruler error, crease position, palm proportions;
+docs/hand_length.md)."""
 
 
 class Calibration(NamedTuple):
-    """Factors on the network's own uncertainties, measured on held-out data (tools/calibrate_sigma.py)."""
+    """Factors on the network's own uncertainties, measured by tools/calibrate_sigma.py."""
 
     relief: float = 1.0
     apparent_size: float = 1.0
@@ -43,7 +44,7 @@ class MetricCrop(NamedTuple):
 
 
 class FrameMaps(NamedTuple):
-    """Composited maps on the frame's pixels (H, W) on the host: metres, metres, instance id (0: none)."""
+    """Composited maps (H, W) on the host: metres, metres, instance id (0: none)."""
 
     depth_m: np.ndarray
     sigma_m: np.ndarray
@@ -56,7 +57,10 @@ def resolve_hand_length(
     tracked_log_length: float | None,
     calibration: Calibration,
 ) -> HandLength:
-    """Choose the hand length: the given one, else the track's running mean, else this crop's estimate."""
+    """Choose the hand length.
+
+    The given one, else the track's running mean, else this crop's estimate.
+    """
     estimate = prediction.scalars.log_length
     if given_m is not None:
         return HandLength(torch.full_like(estimate, given_m), torch.full_like(estimate, _KNOWN_LENGTH_SIGMA))
@@ -85,7 +89,10 @@ def to_metric(
 
 
 class Compositor:
-    """Collect the hands of one frame; each pixel goes to the hand with the highest mask probability."""
+    """Collect the hands of one frame.
+
+    Each pixel goes to the hand with the highest mask probability.
+    """
 
     def __init__(self, camera: Camera, mask_threshold: float, device: torch.device) -> None:
         self._camera = camera

@@ -1,4 +1,7 @@
-"""Detect hands in a whole frame: boxes from the detector network, at a reduced, letter-boxed resolution."""
+"""Detect hands in a whole frame.
+
+Boxes from the detector network, at a reduced, letter-boxed resolution.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ def decode_boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode the network's maps for one frame.
 
-    A cell counts if it is the highest of its 3x3 neighbourhood; boxes that overlap a better one by half are dropped.
+    A cell counts if it is the highest of its 3x3 neighbourhood; boxes that overlap a better one by
+    half are dropped.
 
     Args:
         centre: (1, h, w) logits, see :class:`hand_depth_ros.network.detector.DetectorPrediction`.
@@ -67,7 +71,10 @@ def clip_detections(detections: list[Detection], camera: Camera) -> list[Detecti
 
 
 class HandDetector:
-    """Detect hands in RGB images of any size with a :class:`HandDetectorNet` whose weights are of type ``dtype``."""
+    """Detect hands in RGB images of any size with a :class:`HandDetectorNet`.
+
+    ``dtype`` is the type of the network's parameters.
+    """
 
     def __init__(
         self, network: HandDetectorNet, device: torch.device, dtype: torch.dtype = torch.float32

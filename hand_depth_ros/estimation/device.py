@@ -1,4 +1,4 @@
-"""Which compute device a name means."""
+"""Compute devices: by name, their number type, threads and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from hand_depth_ros.errors import DeviceError
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1"; DeviceError when it isn't there."""
+    """Return the device of a name: "cpu", "cuda", "cuda:1", or "auto" (CUDA if there is one).
+
+    Raises:
+        DeviceError: The name is unknown or the device isn't there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -34,17 +38,20 @@ def resolve_device(name: str) -> torch.device:
 
 @cache
 def inference_dtype(device: torch.device) -> torch.dtype:
-    """In which the depth network's weights are kept on that device: bfloat16 on a CPU that multiplies it in hardware (x86's
-    avx512_bf16, amx_bf16), where it takes two thirds of the time; else float32."""
+    """Return the type of the networks' parameters on a device.
+
+    It is bfloat16 on a CPU that multiplies it in hardware (x86's avx512_bf16, amx_bf16), where it
+    takes two thirds of the time, and float32 elsewhere.
+    """
     if device.type != "cpu":
         return torch.float32
     try:
-        told = Path("/proc/cpuinfo").read_text(errors="replace")
+        cpuinfo = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:  # not Linux
         return torch.float32
     return (
         torch.bfloat16
-        if re.search(r"^flags\b.*\b(avx512_bf16|amx_bf16)\b", told, re.MULTILINE)
+        if re.search(r"^flags\b.*\b(avx512_bf16|amx_bf16)\b", cpuinfo, re.MULTILINE)
         else torch.float32
     )
 
@@ -52,7 +59,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 def use_threads(count: int = 0) -> None:
     """Let the networks and OpenCV use ``count`` threads of this process; 0: half of the cores.
 
-    On all the cores a network's threads wait for each other, spinning, whenever anything else needs one of them.
+    On all the cores a network's threads wait for each other, spinning, whenever anything else needs
+    one of them.
     """
     threads = count or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
@@ -62,7 +70,8 @@ def use_threads(count: int = 0) -> None:
 def device_failure(error: BaseException) -> str:
     """One line on what a GPU died of, if that is what `error` says; "" for every other error.
 
-    PyTorch has a class for memory alone; what CUDA, cuBLAS and cuDNN report comes as a RuntimeError that names them.
+    PyTorch has a class for memory alone; what CUDA, cuBLAS and cuDNN report comes as a RuntimeError
+    that names them.
     """
     line = str(error).strip().partition("\n")[0]
     if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -71,6 +80,6 @@ def device_failure(error: BaseException) -> str:
 
 
 def free_device_memory() -> None:
-    """Give memory that PyTorch keeps for later back to the GPU, where one is in use."""
+    """Return PyTorch's cached memory to the GPU, if one is in use."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

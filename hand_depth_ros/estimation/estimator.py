@@ -1,7 +1,8 @@
 """The one entry point: an RGB image and its camera in, a metric depth map of every hand in it out.
 
-The live node, the bag tool, the image command and the evaluation all call :meth:`HandDepthEstimator.estimate`, so they
-give the same depth for the same frames. This module says in which order things happen; the steps are in
+The live node, the bag tool, the image command and the evaluation all call
+:meth:`HandDepthEstimator.estimate`, so they give the same depth for the same frames. This module
+says in which order things happen; the steps are in
 
     detector     boxes of hands in the whole frame
     tracking     which box belongs to which hand, from frame to frame
@@ -60,12 +61,13 @@ _MAX_BOXES = 255
 _CANDIDATES_PER_HAND = 3
 """Boxes that the detector returns for each hand that may be followed."""
 _MIN_GIVEN_BOX_IOU = 0.4
-"""Above this overlap of a given box with its mask's box, the mask's hull says where in the box the hand is."""
+"""Above this overlap of a given box with its mask's box, the mask's hull says where in the box
+the hand is."""
 
 
 @dataclasses.dataclass
 class CropRequest:
-    """One hand to predict in a frame: its track (or a given box), its crop camera and, once made, the prediction."""
+    """One hand to predict in a frame: its track, its crop camera and, once made, the prediction."""
 
     track: Track
     crop: CropCamera
@@ -84,7 +86,10 @@ class _Measurement:
 
 
 class HandDepthEstimator:
-    """Detect, track and measure hands. Not thread-safe: use one estimator for each stream of frames."""
+    """Detect, track and measure hands.
+
+    Not thread-safe: use one estimator for each stream of frames.
+    """
 
     def __init__(
         self,
@@ -115,7 +120,8 @@ class HandDepthEstimator:
         """Load the shipped weights, or those in the folder ``weights``.
 
         Args:
-            weights: Folder with hand_depth.safetensors and hand_detector.safetensors; None: the shipped ones.
+            weights: Folder with hand_depth.safetensors and hand_detector.safetensors; None: the
+                shipped ones.
             device: "auto", "cpu", "cuda" or "cuda:N".
             **settings: Fields of :class:`EstimatorSettings`.
 
@@ -135,7 +141,7 @@ class HandDepthEstimator:
     def untrained(
         cls, seed: int = 0, device: str = "cpu", network: NetworkConfig | None = None, **settings: Any
     ) -> HandDepthEstimator:
-        """Build the real networks with random weights, for tests and benchmarks that need no right answer."""
+        """Build the real networks with random weights, for tests and benchmarks."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             nets = HandDepthNet(network or NetworkConfig()), HandDetectorNet(DetectorConfig())
@@ -167,7 +173,8 @@ class HandDepthEstimator:
     def recalibrate(self) -> int:
         """Discard the estimated lengths of tracked hands; return the number of hands concerned.
 
-        They are estimated again from the next frame on. Lengths that were given (``hand_length_m``) stay.
+        They are estimated again from the next frame on. Lengths that were given (``hand_length_m``)
+        stay.
         """
         return self._tracker.forget_lengths()
 
@@ -179,7 +186,9 @@ class HandDepthEstimator:
             torch.cuda.empty_cache()
 
     def warm_up(self, camera: Camera) -> None:
-        """Run on an empty frame of ``camera`` so that the first real one is not slow; tracks stay as they are.
+        """Run on an empty frame of ``camera`` so that the first real one is not slow.
+
+        Tracks stay as they are.
 
         Raises:
             CameraError: As in `estimate`.
@@ -204,17 +213,21 @@ class HandDepthEstimator:
         Args:
             rgb: uint8 (H, W, 3) RGB, H and W the camera's.
             camera: The camera that took it. A camera other than before resets the tracks.
-            rois: Tight boxes (x, y, width, height) of the hands, frame pixels. Skips detection and tracking.
-            hand_length_m: Metres, for all hands or one for each of ``rois`` (None: unknown); overrides the setting.
+            rois: Tight boxes (x, y, width, height) of the hands, frame pixels. Skips detection and
+                tracking.
+            hand_length_m: Metres, for all hands or one for each of ``rois`` (None: unknown);
+                overrides the setting.
             track: False looks at this frame alone: no hand is remembered from before or for later.
 
         Returns:
-            Depth along the optical axis and sigma in metres, the instance mask and one entry a hand.
+            Depth along the optical axis and sigma in metres, the instance mask and one entry a
+            hand.
 
         Raises:
             ImageError: The image is not uint8 (H, W, 3) of the camera's size.
             CameraError: The lens cannot see a box.
-            ValueError: A hand length is out of range, not one for each of ``rois``, or there are more than 255.
+            ValueError: A hand length is out of range, not one for each of ``rois``, or there are
+                more than 255.
         """
         timer = _StepTimer()
         frame = Frame.upload(rgb, camera, self.device)
@@ -276,7 +289,7 @@ class HandDepthEstimator:
         return tracks
 
     def _detect(self, frame: Frame, tracker: Tracker) -> dict[int, CropPrediction]:
-        """Run the detector if due and verify each new detection in two passes: locate, then upright.
+        """Run the detector if due and verify new detections in two passes: locate, then upright.
 
         Where the network sees no hand, the detector's next candidate gets its turn.
 
@@ -304,7 +317,11 @@ class HandDepthEstimator:
         return accepted
 
     def _locate_detections(self, frame: Frame, tracks: list[Track], tracker: Tracker) -> list[Track]:
-        """Shrink each detection's box to the hand's mask; drop tracks that show hardly a hand, return the others."""
+        """Shrink each detection's box to the hand's mask and drop tracks that hardly show a hand.
+
+        Returns:
+            The tracks that are left.
+        """
         kept = []
         for track, crop, prediction in self._locate(frame, tracks):
             part = largest_part(self._binary_mask(prediction))
@@ -316,7 +333,10 @@ class HandDepthEstimator:
         return kept
 
     def _locate(self, frame: Frame, tracks: list[Track]) -> list[tuple[Track, CropCamera, CropPrediction]]:
-        """Predict hands of which only a box is known, in crops that aren't upright; set each track's roll."""
+        """Predict hands of which only a box is known, in crops that aren't upright.
+
+        Set their roll.
+        """
         crops = [CropCamera.from_box(frame.camera, track.box, self.crop_size) for track in tracks]
         predictions = self._predictor.predict(frame, crops, self._settings.mask_threshold)
         if self._has_joints:
@@ -338,7 +358,11 @@ class HandDepthEstimator:
         lengths: list[float | None] | None,
         tracker: Tracker | None,
     ) -> list[CropRequest]:
-        """Choose the crop of each track; drop tracks that left the lens's view. A given box there is an error."""
+        """Choose the crop of each track and drop tracks that left the lens's view.
+
+        Raises:
+            CameraError: A given box (``tracker`` is None) lies outside the lens's view.
+        """
         requests = []
         for track, length in zip(tracks, lengths or [None] * len(tracks), strict=True):
             try:
@@ -437,7 +461,11 @@ def _measurements(
 
 
 def _upright_crop(track: Track, camera: Camera, size: int) -> CropCamera:
-    """Return the crop camera for a track's predicted position, turned upright; CameraError where the lens is blind."""
+    """Return the upright crop camera for a track's predicted position.
+
+    Raises:
+        CameraError: The lens has no rays there.
+    """
     hull = track.predicted_hull()
     if hull is not None and np.isfinite(camera.unproject(hull)).all(1).sum() > 2:
         return CropCamera.from_points(camera, hull, size, roll=track.roll)

@@ -25,13 +25,15 @@ class CropScalars(NamedTuple, Generic[Number]):
     """The network's numbers for one crop, on the device (0-dim tensors) or on the host (float32).
 
     Attributes:
-        log_apparent_size: log(s / S), s the apparent hand length and S the crop's side, both in crop pixels.
+        log_apparent_size: log(s / S), s the apparent hand length and S the crop's side, both in
+            crop pixels.
         apparent_size_log_b: Log of its Laplace scale.
         log_length: log(L / MEAN_HAND_LENGTH_M), L the hand length.
         length_log_b: Log of its Laplace scale.
         hand_prob: Probability that the crop shows a hand.
         mask_confidence: Mean mask probability of the pixels that are called hand.
-        knuckles_right, knuckles_down: From the wrist to the knuckles in the crop, the crop being 2 wide.
+        knuckles_right, knuckles_down: From the wrist to the knuckles in the crop, the crop being 2
+            wide.
     """
 
     log_apparent_size: Number
@@ -49,9 +51,10 @@ class CropScalars(NamedTuple, Generic[Number]):
         return float(self.hand_prob * self.mask_confidence)
 
     def upright_roll(self, roll: float) -> float:
-        """Return the roll that turns the hand upright, given the ``roll`` of the crop that shows it, in radians.
+        """Return the roll that turns the hand upright, radians; ``roll`` is that of its crop.
 
-        The roll stays as it is where palm and fingers point at the camera, so that no direction is up.
+        It stays as it is where palm and fingers point at the camera, so that no direction is
+        up.
         """
         right, down = float(self.knuckles_right), float(self.knuckles_down)
         if not math.hypot(right, down) > MIN_PALM_FRACTION * _HAND_EXTENT_IN_CROP:

@@ -13,12 +13,15 @@ from hand_depth_ros.geometry.boxes import Box
 class Hand:
     """One hand of a frame.
 
-    id               its value in ``HandDepthFrame.mask``, the same from frame to frame while it is followed
+    id               its value in ``HandDepthFrame.mask``, the same from frame to frame while it is
+                     followed
     roi              tight box of its mask: x, y, width, height in frame pixels
     score            0..1, how sure the network is that this is a hand
-    hand_length_m    wrist crease to middle fingertip, metres, that its depth was computed with: given, or guessed
+    hand_length_m    wrist crease to middle fingertip, metres, that its depth was computed with:
+                     given, or guessed
     hand_length_sigma_m   one standard deviation of that, metres
-    depth_m          median depth of its valid pixels, metres along the optical axis, NaN when it has none
+    depth_m          median depth of its valid pixels, metres along the optical axis, NaN when it
+                     has none
     """
 
     id: int
@@ -33,9 +36,11 @@ class Hand:
 class HandDepthFrame:
     """The estimate for one frame of H x W pixels, on the pixels of the colour picture.
 
-    depth    float32 (H, W), metres along the optical axis (z, not the length of the ray), NaN where there is no hand
+    depth    float32 (H, W), metres along the optical axis (z, not the length of the ray), NaN where
+             there is no hand
     sigma    float32 (H, W), metres, one standard deviation, NaN where depth is
-    mask     uint8 (H, W), the hand's id, 0 where there is none; depth may be NaN inside it (range, sigma)
+    mask     uint8 (H, W), the hand's id, 0 where there is none; depth may be NaN inside it (range,
+             sigma)
     hands    one entry a hand that is in the mask
     timings  milliseconds of the steps, by name
     """

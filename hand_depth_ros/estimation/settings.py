@@ -13,8 +13,10 @@ class EstimatorSettings:
     max_hands        1..8, hands followed at a time
     hand_length_m    wrist to middle fingertip, metres, 0.08..0.30; None: the network's own guess
     min_range_m, max_range_m   depth outside is invalid, metres
-    max_sigma_m      pixels less sure than this (one standard deviation, metres) are invalid; None: all count
-    detection_interval  the detector looks at every n-th frame, 1..1000, and sooner when a hand is doubtful
+    max_sigma_m      pixels less sure than this (one standard deviation, metres) are invalid; None:
+                     all count
+    detection_interval  the detector looks at every n-th frame, 1..1000, and sooner when a hand is
+                        doubtful
     detection_threshold score from which a box of the detector is looked at, 0.01..1
     mask_threshold   probability from which a pixel is hand, 0.5..0.99
     """

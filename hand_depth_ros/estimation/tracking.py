@@ -1,7 +1,9 @@
-"""Follow hands from frame to frame: where to look next, when to spawn a track, when to drop it. numpy only.
+"""Follow hands from frame to frame: where to look next, when to spawn a track, when to drop it.
 
-A track is tentative until the network has confirmed the hand once. Two opinions decide: the detector's score (``support``)
-and the depth network's presence (``score``).
+Numpy only.
+
+A track is tentative until the network has confirmed the hand once. Two opinions decide: the
+detector's score (``support``) and the depth network's presence (``score``).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ _MIN_MATCH_IOU = 0.2
 _DUPLICATE_IOU = 0.6
 """Two tracks whose boxes overlap by more follow one hand."""
 _MIN_SPAWN_EVIDENCE = 1.6
-"""Evidence (see `_evidence`) that confirms a tentative track; set by the rate of false hands on backgrounds."""
+"""Evidence (see `_evidence`) that confirms a tentative track; set by the rate of false hands on
+backgrounds."""
 _DETECTOR_WEIGHT = 0.5
 """Weight of the detector's logit in the evidence, the presence's being 1."""
 _MIN_LOCATE_EVIDENCE = -1.0
@@ -41,12 +44,15 @@ _MATCH_RADIUS = 1.5
 _MIN_SUPPORT = 0.1
 _SURE_PRESENCE = 0.8
 _REPLACE_MARGIN = 0.15
-"""Score by which a detection must beat the least supported track to replace it, or a rejection to be tried again."""
+"""Score by which a detection must beat the least supported track to replace it, or a rejection
+to be tried again."""
 _LENGTH_WINDOW_FRAMES = 60.0
 _REJECTED_IOU = 0.5
 _REJECTION_FRAMES = 10
-"""Frames for which a rejected detection is not tried again, unless its score rises: a chair that looks like a hand would
-otherwise cost a network call in every frame."""
+"""Frames for which a rejected detection is not tried again, unless its score rises.
+
+A chair that looks like a hand would otherwise cost a network call in every frame.
+"""
 
 
 @dataclasses.dataclass
@@ -85,12 +91,12 @@ class Track:
 
     @property
     def doubtful(self) -> bool:
-        """Tell if the detector should run on the next frame: the hand was missed, is hardly one, or moves fast."""
+        """Tell if the hand was missed, is hardly one or moves fast: the detector should run."""
         limit = _FAST_MOTION * self.box.longer_side
         return self.misses > 0 or self.score < _DOUBTFUL_PRESENCE or math.hypot(*self.velocity) > limit
 
     def predicted_box(self) -> Box:
-        """Return the box expected in the next frame: the last one, moved by part of its last motion."""
+        """Return the box expected in the next frame: the last, moved by part of its motion."""
         return self.box.moved(_MOTION_GAIN * self.velocity[0], _MOTION_GAIN * self.velocity[1])
 
     def predicted_hull(self) -> np.ndarray | None:
@@ -153,7 +159,8 @@ class Tracker:
     def detection_due(self, interval: int) -> bool:
         """Tell if the detector should run on this frame. Call once a frame.
 
-        It runs when nothing is followed, when a hand is doubtful, and on every ``interval``-th frame.
+        It runs when nothing is followed, when a hand is doubtful, and on every ``interval``-th
+        frame.
         """
         due = not self.tracks or self._frames % interval == 0 or any(track.doubtful for track in self.tracks)
         self._frames += 1
@@ -162,9 +169,10 @@ class Tracker:
     def associate(self, detections: list[Detection]) -> list[Track]:
         """Match detections to tracks and spawn tentative tracks from the rest.
 
-        A matched track gains support, an unmatched one loses it; a track whose own box is off its detection moves there.
-        Tracks without support that aren't sure are dropped. An unmatched detection becomes a tentative track while there is
-        room, or if it clearly beats the least supported track, which it replaces; recently rejected detections are skipped.
+        A matched track gains support, an unmatched one loses it; a track whose own box is off its
+        detection moves there. Tracks without support that aren't sure are dropped. An unmatched
+        detection becomes a tentative track while there is room, or if it clearly beats the least
+        supported track, which it replaces; recently rejected detections are skipped.
 
         Returns:
             The tracks, old and new, whose box is now a detection's.
@@ -192,7 +200,8 @@ class Tracker:
         Args:
             track: The track; a confirmed one is never rejected.
             presence: What the network made of its crop, 0..1.
-            upright: True for the second pass, whose upright crop decides; False for the first, which needs less.
+            upright: True for the second pass, whose upright crop decides; False for the first,
+                which needs less.
         """
         minimum = _MIN_SPAWN_EVIDENCE if upright else _MIN_LOCATE_EVIDENCE
         if not track.tentative or _evidence(presence, track.support) >= minimum:
@@ -278,7 +287,10 @@ def _logit(probability: float) -> float:
 
 
 def _best_match(track: Track, detections: list[Detection]) -> Detection | None:
-    """Return the detection that overlaps a track most; for a track just missed, else the nearest within reach."""
+    """Return the detection that overlaps a track most.
+
+    For a track just missed, else the nearest within reach.
+    """
     box = track.predicted_box()
     best = max(detections, key=lambda d: box.iou(d.box), default=None)
     if best is not None and box.iou(best.box) > _MIN_MATCH_IOU:

@@ -1,1 +1,4 @@
-"""Cameras, crop cameras, boxes and the 21 joints of a hand. numpy and torch; imports nothing else of ours but errors."""
+"""Cameras, crop cameras, boxes and the 21 joints of a hand.
+
+numpy and torch; imports nothing else of ours but errors.
+"""

@@ -1,6 +1,9 @@
-"""Axis-aligned boxes in pixels: one type, intersection over union, tight boxes of masks and points. numpy only.
+"""Axis-aligned boxes in pixels: one type, intersection over union, tight boxes of masks and points.
 
-A box is (x, y, width, height) with (x, y) its upper left corner. The tight box of a single pixel (u, v) is (u, v, 1, 1).
+Numpy only.
+
+A box is (x, y, width, height) with (x, y) its upper left corner. The tight box of a single pixel
+(u, v) is (u, v, 1, 1).
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class Box(NamedTuple):
         return Box(self.x + dx, self.y + dy, self.width, self.height)
 
     def clipped(self, width: float, height: float) -> Box:
-        """Return the part within an image of ``width`` x ``height``; its size may be zero or negative."""
+        """Return the part within an image of that size; its own size may be zero or negative."""
         x0, y0 = max(self.x, 0.0), max(self.y, 0.0)
         x1, y1 = min(self.x + self.width, width), min(self.y + self.height, height)
         return Box(x0, y0, x1 - x0, y1 - y0)
@@ -58,7 +61,7 @@ def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray) -> Box | None:
-    """Return the tight box of the true (non-zero) pixels of a mask (h, w), None if there are none."""
+    """Return the tight box of the non-zero pixels of a mask (h, w), None if there are none."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return None

@@ -1,9 +1,11 @@
-"""The virtual crop camera: a pinhole camera at the real one's optical centre, turned and zoomed onto a hand.
+"""The virtual crop camera.
 
-Crop and frame are related through rays, so lens distortion and perspective are undone exactly and depth maps both ways:
-a crop pixel with ray r and depth z is the point z * r; on the frame ray q its depth there is z / (R q)_z.
-Pixels are resampled in torch, on CPU and CUDA alike; bounding boxes come from the geometry in numpy, so that nothing
-waits for the GPU.
+A pinhole camera at the real one's optical centre, turned and zoomed onto a hand.
+
+Crop and frame are related through rays, so lens distortion and perspective are undone exactly and
+depth maps both ways: a crop pixel with ray r and depth z is the point z * r; on the frame ray q its
+depth there is z / (R q)_z. Pixels are resampled in torch, on CPU and CUDA alike; bounding boxes
+come from the geometry in numpy, so that nothing waits for the GPU.
 """
 
 from __future__ import annotations
@@ -67,8 +69,9 @@ class CropCamera:
     ) -> CropCamera:
         """Build the crop camera for a hand whose tight box in the frame is ``box``.
 
-        The optical axis goes through the ray of the box's centre, by the smallest rotation, then by ``roll`` about it. The
-        box's longer side, as that camera sees it before the roll, times ``margin`` fills ``size``.
+        The optical axis goes through the ray of the box's centre, by the smallest rotation, then by
+        ``roll`` about it. The box's longer side, as that camera sees it before the roll, times
+        ``margin`` fills ``size``.
 
         Args:
             camera: The frame's camera.
@@ -105,10 +108,10 @@ class CropCamera:
     def from_points(
         cls, camera: Camera, pixels: np.ndarray, size: int, margin: float = MARGIN, roll: float = 0.0
     ) -> CropCamera:
-        """Build the crop camera for a hand whose hull, or any set of its pixels, in the frame is ``pixels``.
+        """Build the crop camera for a hand with the given hull, or other pixels, in the frame.
 
-        The camera turns to the mean ray, then by ``roll`` as in `from_box`, then to the middle of the box around what it sees;
-        that box's longer side times ``margin`` fills ``size``.
+        The camera turns to the mean ray, then by ``roll`` as in `from_box`, then to the middle of
+        the box around what it sees; that box's longer side times ``margin`` fills ``size``.
 
         Args:
             camera: The frame's camera.
@@ -133,7 +136,7 @@ class CropCamera:
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
     def resized(self, size: int) -> CropCamera:
-        """Return the same camera with another number of pixels: the same view, ``size`` x ``size``."""
+        """Return the camera with the same view and ``size`` x ``size`` pixels."""
         return self if size == self.size else CropCamera(self.rotation, self.f * size / self.size, size)
 
     @property
@@ -147,17 +150,25 @@ class CropCamera:
         return np.array([[self.f, 0, self.centre], [0, self.f, self.centre], [0, 0, 1]], np.float64)
 
     def rays(self, device: str | torch.device = "cpu") -> torch.Tensor:
-        """Return the ray of every pixel: float32 (size, size, 3) in crop axes, z = 1. Cached: do not write to it."""
+        """Return the ray of every pixel: float32 (size, size, 3) in crop axes, z = 1. Cached.
+
+        Do not write to it.
+        """
         return square_rays(self.f, self.size, str(device))
 
     def to_frame(self, camera: Camera, pixels: np.ndarray) -> np.ndarray:
-        """Map crop pixels (..., 2) to frame pixels float64 (..., 2); NaN where the frame's lens sees nothing."""
+        """Map crop pixels (..., 2) to frame pixels float64 (..., 2).
+
+        NaN where the lens is blind.
+        """
         pixels = np.asarray(pixels, np.float64)
         rays = np.concatenate(((pixels - self.centre) / self.f, np.ones_like(pixels[..., :1])), -1)
         return camera.project(rays @ np.array(self.rotation))
 
     def box_to_frame(self, camera: Camera, box: Box) -> Box:
-        """Return the box in the frame around a box of the crop, cut to the frame, at least 4 pixels wide and high.
+        """Return the box in the frame around a box of the crop.
+
+        It is cut to the frame and at least 4 pixels wide and high.
 
         Raises:
             CameraError: The lens has no ray for any of it.
@@ -183,14 +194,16 @@ class CropCamera:
     def sample(self, camera: Camera, image: torch.Tensor) -> torch.Tensor:
         """Resample the frame as the crop camera sees it.
 
-        Where the crop shrinks the frame k-fold, k x k of its pixels are averaged first, so that nothing aliases.
+        Where the crop shrinks the frame k-fold, k x k of its pixels are averaged first, so that
+        nothing aliases.
 
         Args:
             camera: The frame's camera.
             image: (C, camera.height, camera.width), uint8 or float, any device and strides.
 
         Returns:
-            float32 (C, size, size) on the same device, in the image's own units, zero where the ray misses the frame.
+            float32 (C, size, size) on the same device, in the image's own units, zero where the ray
+            misses the frame.
 
         Raises:
             CameraError: The image is not of the camera's size.
@@ -235,14 +248,15 @@ class CropCamera:
     ) -> Reprojected:
         """Resample the crop's depth onto the frame's pixels.
 
-        Depth and extras are interpolated among crop pixels whose weight is above 0.5 only: nothing smears across the mask's
-        border, and depth outside the mask may be anything, NaN included.
+        Depth and extras are interpolated among crop pixels whose weight is above 0.5 only: nothing
+        smears across the mask's border, and depth outside the mask may be anything, NaN included.
 
         Args:
             camera: The frame's camera.
             depth: (size, size), metres along the crop's optical axis.
             weight: (size, size), the hand's probability.
-            extra: More maps of that shape, e.g. sigma / depth (scale-free, as extras are not rescaled).
+            extra: More maps of that shape, e.g. sigma / depth (scale-free, as extras are not
+                rescaled).
 
         Raises:
             CameraError: A map is not of the crop's size.
@@ -283,8 +297,8 @@ class CropCamera:
         """Return the part of the frame that a box of the crop (default: all of it) covers.
 
         Returns:
-            x0, y0, x1, y1 (ends excluded, within the frame); True if all of it lies within the frame; the factor by which
-            the crop shrinks the frame.
+            x0, y0, x1, y1 (ends excluded, within the frame); True if all of it lies within the
+            frame; the factor by which the crop shrinks the frame.
         """
         left, top, width, height = crop_box or (-0.5, -0.5, self.size, self.size)
         pixels = self.to_frame(camera, _box_border(left, top, width, height))
@@ -306,7 +320,7 @@ class CropCamera:
     def _frame_grid(
         self, camera: Camera, x0: int, y0: int, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the frame coordinates x, y of every crop pixel, relative to (x0, y0): two float32 (size, size)."""
+        """Return x, y (size, size) of every crop pixel in the frame, relative to (x0, y0)."""
         to_ray = np.array(self.rotation).T @ np.linalg.inv(self.matrix)
         to_pixel = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ camera.matrix
         index = pixel_range(self.size, device)
@@ -321,7 +335,7 @@ class CropCamera:
     def _crop_grid(
         self, camera: Camera, x0: int, y0: int, x1: int, y1: int, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return grid_sample's coordinates of frame pixels in the crop (h, w, 2) and (R ray)_z of each (h, w)."""
+        """Return frame pixels in grid_sample's crop coordinates (h, w, 2) and (R ray)_z (h, w)."""
         unit = np.array(
             [[2 / self.size, 0, 1 / self.size - 1], [0, 2 / self.size, 1 / self.size - 1], [0, 0, 1]]
         )
@@ -356,7 +370,7 @@ def _box_border(x: float, y: float, width: float, height: float) -> np.ndarray:
 
 
 def _occupied(hand: torch.Tensor) -> Box:
-    """Return the box of the crop that holds every hand pixel and one more around; a tiny one if there is none."""
+    """Return the box around the crop's hand pixels, one pixel wider; a tiny one without any."""
     mask = hand.numpy()
     box = mask_box(mask)
     if box is None:
@@ -369,7 +383,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 def _rolled(rotation: np.ndarray, roll: float) -> np.ndarray:
-    """Append a roll (radians) about the optical axis to a rotation: the image turns counter-clockwise."""
+    """Append a roll (radians) to a rotation: the image turns counter-clockwise."""
     cos, sin = math.cos(roll), math.sin(roll)
     return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]]) @ rotation
 
@@ -382,7 +396,7 @@ def _extent(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smallest_rotation(axis: np.ndarray) -> np.ndarray:
-    """Return the rotation without roll that takes a unit vector (z > -1) to +z (Rodrigues' formula)."""
+    """Return the rotation without roll that takes a unit vector (z > -1) to +z (Rodrigues)."""
     x, y, z = axis
     cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0.0]])
     return np.eye(3) + cross + cross @ cross / (1 + z)

@@ -1,7 +1,8 @@
 """The 21 joints of a hand, its length, and which way it points.
 
-Joint order everywhere: wrist, then thumb, index, middle, ring and little finger, four joints each from the palm outwards.
-Hand length: from the wrist crease to the tip of the middle finger along the bones of the flat hand (docs/hand_length.md).
+Joint order everywhere: wrist, then thumb, index, middle, ring and little finger, four joints each
+from the palm outwards. Hand length: from the wrist crease to the tip of the middle finger along the
+bones of the flat hand (docs/hand_length.md).
 """
 
 from __future__ import annotations
@@ -30,25 +31,26 @@ MIN_HAND_LENGTH_M, MAX_HAND_LENGTH_M = 0.08, 0.30
 """Range of hand lengths that users may give."""
 
 MIN_PALM_FRACTION = 0.1
-"""Below this distance from wrist to knuckles, as a fraction of the hand's extent in the image, no direction is up."""
+"""Below this distance from wrist to knuckles, as a fraction of the hand's extent in the image,
+no direction is up."""
 
 FINGER_FRACTION = 0.53
 """Middle finger from its MCP joint to the tip, over the hand length.
 
-Skeletons have 92.3 mm of phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J. Morphol. 28(3), 2010)
-of 64.6 (metacarpal) + 92.3 + 24 to 35 from the metacarpal to the crease. But a joint is what a finger turns about, and
-that of the MCP lies within the metacarpal's round head, 7 to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm,
-which is 0.52 to 0.55.
+Skeletons have 92.3 mm of phalanges (44.6, 26.3, 17.4 and 4.0 of soft tip; Buryanov, Kotiuk, Int. J.
+Morphol. 28(3), 2010) of 64.6 (metacarpal) + 92.3 + 24 to 35 from the metacarpal to the crease. But
+a joint is what a finger turns about, and that of the MCP lies within the metacarpal's round head, 7
+to 8 mm (its radius) before its end: 99.8 of 181 to 192 mm, which is 0.52 to 0.55.
 """
 
 
 def wrist_to_knuckles(joints: JointArray) -> JointArray:
-    """Return the vector from the wrist to the mean knuckle in the image: (..., 21, 2 or more) to (..., 2)."""
+    """Return the image vector from wrist to mean knuckle: (..., 21, 2 or more) to (..., 2)."""
     return joints[..., KNUCKLES, :2].mean(-2) - joints[..., WRIST, :2]
 
 
 def hand_length(joints: np.ndarray) -> float:
-    """Return the length along the bones from the wrist joint to the middle fingertip of joints (21, 3), in their unit."""
+    """Return the length along the bones from wrist to middle fingertip of joints (21, 3)."""
     return float(_middle_bones(joints).sum())
 
 
@@ -59,7 +61,7 @@ def finger_fraction(joints: np.ndarray) -> float:
 
 
 def hand_length_from_finger(joints: np.ndarray) -> float:
-    """Return the hand length from the middle finger of joints (21, 3), for annotations without a true wrist joint."""
+    """Return the hand length from the middle finger of joints (21, 3) without a true wrist."""
     return float(_middle_bones(joints)[1:].sum() / FINGER_FRACTION)
 
 

@@ -1,4 +1,4 @@
-"""Masks of hands: connected parts, hulls, and how much of a hand can be seen. numpy and OpenCV only."""
+"""Masks of hands: connected parts, hulls, visible fraction. numpy and OpenCV only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _MIN_PART_FRACTION = 0.15
 def visible_fraction(mask: np.ndarray, pixels: np.ndarray) -> float:
     """Return the fraction of a hand's joints that are visible.
 
-    A joint at ``pixels`` (n, 2) of the image counts as visible if the hand's ``mask`` (h, w) is set anywhere in the
-    3 x 3 pixels around it; the others are occluded or outside the image.
+    A joint at ``pixels`` (n, 2) of the image counts as visible if the hand's ``mask`` (h, w) is set
+    anywhere in the 3 x 3 pixels around it; the others are occluded or outside the image.
     """
     around = np.pad(cv2.dilate((mask != 0).astype(np.uint8), np.ones((3, 3), np.uint8)), 1)
     where = np.where(np.isfinite(pixels), np.round(pixels), -1).astype(np.int64)
@@ -26,7 +26,7 @@ def visible_fraction(mask: np.ndarray, pixels: np.ndarray) -> float:
 
 
 def largest_part(mask: np.ndarray) -> tuple[Box, np.ndarray] | None:
-    """Return the tight box and the convex hull of the largest connected part, None if it is a speck."""
+    """Return the tight box and convex hull of the largest connected part, None for a speck."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return None
@@ -39,7 +39,7 @@ def largest_part(mask: np.ndarray) -> tuple[Box, np.ndarray] | None:
 
 
 def convex_hull(mask: np.ndarray, box: Box) -> np.ndarray:
-    """Return the corners (n, 2) of the convex hull of a mask's pixels within ``box``, which holds at least one."""
+    """Return the convex hull (n, 2) of a mask's pixels within ``box``, which holds at least one."""
     x, y, w, h = (round(value) for value in box)
     window = np.ascontiguousarray(mask[y : y + h, x : x + w], np.uint8)
     parts, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

@@ -10,16 +10,19 @@ import torch.nn.functional as F
 
 
 def quantize(low: int, high: int, step: int, limit: int) -> tuple[int, int]:
-    """Lengthen low..high, within 0..limit, until ``step`` divides it; leave it where that is impossible."""
+    """Lengthen low..high, within 0..limit, until ``step`` divides it, if possible."""
     high = min(high + (low - high) % step, limit)
     longer = low - (low - high) % step
     return (longer, high) if longer >= 0 else (low, high)
 
 
 def average_pool(image: torch.Tensor, k: int) -> torch.Tensor:
-    """Average k x k pixels: (C, H, W) to (C, ceil(H / k), ceil(W / k)); the border is repeated to fill up.
+    """Average k x k pixels: (C, H, W) to (C, ceil(H / k), ceil(W / k)).
 
-    Sums of strided views are three times as fast on a CPU as avg_pool2d on a frame whose channels are innermost.
+    The border is repeated to fill up.
+
+    Sums of strided views are three times as fast on a CPU as avg_pool2d on a frame whose channels
+    are innermost.
     """
     below, right = -image.shape[1] % k, -image.shape[2] % k
     if below or right:
@@ -38,7 +41,7 @@ def pixel_planes(
 
 @lru_cache(maxsize=8)
 def square_rays(f: float, size: int, device: str) -> torch.Tensor:
-    """Return the rays float32 (size, size, 3), z = 1, of a square pinhole camera with a centred principal point."""
+    """Return the rays (size, size, 3), z = 1, of a square camera with a centred principal point."""
     steps = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2) / f
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return torch.stack((x, y, torch.ones_like(x)), -1).float().to(device)

@@ -1,4 +1,7 @@
-"""The stacked hourglass, its heads and its weights files. Knows nothing of ROS, cameras or training."""
+"""The networks, their configs and their weights files.
+
+Knows nothing of ROS, cameras or training.
+"""
 
 from hand_depth_ros.network.config import DetectorConfig, NetworkConfig
 from hand_depth_ros.network.detector import HandDetectorNet

@@ -1,9 +1,9 @@
-"""The backbone: a network that has seen many real hands, whose features guide the hourglasses.
+"""The backbone: a network pretrained on real hands, whose features guide the hourglasses.
 
-The layers of MediaPipe's hand landmark model (Google, Apache-2.0), an EfficientNet-Lite (Tan and Le 2019; Liu 2020):
-inverted residual blocks with ReLU6 and without batch norms, those having been folded. Its layers are written down here; their
-values come with the weights file, or for a training of one's own from
-``hand_depth_ros.training.modules.mediapipe_weights``. Plain PyTorch.
+It has the layers of MediaPipe's hand landmark model (Google, Apache-2.0), an EfficientNet-Lite (Tan
+and Le 2019; Liu 2020): inverted residual blocks with ReLU6 and without batch norms, those having
+been fused. Its parameters come with the weights file or, for a new training, from
+``hand_depth_ros.training.modules.mediapipe_weights``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from hand_depth_ros.geometry.hand import JOINT_COUNT, MIDDLE_FINGER_CHAIN
 
 
 class _Block(NamedTuple):
-    """An inverted residual block: a pointwise convolution (if ``inner`` is not the input's channels), one over ``kernel`` x
-    ``kernel`` of each channel, another pointwise one without ReLU; what comes in is added where the shapes allow it."""
+    """Shape of an inverted residual block.
+
+    A pointwise convolution to ``inner`` channels (left out if the input has as many), a depthwise
+    one of ``kernel`` x ``kernel``, a pointwise one to ``outputs`` without ReLU, and a skip
+    connection where the shapes allow it.
+    """
 
     inner: int
     kernel: int
@@ -46,19 +50,22 @@ _BLOCKS = (
 )
 BLOCKS = len(_BLOCKS)
 _PYRAMID_BLOCKS = (2, 4, 10, 14)
-"""After these blocks the features are handed out: the last ones before each halving."""
+"""Blocks whose output is handed out: the last one before each halving."""
 GLOBAL_CHANNELS = 1152
 _LANDMARK_IMAGE_SIDE = 224
-"""Pixels; the landmarks' places are in those of the picture that the model was made for."""
+"""Side in pixels of the image that the model's landmarks refer to."""
 CHANNELS = tuple(_BLOCKS[i].outputs for i in _PYRAMID_BLOCKS)
-"""Of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
+"""Channels of the features at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 
 class _Depthwise(nn.Conv2d):
-    """A convolution of each channel by itself; where it learns on a CPU, in float32: oneDNN's gradients of it are ten times as
-    slow in bfloat16."""
+    """Depthwise convolution that trains in float32 on a CPU.
+
+    oneDNN's bfloat16 gradients are ten times slower there.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the module; see the class for shapes."""
         if self.weight.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
@@ -66,8 +73,12 @@ class _Depthwise(nn.Conv2d):
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution with TensorFlow's "same" padding, which at a stride is one pixel wider to the right and below. Deep
-    features know from the padding where they are in the picture: with another one they are others."""
+    """Build a convolution with TensorFlow's "same" padding.
+
+    At a stride it pads one pixel more to the right and below.
+
+    Deep features depend on the padding, so another one would not match the pretrained parameters.
+    """
     kind = nn.Conv2d if groups == 1 else _Depthwise
     if stride == 1:
         return [kind(inputs, outputs, kernel, 1, kernel // 2, groups=groups)]
@@ -77,7 +88,7 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
 
 
 class InvertedResidual(nn.Module):
-    """One :class:`_Block`."""
+    """Inverted residual block (Sandler et al., MobileNetV2, 2018)."""
 
     def __init__(self, inputs: int, block: _Block) -> None:
         super().__init__()
@@ -94,16 +105,18 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the module; see the class for shapes."""
         y: Tensor = self.body(x)
         return x + y if self.residual else y
 
 
 class Backbone(nn.Module):
-    """Pictures (B, 3, S, S) float RGB in 0..1, S a multiple of 32, of a hand that stands upright and spans most of them.
+    """Extract features and landmarks from images (B, 3, S, S) of an upright, large hand.
 
-    Gives the features at 1/4, 1/8, 1/16, 1/32 with ``CHANNELS``, those of the whole picture (B, ``GLOBAL_CHANNELS``), and the
-    landmarks that it was made for (B, 21, 3): x, y in 0..1 of the picture, z along the optical axis in hand lengths, away from
-    the camera, 0 at the median joint.
+    Input is float RGB in 0..1, S a multiple of 32. Output: the feature pyramid at 1/4, 1/8, 1/16
+    and 1/32 with ``CHANNELS`` channels; the global feature (B, ``GLOBAL_CHANNELS``); the landmarks
+    (B, 21, 3) with x, y in 0..1 of the image and z along the optical axis in hand lengths, away
+    from the camera, 0 at the median joint.
     """
 
     def __init__(self) -> None:
@@ -124,6 +137,7 @@ class Backbone(nn.Module):
         self.world = nn.Linear(GLOBAL_CHANNELS, 3 * JOINT_COUNT)
 
     def forward(self, rgb: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Run the module; see the class for shapes."""
         x, pyramid = self.stem(rgb), []
         for i, block in enumerate(self.blocks):
             x = block(x)
@@ -140,11 +154,11 @@ class Backbone(nn.Module):
         return pyramid, global_feature, torch.cat((landmarks, z[..., None]), -1)
 
     def freeze(self, blocks: int) -> None:
-        """The first so many of the ``BLOCKS``, with the stem, learn nothing from here on; with all of them nothing does."""
+        """Freeze the stem and the first ``blocks`` blocks; everything if that is all of them."""
         self.requires_grad_(blocks < BLOCKS)
         for part in (self.stem, *self.blocks[:blocks]) if blocks else ():
             part.requires_grad_(False)
 
     def layers(self) -> list[nn.Conv2d | nn.Linear]:
-        """Those with values, in the order in which data passes; the places come before the world."""
+        """Return the layers with parameters in the order of the data, landmarks before world."""
         return [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]

@@ -1,4 +1,4 @@
-"""What a network looks like: small objects that are saved inside the weights file."""
+"""Configs of the networks: frozen dataclasses that are saved inside the weights file."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ import json
 from typing import Any, ClassVar, TypeVar
 
 C = TypeVar("C", bound="_Config")
+_RENAMED = {"trunk": "backbone"}
+"""Keys that were renamed in 0.2.0."""
 
 
 class _Config:
-    """JSON in and out, with every field checked by the subclass's ``__post_init__``."""
+    """Base of the configs: JSON in and out; the subclass checks its fields in ``__post_init__``."""
 
     kind: ClassVar[str]
 
     def to_json(self) -> str:
+        """Return the fields as a JSON object."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)  # type: ignore[call-overload]
 
     @classmethod
     def from_dict(cls: type[C], values: dict[str, Any]) -> C:
-        """Build from plain values; an unknown or missing key is a ``ValueError`` that names it."""
+        """Build from plain values.
+
+        Raises:
+            ValueError: A key is unknown or missing; a renamed one is named with its new name.
+        """
         known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(values) - known)
+        if unknown and unknown[0] in _RENAMED:
+            raise ValueError(f"{unknown[0]} is now {_RENAMED[unknown[0]]}")
         if unknown:
             raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
         return cls(**values)
@@ -38,22 +47,28 @@ def _check_range(owner: object, **ranges: tuple[int, int]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig(_Config):
-    """The depth network (stacked hourglass) and the switches of its ablation.
+    """Config of the depth network (stacked hourglass) and the switches of its ablation.
 
-    crop_size       side of the square input crop, pixels (a multiple of 4 * 2 ** levels)
-    stacks          number of hourglasses
-    mask_stacks     how many of the first ones are supervised with the mask only (0: mask and depth jointly in all)
-    features        channels inside an hourglass
-    levels          halvings inside an hourglass
-    growth          channels added at each halving (0: the paper's constant width; widening: Law and Deng, CornerNet, 2018)
-    bottom          residual blocks at the lowest resolution, where the hand is seen as a whole
-    plane           the last head adds a plane to its relief, predicted from the whole crop
-    joints          every hourglass tells where the joints are; their depth is fed forward, and the last head adds to it
-    backbone           features of a network that has seen many real hands (network/backbone.py) guide the hourglasses
-    feed_mask       the estimated mask is fed forward into the next hourglass
-    predict_mask    False: depth only, the mask is not supervised in the hourglasses (the last head always has one)
-    intermediate    every hourglass has its own loss; False: only the last head
-    detail          channels of the full-resolution branch that sharpens edges
+    Attributes:
+        crop_size: Side of the square crop in pixels (a multiple of 4 * 2 ** levels).
+        stacks: Number of hourglasses.
+        mask_stacks: How many of the first ones are supervised with the mask only; 0: mask and depth
+            jointly in all.
+        features: Channels inside an hourglass.
+        levels: Halvings inside an hourglass.
+        growth: Channels added at each halving; 0: the paper's constant width. Widening: Law and
+            Deng, CornerNet, 2018.
+        bottom: Residual blocks at the lowest resolution, where the hand is seen as a whole.
+        plane: The last head adds a plane, predicted from the whole crop, to its relief.
+        joints: Every hourglass predicts the joints; their depth is fed forward, and the last head
+            adds to it.
+        backbone: Features of a network pretrained on real hands (network/backbone.py) guide the
+            hourglasses.
+        feed_mask: The estimated mask is fed forward into the next hourglass.
+        predict_mask: False: depth only, no mask supervision in the hourglasses (the last head
+            always has a mask).
+        intermediate: Every hourglass has its own loss; False: only the last head.
+        detail: Channels of the full-resolution branch that sharpens edges.
     """
 
     kind: ClassVar[str] = "hand_depth"
@@ -74,8 +89,11 @@ class NetworkConfig(_Config):
 
     @property
     def input_size(self) -> int:
-        """Side of the pictures that the network takes, pixels: the crops', or with a backbone, which wants hands of the size that
-        it knows, 7/4 of that. Maps are of the crop's size."""
+        """Return the side in pixels of the crops that the network takes.
+
+        Maps have ``crop_size``; with a backbone, which expects a hand of the size it was trained
+        with, the input is 7/4 of it.
+        """
         return self.crop_size * 7 // 4 if self.backbone else self.crop_size
 
     def __post_init__(self) -> None:
@@ -100,7 +118,7 @@ class NetworkConfig(_Config):
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")
         if self.backbone and (self.levels > 3 or self.crop_size != 128 or not self.joints):
             raise ValueError(
-                "a backbone knows joints, has features down to 1/32 and takes pictures of one size: "
+                "a backbone needs joints, has features down to 1/32 and takes images of one size: "
                 f"joints ({self.joints}) must be true, levels ({self.levels}) 3 or less, crop_size ({self.crop_size}) 128"
             )
         if self.crop_size % (4 * 2**self.levels):
@@ -109,12 +127,14 @@ class NetworkConfig(_Config):
 
 @dataclasses.dataclass(frozen=True)
 class DetectorConfig(_Config):
-    """The detector: a small one-shot centre detector.
+    """Config of the detector, a small one-shot centre detector.
 
-    input_width, input_height   the frame is letter-boxed into this, pixels (multiples of 32)
-    features                    channels of the first stage
-    extra_blocks                residual blocks more at each of 1/8, 1/16 and 1/32 of the input; what starts from a network
-                                with fewer of them starts as that network
+    Attributes:
+        input_width, input_height: The frame is letter-boxed into this, pixels (multiples of 32).
+        features: Channels of the first stage.
+        extra_blocks: More residual blocks at each of 1/8, 1/16 and 1/32 of the input;
+            zero-initialised, so that a network that starts from one with fewer of them starts as
+            that network.
     """
 
     kind: ClassVar[str] = "hand_detector"

@@ -1,7 +1,4 @@
-"""The detector network: where hands are in a whole frame. CenterNet-style (Zhou et al. 2019), small enough for a CPU.
-
-Plain PyTorch; imports nothing else of ours but the config.
-"""
+"""The detector network: boxes of hands in a whole frame, CenterNet-style (Zhou et al. 2019)."""
 
 from __future__ import annotations
 
@@ -19,8 +16,10 @@ STRIDE = 8
 class DetectorPrediction(NamedTuple):
     """Maps at 1/8 of the input.
 
-    centre   (B, 1, h, w) logit of "a hand's box has its centre in this cell"
-    box      (B, 4, h, w) offset of the box centre from the cell's centre in cells (x, y), log of width and height in cells
+    Attributes:
+        centre: (B, 1, h, w) logit of "a hand's box has its centre in this cell".
+        box: (B, 4, h, w) offset of the box's centre from the cell's in cells (x, y), log of width
+            and height in cells.
     """
 
     centre: Tensor
@@ -36,7 +35,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Seq
 
 
 class _Block(nn.Module):
-    """Bottleneck residual block; a ``zero_init`` one adds nothing until it has learned to."""
+    """Bottleneck residual block; with ``zero_init`` it starts as a no-op."""
 
     def __init__(self, channels: int, zero_init: bool = False) -> None:
         super().__init__()
@@ -52,11 +51,15 @@ class _Block(nn.Module):
             nn.init.zeros_(norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the module; see the class for shapes."""
         return F.relu(x + self.body(x))
 
 
 class HandDetectorNet(nn.Module):
-    """Frames (B, 3, H, W) float RGB in 0..1, H and W multiples of 32, to a :class:`DetectorPrediction`."""
+    """Map frames (B, 3, H, W) to a :class:`DetectorPrediction`.
+
+    Frames are float RGB in 0..1, H and W multiples of 32.
+    """
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
@@ -82,6 +85,7 @@ class HandDetectorNet(nn.Module):
             final.bias[0] = -4.0
 
     def forward(self, rgb: Tensor) -> DetectorPrediction:
+        """Run the module; see the class for shapes."""
         x8 = self.extra8(self.down8(self.down4((rgb - 0.45) * 4.0)))
         x16 = self.extra16(self.down16(x8))
         x32 = self.extra32(self.down32(x16))

@@ -1,12 +1,17 @@
 """The depth network: stacked hourglasses, masks first, which then guide the depth.
 
-Method: Nicodemou, Oikonomidis, Tzimiropoulos, Argyros, "Learning to Infer the Depth Map of a Hand from its Color
-Image", IJCNN 2020; hourglass: Newell, Yang, Deng, ECCV 2016. Plain PyTorch; imports nothing of ours from outside this package.
+Method: Nicodemou, Oikonomidis, Tzimiropoulos, Argyros, "Learning to Infer the Depth Map of a Hand
+    from its
+Color Image", IJCNN 2020. Hourglass: Newell, Yang, Deng, ECCV 2016.
 
-Depth is predicted in hand lengths L and in two parts, because a crop tells them apart: how large the hand looks,
-``log_apparent_size`` = log(s / S) with s = f * L / z_ref the apparent hand length in crop pixels and S the crop side, one
-number a crop; and the ``relief``, (z - z_ref) / L per pixel, which does not depend on how far away the hand is.
-z_ref is the median depth of the hand's visible pixels. Metric depth: z = L * (f / S * exp(-log_apparent_size) + relief).
+Depth is predicted in hand lengths L and in two parts:
+
+    log_apparent_size  log(s / S), one number a crop; s = f * L / z_ref is the apparent hand length
+                       in crop pixels, S the crop's side, z_ref the median depth of the hand's
+                       visible pixels
+    relief             (z - z_ref) / L, one number a pixel, independent of the hand's distance
+
+Metric depth is z = L * (f / S * exp(-log_apparent_size) + relief).
 """
 
 from __future__ import annotations
@@ -28,16 +33,18 @@ SCALARS = ("log_apparent_size", "log_apparent_size_log_b", "log_length", "log_le
 _RELIEF_UNIT = 0.25
 _SCALAR_UNIT = 0.25
 _INITIAL_LOG_B = -3.0
+_MIN_LOG_B, _MAX_LOG_B = -6.0, 1.0
 _GATE_BIAS = -3.0
-"""Logit of the share that the backbone's landmarks have in the joints before anything is learned."""
+"""Initial logit of the gate that mixes the backbone's landmarks into the joints."""
 
 
 class StageOutput(NamedTuple):
     """One stage's maps, each (B, 1, h, w); None where the stage does not predict it.
 
-    mask      logit of "this pixel is the hand"
-    relief    (z - z_ref) / L, hand lengths, positive behind the reference
-    log_b    log of the relief's Laplace scale, hand lengths
+    Attributes:
+        mask: Logit of "this pixel is the hand".
+        relief: (z - z_ref) / L in hand lengths, positive behind the reference.
+        log_b: Log of the relief's Laplace scale, hand lengths.
     """
 
     mask: Tensor | None
@@ -46,13 +53,16 @@ class StageOutput(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Everything the network says of a batch of crops.
+    """The network's output for a batch of crops.
 
-    stages    one StageOutput for each hourglass, a quarter of the crop's resolution
-    final     StageOutput at the crop's resolution (B, 1, S, S)
-    joints    of every hourglass, if its config has them: (B, 21, 3), x, y in -1..1 of the crop, z as the relief
-    scalars   (B, 5) float32 in the order of ``SCALARS``: log(s / S) and the log of its Laplace scale; log(L / 0.19 m) and the
-              log of its Laplace scale; logit of "there is a hand"
+    Attributes:
+        stages: One StageOutput for each hourglass, at a quarter of the crop's resolution.
+        final: StageOutput at the crop's resolution, (B, 1, S, S).
+        scalars: (B, 5) float32 in the order of ``SCALARS``; ``presence`` is the logit of "there is
+            a hand", the log_b are logs of Laplace scales, ``log_length`` is log(L /
+            MEAN_HAND_LENGTH_M).
+        joints: (B, 21, 3) for each hourglass if the config has joints: x, y in -1..1 of the crop, z
+            as the relief.
     """
 
     stages: tuple[StageOutput, ...]
@@ -70,20 +80,21 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
 
 
 def _zero_init(layer: L) -> L:
-    """A layer that adds nothing until it has learned to: a network without it can be trained on with it."""
+    """Zero-initialise a layer, so that it starts as a no-op in a trained network."""
     for value in layer.parameters():
         nn.init.zeros_(value)
     return layer
 
 
 def _closed_gate(layer: nn.Linear) -> nn.Linear:
+    """Initialise a gate so that it starts almost closed."""
     nn.init.zeros_(layer.weight)
     nn.init.constant_(layer.bias, _GATE_BIAS)
     return layer
 
 
 class Residual(nn.Module):
-    """Bottleneck residual block of the hourglass paper, post-activation so that batch norm folds into convolutions."""
+    """Bottleneck residual block of the hourglass paper, post-activation so that norms fuse."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -97,13 +108,20 @@ class Residual(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the module; see the class for shapes."""
         return F.relu(self.body(x) + self.skip(x))
 
 
 class Hourglass(nn.Module):
-    """One hourglass: ``levels`` halvings down and up again with a skip at every level, ``growth`` channels more at each.
+    """One hourglass: ``levels`` halvings down and up again, with a skip at every level.
 
-    ``guides`` are the channels of other features that are added after each halving, finest first; none for a level without.
+    Args:
+        features: Channels at the top.
+        levels: Number of halvings.
+        growth: Channels added at each halving.
+        bottom: Residual blocks at the lowest resolution.
+        guides: Channels of the backbone features added after each halving, finest first; none for a
+            level without.
     """
 
     def __init__(
@@ -127,6 +145,7 @@ class Hourglass(nn.Module):
         self.up = Residual(wider, features)
 
     def forward(self, x: Tensor, guides: Sequence[Tensor] = ()) -> Tensor:
+        """Run the module; see the class for shapes."""
         low = self.down(F.max_pool2d(x, 2))
         if self.guide is not None:
             low = low + self.guide(guides[0])
@@ -135,7 +154,10 @@ class Hourglass(nn.Module):
 
 
 class HandDepthNet(nn.Module):
-    """Pictures (B, 3, P, P) float RGB in 0..1, P the config's ``input_size``, to a :class:`Prediction` of what they show."""
+    """Map crops (B, 3, P, P), P the config's ``input_size``, to a :class:`Prediction`.
+
+    Crops are float RGB in 0..1.
+    """
 
     grid: Tensor
 
@@ -173,6 +195,7 @@ class HandDepthNet(nn.Module):
         self.register_buffer("grid", grid, persistent=False)
 
     def forward(self, rgb: Tensor) -> Prediction:
+        """Run the module; see the class for shapes."""
         size = self.config.input_size
         if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2:] != (size, size):
             raise ValueError(f"crops must be (B, 3, {size}, {size}), not {tuple(rgb.shape)}")
@@ -219,7 +242,7 @@ class HandDepthNet(nn.Module):
         return Prediction(tuple(stages), _maps(raw), _scalars(scalars), tuple(joints))
 
     def _predicts(self, stack: int) -> tuple[bool, bool]:
-        """Whether this stack is supervised with (the mask, the depth)."""
+        """Return two flags: the stack is supervised with the mask, with the depth."""
         return self.config.predict_mask, stack >= self.config.mask_stacks or not self.config.predict_mask
 
     def _stage(self, stack: int, raw: Tensor) -> StageOutput:
@@ -230,8 +253,10 @@ class HandDepthNet(nn.Module):
         )
 
     def _prediction_input(self, stack: int, raw: Tensor, coarse: Tensor | None) -> Tensor:
-        """What the next hourglass gets: mask probability, relief (or the joints') and its log_b; zero where that isn't
-        predicted or isn't fed forward."""
+        """Assemble what is fed to the next hourglass: mask probability, relief and its log_b.
+
+        Channels that aren't predicted or fed forward are zero.
+        """
         has_mask, has_depth = self._predicts(stack)
         mask = (
             torch.sigmoid(raw[:, :1]) if has_mask and self.config.feed_mask else torch.zeros_like(raw[:, :1])
@@ -244,10 +269,10 @@ class HandDepthNet(nn.Module):
     def _gated_joints(
         self, stack: int, own: Tensor, landmarks: Tensor | None, global_feature: Tensor
     ) -> Tensor:
-        """The joints, as far between the stack's ``own`` and the backbone's ``landmarks`` ones as it has learned to trust these."""
+        """Mix the stack's own joints with the backbone's landmarks by a learned gate."""
         assert landmarks is not None
-        share = torch.sigmoid(self.gate[stack](global_feature).float()).view_as(own)
-        return own + share * (landmarks - own)
+        gate = torch.sigmoid(self.gate[stack](global_feature).float()).view_as(own)
+        return own + gate * (landmarks - own)
 
     def _predict_scalars(self, y: Tensor, global_feature: Tensor | None) -> Tensor:
         pooled = self.pool(y)
@@ -259,22 +284,23 @@ class HandDepthNet(nn.Module):
 
 
 def _downsampled(features: Tensor) -> Tensor:
-    """A backbone's picture or features, resized to those of the crop at the same stride: 4/7 of the size."""
+    """Resize a backbone's image or features to the crop's size at the same stride (4/7)."""
     side = features.shape[-1] * 4 // 7
     resized = F.interpolate(features.float(), size=(side, side), mode="bilinear", antialias=True)
     return resized.to(features.dtype)
 
 
 def _add_relief(raw: Tensor, relief: Tensor) -> Tensor:
+    """Add a relief, in relief units, to the raw maps' second channel."""
     return torch.cat((raw[:, :1], raw[:, 1:2] + relief, raw[:, 2:]), 1)
 
 
 def _scalars(raw: Tensor) -> Tensor:
     log_apparent_size, log_length = _SCALAR_UNIT * raw[:, 0], _SCALAR_UNIT * raw[:, 2]
-    log_bs = (raw[:, 1:4:2] + _INITIAL_LOG_B).clamp(-6.0, 1.0)
+    log_bs = (raw[:, 1:4:2] + _INITIAL_LOG_B).clamp(_MIN_LOG_B, _MAX_LOG_B)
     return torch.stack((log_apparent_size, log_bs[:, 0], log_length, log_bs[:, 1], raw[:, 4]), 1)
 
 
 def _maps(raw: Tensor) -> StageOutput:
-    log_b = (raw[:, 2:3] + _INITIAL_LOG_B).clamp(-6.0, 1.0)
+    log_b = (raw[:, 2:3] + _INITIAL_LOG_B).clamp(_MIN_LOG_B, _MAX_LOG_B)
     return StageOutput(raw[:, :1], _RELIEF_UNIT * raw[:, 1:2], log_b)

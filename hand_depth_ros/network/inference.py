@@ -1,4 +1,4 @@
-"""The same function in less time: batch norms folded into the convolutions before them, and no Python between the layers."""
+"""Fuse and trace the networks for inference: the same function in less time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Maps = tuple[Tensor, Tensor, Tensor]
 
 
 def fuse_batch_norms(network: M) -> M:
-    """Fold in place every Conv2d, BatchNorm2d pair that follow each other in a Sequential; the network must be in eval mode."""
+    """Fuse every Conv2d and BatchNorm2d that follow each other in a Sequential, in place.
+
+    The network must be in eval mode.
+    """
     for module in list(network.modules()):
         if not isinstance(module, nn.Sequential):
             continue
@@ -35,8 +38,11 @@ def fuse_batch_norms(network: M) -> M:
 
 
 class _InferenceOutputs(nn.Module):
-    """A depth network's last maps, (B, 3, S, S) mask logit, relief, log log_b, its scalars (B, 5), and from its last
-    joints where the knuckles are from the wrist, (B, 2) right and down, the crop being 2 wide; zeros where it has no joints."""
+    """Return plain tensors of a depth network.
+
+    Maps (B, 3, S, S): mask logit, relief, log_b. Scalars (B, 5). Vector (B, 2) from the wrist to
+    the knuckles, right and down, the crop being 2 wide; zeros without joints.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -55,28 +61,29 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 @cache
 def _traced(config: NetworkConfig, dtype: torch.dtype) -> Callable[..., Maps]:
-    """The folded network of ``config`` as one TorchScript function of the crops and its weights. TorchScript never frees
-    what it has traced: one function a configuration for the life of the process, and no weights in it."""
-    whole = _InferenceOutputs(_for_the_cpu(fuse_batch_norms(HandDepthNet(config).eval()), dtype))
-    tensors = _tensors(whole)
+    """Trace the fused network of ``config`` as one function of the crops and the weights.
+
+    TorchScript never frees what it has traced, so there is one function a config for the life of
+    the process, and no weights in it.
+    """
+    outputs = _InferenceOutputs(_prepare_for_cpu(fuse_batch_norms(HandDepthNet(config).eval()), dtype))
+    tensors = _tensors(outputs)
 
     def run(crops: Tensor, *weights: Tensor) -> Maps:
         for name, weight in zip(tensors, weights, strict=True):
             owner, _, leaf = name.rpartition(".")
-            delattr(whole.get_submodule(owner), leaf)
-            setattr(whole.get_submodule(owner), leaf, weight)
-        return whole(crops)  # type: ignore[no-any-return]
+            delattr(outputs.get_submodule(owner), leaf)
+            setattr(outputs.get_submodule(owner), leaf, weight)
+        return outputs(crops)  # type: ignore[no-any-return]
 
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the check of the crop's size is Python, and done with after the trace
+        warnings.simplefilter("ignore")  # the size check is Python and ends with the trace
         example = (_example(config, dtype), *tensors.values())
         return torch.jit.trace(run, example, check_trace=False)  # type: ignore[no-any-return]
 
 
-def _with_weights_in(network: M, dtype: torch.dtype) -> M:
-    """The network itself, its parameters converted. Buffers stay as they are: places in a crop need more digits."""
+def _convert_parameters(network: M, dtype: torch.dtype) -> M:
+    """Convert a network's parameters in place; buffers hold coordinates and stay float32."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
     return network.requires_grad_(False)
@@ -87,32 +94,37 @@ def _example(config: NetworkConfig, dtype: torch.dtype) -> Tensor:
     return crops.contiguous(memory_format=torch.channels_last)
 
 
-def _for_the_cpu(network: HandDepthNet, dtype: torch.dtype) -> HandDepthNet:
-    network = _with_weights_in(network.to(memory_format=torch.channels_last), dtype)  # type: ignore[call-overload]
+def _prepare_for_cpu(network: HandDepthNet, dtype: torch.dtype) -> HandDepthNet:
+    network = _convert_parameters(network.to(memory_format=torch.channels_last), dtype)  # type: ignore[call-overload]
     return prepack(network, _example(network.config, dtype))
 
 
 def fuse_detector(
     network: HandDetectorNet, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> HandDetectorNet:
-    """``network`` (eval mode) made ready in place for frames of ``dtype`` on the device, channels innermost in memory."""
-    folded = fuse_batch_norms(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Fuse and convert a detector (eval mode) in place for channels-last frames of ``dtype``."""
+    fused = fuse_batch_norms(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cpu" and dtype != torch.float32 and isinstance(network, HandDetectorNet):
         config = network.config
         frame = torch.zeros(1, 3, config.input_height, config.input_width, dtype=dtype)
-        prepack(folded, frame.contiguous(memory_format=torch.channels_last))
-    return folded.requires_grad_(False)  # type: ignore[no-any-return]
+        prepack(fused, frame.contiguous(memory_format=torch.channels_last))
+    return fused.requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def compile_for_inference(
     network: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Callable[[Tensor], Maps]:
-    """``network`` (folded, in eval mode) as a function of crops (B, 3, S, S) to its last maps, scalars and wrist_to_knuckles. On the CPU a
-    :class:`HandDepthNet` is traced: a fifth of the time of a small network is Python's."""
+    """Turn a fused network in eval mode into a function of crops.
+
+    See :class:`_InferenceOutputs` for its outputs.
+
+    On the CPU a :class:`HandDepthNet` is traced, since Python takes a fifth of the time of a small
+    network.
+    """
     if not isinstance(network, HandDepthNet):
         return _InferenceOutputs(network).eval()
     if device.type != "cpu":
-        return _InferenceOutputs(_with_weights_in(network, dtype)).eval()
+        return _InferenceOutputs(_convert_parameters(network, dtype)).eval()
     function = _traced(network.config, dtype)
-    weights = tuple(_tensors(_InferenceOutputs(_for_the_cpu(network, dtype))).values())
+    weights = tuple(_tensors(_InferenceOutputs(_prepare_for_cpu(network, dtype))).values())
     return lambda crops: function(crops.to(dtype), *weights)

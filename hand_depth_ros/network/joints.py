@@ -1,8 +1,10 @@
-"""Where the 21 joints are, and the coarse relief that they make: they tell the depth which finger is which, palm from back, and
-which way a hand is tilted.
+"""The head that regresses the 21 joints, and the coarse relief that they imply.
 
-Integral regression: Sun, Xiao, Wei, Liang, Wei, "Integral Human Pose Regression", ECCV 2018; of depth with it: Iqbal,
-Molchanov, Breuel, Gall, Kautz, "Hand Pose Estimation via Latent 2.5D Heatmap Regression", ECCV 2018.
+Joints tell the depth head which finger is which, palm from back, and which way a hand is tilted.
+
+Integral regression: Sun, Xiao, Wei, Liang, Wei, "Integral Human Pose Regression", ECCV 2018; of
+depth: Iqbal, Molchanov, Breuel, Gall, Kautz, "Hand Pose Estimation via Latent 2.5D Heatmap
+    Regression", ECCV 2018.
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ from hand_depth_ros.geometry.hand import JOINT_COUNT
 
 _DEPTH_UNIT = 0.25
 _REACH = 0.15
-"""Of a joint over the relief around it (standard deviation), where the crop is 2 wide: about a finger's breadth."""
+"""Standard deviation of a joint's influence on the relief around it, the crop being 2 wide: a
+finger's breadth."""
 _FAR = 1e-3
 
 
 class JointHead(nn.Module):
-    """Features (B, f, s, s) to joints (B, 21, 3): x, y in -1..1 of the crop, z as the relief, hand lengths."""
+    """Map features (B, f, s, s) to joints (B, 21, 3).
+
+    x and y are in -1..1 of the crop, z is in hand lengths like the relief.
+    """
 
     grid: Tensor
 
@@ -31,13 +37,17 @@ class JointHead(nn.Module):
         self.register_buffer("grid", torch.stack((x.flatten(), y.flatten())), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Run the module; see the class for shapes."""
         heat, depth = self.maps(features).float().flatten(2).chunk(2, 1)
         heatmap = heat.softmax(-1)
         x, y = (heatmap * self.grid[0]).sum(-1), (heatmap * self.grid[1]).sum(-1)
         return torch.stack((x, y, _DEPTH_UNIT * (heatmap * depth).sum(-1)), -1)
 
     def relief(self, joints: Tensor) -> Tensor:
-        """The joints' z laid out over the crop, (B, 1, s, s): at every place the mean of those near it."""
+        """Spread the joints' z over the crop.
+
+        (B, 1, s, s), at every cell the mean of nearby joints.
+        """
         away = (joints[:, :, :2, None] - self.grid).square().sum(2)
         near = torch.exp(away / (-2 * _REACH**2)) + _FAR
         z = (near * joints[:, :, 2:]).sum(1) / near.sum(1)

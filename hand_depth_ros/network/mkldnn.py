@@ -1,9 +1,10 @@
-"""Convolutions whose weights are laid out for the CPU beforehand, with the activation after them built in: the same bits in
-four fifths of the time, where the network is in bfloat16.
+"""Convolutions with weights prepacked for the CPU and the activation fused.
 
-PyTorch lays weights out anew in every call, unless it compiles a network, for which it wants a C++ compiler. What its compiled
-networks call is called here; nothing promises that it stays, so :func:`prepack` leaves a network as it is where that is missing.
-Plain PyTorch.
+They give the same bits in 4/5 of the time in bfloat16.
+
+PyTorch reorders a convolution's weights in every call unless the network is compiled, which needs a
+C++ compiler. This module calls the operators that compiled networks call. They are not a public
+API, so :func:`prepack` leaves a network as it is where they are missing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ def conv_{name}(x: Tensor, w: Tensor, b: Optional[Tensor], p: List[int], s: List
 
 @cache
 def _functions() -> dict[type[nn.Module], Any]:
-    """The convolution for each activation, scripted because a tracer does not take their bounds; {} where PyTorch has none."""
+    """Return the fused convolution for each activation; empty if this PyTorch has none.
+
+    They are scripted because the tracer does not accept their bounds.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer PyTorch would rather export than script
         try:
@@ -40,7 +44,7 @@ def _functions() -> dict[type[nn.Module], Any]:
 
 
 class PrepackedConv(nn.Module):
-    """``convolution`` for inputs of one size (others work, and are slower), and the activation after it."""
+    """A convolution prepacked for one input size (others work, slower), activation fused."""
 
     weight: Tensor
 
@@ -57,12 +61,19 @@ class PrepackedConv(nn.Module):
         self._function = _functions()[activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the module; see the class for shapes."""
         return self._function(x, self.weight, self.bias, *self._geometry)  # type: ignore[no-any-return]
 
 
 def prepack(network: M, example: Tensor) -> M:
-    """Put packed convolutions in the place of the network's own, in place; it must be in eval mode, its batch norms folded, on
-    the CPU. ``example`` is an input of the usual size. Without oneDNN's convolutions the network stays as it is."""
+    """Replace the network's convolutions by prepacked ones, in place.
+
+    Without oneDNN leave it as it is.
+
+    Args:
+        network: In eval mode, batch norms fused, on the CPU.
+        example: An input of the usual size.
+    """
     if not _functions() or not torch.backends.mkldnn.is_available():
         return network
     sizes: dict[nn.Module, list[int]] = {}
@@ -84,7 +95,7 @@ def prepack(network: M, example: Tensor) -> M:
 
 
 def _take_activation(module: nn.Module, name: str) -> type[nn.Module]:
-    """The activation that follows the child ``name`` of a Sequential, if one does, which becomes an identity."""
+    """Return the activation after the child ``name`` of a Sequential; put an identity there."""
     if isinstance(module, nn.Sequential):
         for after, child in list(module.named_children())[list(module._modules).index(name) + 1 :]:
             if isinstance(child, nn.ReLU | nn.ReLU6):

@@ -516,7 +516,7 @@ def with_hand(
 
 def looks(estimator: HandDepthEstimator) -> list[torch.Tensor]:
     """The crops that the stand-in network was shown since the last time, one tensor a call."""
-    network: Any = estimator._network
+    network: Any = estimator._predictor._network
     crops: list[torch.Tensor] = network.network.crops
     taken, crops[:] = list(crops), []
     return taken
