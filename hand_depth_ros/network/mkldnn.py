@@ -43,6 +43,11 @@ def _functions() -> dict[type[nn.Module], Any]:
     return {kind: getattr(unit, f"conv_{name}") for kind, (name, _) in _ACTIVATIONS.items()}
 
 
+def bfloat16_supported() -> bool:
+    """Tell if oneDNN can convolve in bfloat16 on this CPU."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class PrepackedConv(nn.Module):
     """A convolution prepacked for one input size (others work, slower), activation fused."""
 
@@ -75,6 +80,8 @@ def prepack(network: M, example: Tensor) -> M:
         example: An input of the usual size.
     """
     if not _functions() or not torch.backends.mkldnn.is_available():
+        return network
+    if example.dtype == torch.bfloat16 and not bfloat16_supported():
         return network
     sizes: dict[nn.Module, list[int]] = {}
 

@@ -143,7 +143,7 @@ def test_both_kinds_of_picture_give_the_same_hands() -> None:
     rgb = frame_with_spot(160, 120, (60, 70), 30)
     a = detector.detect(rgb, threshold=0.0, max_detections=1)
     b = detector.detect(torch.from_numpy(rgb).permute(2, 0, 1), threshold=0.0, max_detections=1)
-    np.testing.assert_allclose(a[0].roi, b[0].roi, atol=2.0)
+    np.testing.assert_allclose(a[0].box, b[0].box, atol=2.0)
     assert a[0].score == pytest.approx(b[0].score, abs=0.01)
 
 

@@ -31,7 +31,18 @@ def crops(count: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(
+                not mkldnn.bfloat16_supported(), reason="oneDNN has no bfloat16 on this CPU"
+            ),
+        ),
+    ],
+)
 def test_a_packed_network_is_the_same_function(dtype: torch.dtype, count: int) -> None:
     plain = network().to(dtype)
     quick = prepack(copy.deepcopy(plain), crops(1, dtype))
@@ -49,6 +60,12 @@ def test_only_an_activation_that_follows_at_once_is_built_in() -> None:
     assert kinds[0] == [PrepackedConv, nn.Identity, nn.Identity]
     assert kinds[1] == [nn.ZeroPad2d, PrepackedConv, nn.Identity]
     assert kinds[2] == [PrepackedConv, nn.BatchNorm2d, nn.ReLU]
+
+
+def test_bfloat16_is_left_to_pytorch_on_a_cpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mkldnn, "bfloat16_supported", lambda: False)
+    same = prepack(network().to(torch.bfloat16), crops(1, torch.bfloat16))
+    assert not any(isinstance(module, PrepackedConv) for module in same.modules())
 
 
 def test_without_onednns_convolutions_a_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
