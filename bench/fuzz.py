@@ -79,16 +79,16 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="seed of the examples")
     options = parser.parse_args()
-    most = options.examples or (2**62 if options.minutes else 100_000)
+    limit = options.examples or (2**62 if options.minutes else 100_000)
     end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     print(f"seed {options.seed}", flush=True)
     silence_decoders()
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in TARGETS}
     done, rounds, settled = 0, 0, 0.0
-    size = min(BATCH, max(1, most // (2 * len(TARGETS))))
-    while done < most and time.monotonic() < end:
+    size = min(BATCH, max(1, limit // (2 * len(TARGETS))))
+    while done < limit and time.monotonic() < end:
         for name in TARGETS:
-            count = min(size, most - done)
+            count = min(size, limit - done)
             if count:
                 outcomes[name] += batch(name, count, options.seed + rounds)
                 done += count

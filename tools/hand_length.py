@@ -59,8 +59,8 @@ def matching_length(sample: Sample, estimator: HandDepthEstimator) -> float:
     assert hand.joints is not None
     frame = estimator.estimate(sample.rgb, sample.camera, [roi_of(hand)], TRIAL_LENGTH_M, track=False)
     surface = hand.joints[list(metrics.SURFACE_JOINTS)]
-    seen = metrics.median_around(frame.depth, sample.camera.project(surface))
-    return TRIAL_LENGTH_M * float(np.nanmedian((surface[:, 2] - metrics.SURFACE_TO_JOINT_M) / seen))
+    predicted = metrics.median_around(frame.depth, sample.camera.project(surface))
+    return TRIAL_LENGTH_M * float(np.nanmedian((surface[:, 2] - metrics.SURFACE_TO_JOINT_M) / predicted))
 
 
 def main() -> None:

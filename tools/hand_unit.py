@@ -75,15 +75,17 @@ def main() -> None:
     made = [photographed(view, background[i % len(background)]) for i, view in enumerate(views)]
 
     table = Table("hands", "open", "look as long as", "half of them within")
-    usual = None
+    proportions = None
     for name, images in (("photographs", photographs), ("rendered", [image for image in made if image])):
         expected = np.array([label.log_length_px for image in images for label in image.usable])
         seen = skeleton.see(images, network)
-        if usual is None:
-            usual = skeleton.proportions(seen, expected)
-        fitted = skeleton.fit(seen, usual)
-        flat = skeleton.bone_lengths(fitted._replace(depths=np.zeros_like(fitted.depths)))[:, CHAIN].sum(1)
-        is_open = flat > OPEN * skeleton.bone_lengths(fitted)[:, CHAIN].sum(1)
+        if proportions is None:
+            proportions = skeleton.proportions(seen, expected)
+        fitted = skeleton.fit(seen, proportions)
+        in_image = skeleton.bone_lengths(fitted._replace(depths=np.zeros_like(fitted.depths)))[:, CHAIN].sum(
+            1
+        )
+        is_open = in_image > OPEN * skeleton.bone_lengths(fitted)[:, CHAIN].sum(1)
         ratio = np.exp(fitted.log_length_px - expected)[is_open]
         low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
         table.add_row(name, str(is_open.sum()), f"{middle:.3f} of their length", f"{low:.3f} to {high:.3f}")

@@ -102,7 +102,7 @@ def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
         label.mask == 1
     ]
     drawn[label.mask == 255] = 200
-    places = label.joints[:, :2] - (label.x, label.y)
+    positions = label.joints[:, :2] - (label.x, label.y)
     k = TILE / max(label.mask.shape)
     panels = [drawn]
     if photograph:
@@ -116,7 +116,7 @@ def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
         square[: small.shape[0], : small.shape[1]] = small
         if i == 0:
             for finger in FINGERS:
-                line = np.round(places[list(finger)] * k).astype(np.int32)
+                line = np.round(positions[list(finger)] * k).astype(np.int32)
                 cv2.polylines(square, [line], False, (0, 0, 0), 1, cv2.LINE_AA)
         done.append(square)
     return np.hstack(done)

@@ -26,12 +26,12 @@ ERRORS = ("mae_mm", "median_mm", "rmse_mm", "shape_mm", "abs_rel")
 
 
 def summarise(dataset: Dataset, scores: Sequence[ImageScore], given_boxes: bool) -> dict[str, Any]:
-    """Return the report; None for what this kind of data set cannot tell.
+    """Return the report; None for what this kind of data set does not know.
 
     Depth errors are means over hands (one per image in most sets) of each hand's own; fractions lie
     in 0..1. ``half_visible`` repeats the hands' numbers for those alone that are at least half
-    visible (``HALF``): what a sliver at the image's edge belongs to, and how far away it is, cannot
-    be told from it.
+    visible (``HALF``): a sliver at
+    the image's edge shows neither whose it is nor how far away.
     """
     hands = [hand for image in scores for hand in image.hands]
     empty = [image for image in scores if not image.hands]

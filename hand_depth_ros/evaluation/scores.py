@@ -64,8 +64,8 @@ class HandScore:
         completeness: Fraction of the hand's pixels (or surface joints) that got depth.
         guessed: Depth errors with the hand length guessed.
         known: Depth errors with the hand length known.
-        constant_mm: The constant-depth oracle at the places that were scored.
-        constant_all_mm: The constant-depth oracle at all places.
+        constant_mm: The constant-depth oracle at the pixels (joints) that were scored.
+        constant_all_mm: The constant-depth oracle at all pixels (joints).
         coverage: Fractions within one and two sigma, hand length guessed.
         known_coverage: Fractions within one and two sigma, hand length known.
         length_error: Predicted over true hand length, minus 1.

@@ -151,8 +151,8 @@ def _check_enough(hands: int) -> None:
 def _smallest_change(off: Sequence[float]) -> float:
     """Return the factor nearest to 1 within half of the tolerance, else the best one.
 
-    A hand's pixels are wrong together, so that 60 hands tell a coverage to 6 % only: what they
-    cannot tell is left as it is.
+    A hand's pixels are wrong together, so 60 hands measure a coverage to 6 % only: smaller
+    deviations are left alone.
     """
     good = [factor for factor, value in zip(FACTORS, off, strict=True) if value <= 0.5]
     return float(min(good, key=lambda factor: abs(np.log(factor))) if good else FACTORS[int(np.argmin(off))])

@@ -84,7 +84,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_folder_numbers(folder: Path, tmp_path: Path) -> None:
+def test_measures_a_folder_set(folder: Path, tmp_path: Path) -> None:
     """Predicted: its left half and some beside it, 20 mm too far when guessed, 5 mm with the
     length.
     """
@@ -96,7 +96,7 @@ def test_folder_numbers(folder: Path, tmp_path: Path) -> None:
         return [(shifted, SLOPE + (0.005 if length == 0.2 else 0.02))]
 
     estimator = KnownAnswer(answer)
-    report = run(folder, estimator, json=tmp_path / "r" / "report.json", out=tmp_path / "pictures")
+    report = run(folder, estimator, json=tmp_path / "r" / "report.json", out=tmp_path / "sheets")
     assert report["images"] == 2 and report["hands"] == 1 and report["hands_found"] == 1
     assert report["hand_length_guessed"]["mae_mm"] == pytest.approx(20, abs=0.01)
     assert report["hand_length_guessed"]["rmse_mm"] == pytest.approx(20, abs=0.01)
@@ -111,7 +111,7 @@ def test_folder_numbers(folder: Path, tmp_path: Path) -> None:
     assert report["images_with_false_hand"] == 1 and report["other_hands_per_image"] == 0
     assert report["hand_length_error"] == pytest.approx(0.19 / 0.2 - 1)
     assert json.loads((tmp_path / "r" / "report.json").read_text()) == report
-    assert cv2.imread(str(tmp_path / "pictures" / "tiny_frames_worst.jpg")) is not None
+    assert cv2.imread(str(tmp_path / "sheets" / "tiny_frames_worst.jpg")) is not None
     assert all(call["track"] is False and call["rois"] is None for call in estimator.calls)
     assert [call["hand_length_m"] for call in estimator.calls] == [None, 0.2, None]
 
@@ -135,7 +135,7 @@ def with_a_second_hand(folder: Path, seen: int) -> None:
     (folder / "cameras.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_hands_that_are_at_least_half_visible_have_numbers_of_their_own(folder: Path) -> None:
+def test_reports_hands_that_are_at_least_half_visible_apart(folder: Path) -> None:
     """The first hand is measured exactly, the second is not found."""
     estimator = KnownAnswer(lambda rgb, length: [(HAND, SLOPE)] if rgb[0, 0, 0] == 200 else [])
     assert run(folder, estimator)["half_visible"] is None  # a set without joints cannot tell
@@ -154,28 +154,28 @@ def test_hands_that_are_at_least_half_visible_have_numbers_of_their_own(folder: 
     assert report["half_visible"]["hands"] == 2
 
 
-def test_a_hand_beside_the_true_one_is_missed_and_its_depth_not_scored(folder: Path) -> None:
+def test_does_not_score_the_depth_of_a_hand_beside_the_true_one(folder: Path) -> None:
     report = run(folder, KnownAnswer(lambda rgb, length: [(rectangle(25, 10, 45, 40), 0.4)]))
     # IoU 5 / 35 < 0.3
     assert report["hands_found"] == 0 and report["hand_length_guessed"] is None
     assert report["mask_iou"] == pytest.approx(5 / 35) and report["other_hands_per_image"] == 1
 
 
-def test_given_boxes_are_the_masks_own(folder: Path) -> None:
+def test_gives_the_tight_boxes_of_the_masks(folder: Path) -> None:
     estimator = KnownAnswer(lambda rgb, length: [])
     report = run(folder, estimator, given_boxes=True)
     assert estimator.calls[0]["rois"] == [(10, 10, 20, 30)]
     assert any("detector not used" in note for note in report["notes"])
 
 
-def test_transparent_pictures_are_laid_over_grey_or_over_photographs(folder: Path, tmp_path: Path) -> None:
+def test_lays_transparent_images_over_grey_or_photographs(folder: Path, tmp_path: Path) -> None:
     about = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps({**about, "transparent": True}))
-    picture = np.zeros((48, 64, 4), np.uint8)
-    picture[HAND] = (10, 20, 30, 255)  # BGRA
-    picture[0, 0] = (100, 100, 100, 51)  # a fifth
+    image = np.zeros((48, 64, 4), np.uint8)
+    image[HAND] = (10, 20, 30, 255)  # BGRA
+    image[0, 0] = (100, 100, 100, 51)  # a fifth
     for name in "ab":
-        cv2.imwrite(str(folder / "rgb" / f"{name}.png"), picture)
+        cv2.imwrite(str(folder / "rgb" / f"{name}.png"), image)
     grey = next(iter(open_dataset(folder))).rgb
     assert grey[20, 20].tolist() == [30, 20, 10] and grey[47, 63].tolist() == [127, 127, 127]
     assert grey[0, 0].tolist() == [round(0.2 * 100 + 0.8 * 127)] * 3
@@ -188,14 +188,12 @@ def test_transparent_pictures_are_laid_over_grey_or_over_photographs(folder: Pat
     assert photo[20, 20].tolist() == [30, 20, 10] and photo[47, 63].tolist() == [240, 0, 0]
 
 
-def test_backgrounds_that_have_no_part_in_it_are_said_to_have_none(
-    folder: Path, joints_set: Path, tmp_path: Path
-) -> None:
+def test_notes_that_backgrounds_are_not_used(folder: Path, joints_set: Path, tmp_path: Path) -> None:
     for path in (folder, joints_set):
         assert "not transparent: backgrounds are not used" in open_dataset(path, backgrounds=tmp_path).notes
 
 
-def test_pictures_without_hands_have_no_boxes_to_give(tmp_path: Path) -> None:
+def test_rejects_given_boxes_on_images_without_hands(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "room.png"), np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(typer.BadParameter, match="--rois"):
         evaluate(tmp_path, rois=True)
@@ -225,7 +223,7 @@ def joints_set(tmp_path: Path) -> Path:
     return folder
 
 
-def test_joint_numbers(joints_set: Path) -> None:
+def test_measures_a_joints_set(joints_set: Path) -> None:
     """A constant depth scores the oracle's shape; the true hand length comes from the middle
     finger's bones.
     """
@@ -248,7 +246,7 @@ def test_joint_numbers(joints_set: Path) -> None:
     assert "of the middle finger's bones" in report["notes"][0]
 
 
-def test_the_hand_length_of_a_joints_set_is_its_median(joints_set: Path) -> None:
+def test_hand_length_of_a_joints_set_is_the_median(joints_set: Path) -> None:
     """One person's bones do not change from image to image; whatever is picked of the set is
     measured with the same length.
     """
@@ -262,7 +260,7 @@ def test_the_hand_length_of_a_joints_set_is_its_median(joints_set: Path) -> None
     assert single.hand_length_m == two.hand_length_m
 
 
-def test_hands_with_few_measured_joints_are_counted_not_scored(joints_set: Path) -> None:
+def test_counts_but_does_not_score_hands_with_few_measured_joints(joints_set: Path) -> None:
     def answer(rgb: np.ndarray, length: float | None) -> list:
         sparse = rectangle(50, 20, 206, 210, (256, 256))
         sparse[60:200] = False  # only the far joints of the fingers are left
@@ -292,7 +290,7 @@ def masks_set(tmp_path: Path) -> Path:
     return folder
 
 
-def test_mask_iou_is_counted_near_the_landmarks_only(masks_set: Path) -> None:
+def test_measures_mask_iou_near_the_landmarks_only(masks_set: Path) -> None:
     """The forearm is skin but not hand: leaving it out costs nothing beyond the hull's growth of 10
     px.
     """
@@ -307,7 +305,7 @@ def test_mask_iou_is_counted_near_the_landmarks_only(masks_set: Path) -> None:
     assert none["mask_iou_in_region"] == 0 and none["hands_found"] == 0
 
 
-def test_false_hands_on_backgrounds(tmp_path: Path) -> None:
+def test_counts_false_hands_on_backgrounds(tmp_path: Path) -> None:
     for i in range(4):
         cv2.imwrite(str(tmp_path / f"{i}.jpg"), np.full((48, 64, 3), 60 * i, np.uint8))
     one = rectangle(0, 0, 9, 9)
@@ -320,7 +318,7 @@ def test_false_hands_on_backgrounds(tmp_path: Path) -> None:
     assert run(tmp_path, estimator, limit=2)["images"] == 2
 
 
-def test_a_set_without_splits_is_measured_as_a_whole_and_says_so(folder: Path) -> None:
+def test_reads_all_images_of_a_set_without_splits(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "cameras.jsonl").read_text().splitlines()[:2]]
     del lines[0]["split"], lines[1]["split"]
     (folder / "cameras.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -332,47 +330,45 @@ def test_a_set_without_splits_is_measured_as_a_whole_and_says_so(folder: Path) -
         open_dataset(folder)
 
 
-def test_what_is_no_data_set_is_refused_with_the_reason(
-    folder: Path, joints_set: Path, tmp_path: Path
-) -> None:
-    def refused(path: Path, names: str, **options: Any) -> None:
+def test_rejects_broken_data_sets_with_the_reason(folder: Path, joints_set: Path, tmp_path: Path) -> None:
+    def rejected(path: Path, names: str, **options: Any) -> None:
         with pytest.raises(DatasetError, match=names):
             for _ in open_dataset(path, **options):
                 pass
 
-    refused(tmp_path / "nowhere", "does not exist")
+    rejected(tmp_path / "nowhere", "does not exist")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "no data set known here")
-    refused(folder, "missing.png cannot be read", split="train")
-    refused(
+    rejected(tmp_path / "empty", "no data set known here")
+    rejected(folder, "missing.png cannot be read", split="train")
+    rejected(
         folder,
         r"split 'test', it has train \(1 image\), val \(2 images\): give --split one of val, train, all",
         split="test",
     )
-    (folder / "depth" / "a.png").write_bytes(b"not a picture")
-    refused(folder, r"a.png \(13 bytes\) is not an image.*: copy or unpack it again, or take it out")
+    (folder / "depth" / "a.png").write_bytes(b"not an image")
+    rejected(folder, r"a.png \(12 bytes\) is not an image.*: copy or unpack it again, or take it out")
     cv2.imwrite(str(folder / "depth" / "a.png"), np.zeros((48, 64), np.uint8))
-    refused(folder, "16-bit")
+    rejected(folder, "16-bit")
     lines = (folder / "cameras.jsonl").read_text()
     (folder / "cameras.jsonl").write_text(lines.replace('"fx": 60', '"fx": 0'))
-    refused(folder, "fx is 0")
+    rejected(folder, "fx is 0")
     (folder / "cameras.jsonl").write_text(lines.replace('"width": 64', '"width": 65'))
-    refused(folder, "its line says 65x48")
+    rejected(folder, "its line says 65x48")
     (folder / "cameras.jsonl").write_text(lines.replace('"cy": 24', '"c": 24'))
-    refused(folder, "no 'cy'")
+    rejected(folder, "no 'cy'")
     (folder / "cameras.jsonl").write_text('{"image"')
-    refused(folder, "line 1 is not JSON")
+    rejected(folder, "line 1 is not JSON")
     (folder / "cameras.jsonl").write_text('["rgb/a.png"]')
-    refused(folder, "line 1 is no JSON object")
+    rejected(folder, "line 1 is no JSON object")
     (folder / "cameras.jsonl").write_text('{"image": 7}')
-    refused(folder, "line 1: image is 7")
+    rejected(folder, "line 1: image is 7")
     (folder / "cameras.jsonl").write_text('{"image": "rgb/a.png", "hands": 5}')
-    refused(folder, "line 1: hands is no list")
+    rejected(folder, "line 1: hands is no list")
     (folder / "dataset.json").write_text("[]")
     (folder / "cameras.jsonl").write_text(lines)
-    refused(folder, "dataset.json is no JSON object")
+    rejected(folder, "dataset.json is no JSON object")
     (folder / "dataset.json").unlink()
     (folder / "cameras.jsonl").write_text("")
-    refused(folder, "list is empty")
+    rejected(folder, "list is empty")
     joints_set.with_suffix(".jsonl").write_text('{"image": "joints/0.png"}\n')
-    refused(joints_set, "neither joints_mm nor hands")
+    rejected(joints_set, "neither joints_mm nor hands")

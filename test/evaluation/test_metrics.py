@@ -14,7 +14,7 @@ from hand_depth_ros.geometry.hand import finger_fraction, hand_length, hand_leng
 NAN = float("nan")
 
 
-def test_depth_errors_of_five_pixels() -> None:
+def test_depth_errors_match_numbers_worked_out_by_hand() -> None:
     true = np.array([0.400, 0.400, 0.400, 0.500, 0.500, NAN, 0.0, 0.4])
     predicted = np.array([0.410, 0.412, 0.406, 0.510, 0.462, 0.4, 0.4, NAN])
     errors = metrics.depth_errors(predicted, true)
@@ -28,7 +28,7 @@ def test_depth_errors_of_five_pixels() -> None:
     assert metrics.depth_errors(np.array([NAN]), np.array([0.4])) is None
 
 
-def test_shape_does_not_see_a_shift_and_the_constant_oracle_is_the_truths_own_spread() -> None:
+def test_shape_error_ignores_a_shift_and_equals_the_oracles_for_a_constant_depth() -> None:
     true = np.array([0.30, 0.31, 0.33, 0.40])
     shifted = metrics.depth_errors(true + 0.05, true)
     assert shifted is not None and shifted.shape_mm == pytest.approx(0, abs=1e-9)
@@ -40,7 +40,7 @@ def test_shape_does_not_see_a_shift_and_the_constant_oracle_is_the_truths_own_sp
     assert math.isnan(metrics.constant_depth_shape_mm(np.array([NAN, 0.0])))
 
 
-def test_scatter_and_gross_errors_do_not_see_a_common_scale() -> None:
+def test_scatter_and_gross_errors_ignore_a_common_scale() -> None:
     ratios = [0.9, 1.0, 1.0, 1.1, 1.5, 0.6]
     assert metrics.scatter(ratios) == pytest.approx(np.std(ratios) / np.mean(ratios))
     assert metrics.gross_errors(ratios) == pytest.approx(2 / 6)
@@ -49,7 +49,7 @@ def test_scatter_and_gross_errors_do_not_see_a_common_scale() -> None:
     assert metrics.gross_errors(halved) == pytest.approx(2 / 6)
 
 
-def test_depth_pairs_are_thinned_out_evenly() -> None:
+def test_thins_out_depth_pairs_evenly() -> None:
     true = np.arange(1, 2501, dtype=float)
     true[10] = NAN
     pairs = metrics.depth_pairs(2 * true, true, max_pairs=1000)
@@ -66,7 +66,7 @@ def test_coverage_counts_within_one_and_two_sigma() -> None:
     assert metrics.coverage(predicted, true, np.full(5, NAN)) is None
 
 
-def test_mask_iou_inside_a_region() -> None:
+def test_counts_mask_iou_inside_a_region() -> None:
     one, other = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
     one[:, :2], other[:, 1:3] = True, True
     assert metrics.mask_iou(one, other) == pytest.approx(4 / 12)
@@ -76,7 +76,7 @@ def test_mask_iou_inside_a_region() -> None:
     assert metrics.mask_iou(one, other, np.zeros((4, 4), bool)) == 1.0
 
 
-def test_boxes() -> None:
+def test_box_of_a_mask_and_iou_of_boxes() -> None:
     mask = np.zeros((10, 10), bool)
     assert mask_box(mask) is None
     mask[2:5, 3:9] = True
@@ -85,14 +85,14 @@ def test_boxes() -> None:
     assert Box(0, 0, 1, 1).iou(Box(5, 5, 1, 1)) == 0
 
 
-def test_matching_takes_the_best_first_and_nothing_twice() -> None:
+def test_matches_the_best_overlaps_first_and_nothing_twice() -> None:
     overlap = np.array([[0.6, 0.5], [0.9, 0.4], [0.2, 0.1]])
     assert metrics.match(overlap, 0.3) == {1: 0, 0: 1}
     assert metrics.match(overlap, 0.55) == {1: 0}
     assert metrics.match(np.zeros((2, 0)), 0.3) == {}
 
 
-def test_median_around_a_joint_skips_holes_and_stays_in_the_picture() -> None:
+def test_median_around_a_joint_skips_holes_and_stays_in_the_image() -> None:
     values = np.full((10, 12), NAN)
     values[4:6, 4:7] = [[1, 2, 3], [4, 5, 6]]
     values[0, 0] = 9
@@ -110,7 +110,7 @@ def test_hand_length_runs_along_the_middle_finger() -> None:
     assert hand_length(joints) == pytest.approx(0.09 + 0.04 + 0.025 + 0.02)
 
 
-def test_hand_length_by_the_finger_alone_does_not_ask_where_the_wrist_is() -> None:
+def test_hand_length_from_the_finger_does_not_depend_on_the_wrist() -> None:
     """Mean skeleton of Buryanov and Kotiuk (2010), crease 30 mm before the metacarpal, in whose
     head the MCP joint lies: both ways give the same length.
     """

@@ -38,7 +38,7 @@ def matrix(width: int, height: int, f: float = 100.0) -> np.ndarray:
     return np.array([[f, 0, width / 2], [0, f + 1, height / 2], [0, 0, 1]])
 
 
-def picture(file: Path, array: np.ndarray) -> None:
+def write_image(file: Path, array: np.ndarray) -> None:
     """Write an array whose channels are RGB."""
     file.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(file), array[..., ::-1] if array.ndim == 3 else array)
@@ -71,15 +71,15 @@ def rhd(tmp_path: Path) -> tuple[Path, dict, dict]:
     value = round(0.5125 / 5 * 65535)
     depth[100:140, 50:60] = (value // 256, value % 256, 0)
     part = root / "evaluation"
-    picture(part / "color" / "00007.png", np.full((320, 320, 3), (200, 10, 10), np.uint8))
-    picture(part / "mask" / "00007.png", mask)
-    picture(part / "depth" / "00007.png", depth)
+    write_image(part / "color" / "00007.png", np.full((320, 320, 3), (200, 10, 10), np.uint8))
+    write_image(part / "mask" / "00007.png", mask)
+    write_image(part / "depth" / "00007.png", depth)
     about = {"xyz": xyz, "uv_vis": np.zeros((42, 3)), "K": matrix(320, 320)}
     (part / "anno_evaluation.pickle").write_bytes(pickle.dumps({7: about}, protocol=2))
     return root, left, right
 
 
-def test_rhd(rhd: tuple[Path, dict, dict]) -> None:
+def test_reads_rhd(rhd: tuple[Path, dict, dict]) -> None:
     root, left, _ = rhd
     sample = the_only(root)
     assert sample.rgb[0, 0].tolist() == [200, 10, 10] and sample.camera.fy == 101
@@ -90,11 +90,11 @@ def test_rhd(rhd: tuple[Path, dict, dict]) -> None:
     np.testing.assert_allclose(hand.joints, ours(left))
 
 
-def test_rhd_right_hand_and_missing_part(rhd: tuple[Path, dict, dict]) -> None:
+def test_reads_right_hands_of_rhd_and_names_a_missing_part(rhd: tuple[Path, dict, dict]) -> None:
     root, _, right = rhd
     mask = np.full((320, 320), 1, np.uint8)
     mask[200:230, 200:230], mask[230:240, 200:230] = 18, 33  # right thumb's tip, right palm
-    picture(root / "evaluation" / "mask" / "00007.png", mask)
+    write_image(root / "evaluation" / "mask" / "00007.png", mask)
     (hand,) = the_only(root).hands
     assert hand.mask.sum() == 1200
     np.testing.assert_allclose(hand.joints, ours(right))
@@ -104,19 +104,19 @@ def test_rhd_right_hand_and_missing_part(rhd: tuple[Path, dict, dict]) -> None:
         open_dataset(root, split="test")
 
 
-def test_freihand(tmp_path: Path) -> None:
-    """training/ has every picture again under number + 32560, with the mask of the first one."""
+def test_reads_freihand(tmp_path: Path) -> None:
+    """training/ has every image again under number + 32560, with the mask of the first one."""
     hands = [a_hand(), a_hand()]
     matrices = [matrix(224, 224), matrix(224, 224, 90.0)]
     for part in ("training", "evaluation"):
         (tmp_path / f"{part}_K.json").write_text(json.dumps([k.tolist() for k in matrices]))
     (tmp_path / "training_xyz.json").write_text(json.dumps([ours(hand).tolist() for hand in hands]))
     for number in (0, 1, 32561):
-        picture(tmp_path / "training" / "rgb" / f"{number:08d}.jpg", np.zeros((224, 224, 3), np.uint8))
-    picture(tmp_path / "evaluation" / "rgb" / "00000000.jpg", np.zeros((224, 224, 3), np.uint8))
+        write_image(tmp_path / "training" / "rgb" / f"{number:08d}.jpg", np.zeros((224, 224, 3), np.uint8))
+    write_image(tmp_path / "evaluation" / "rgb" / "00000000.jpg", np.zeros((224, 224, 3), np.uint8))
     mask = np.zeros((224, 224), np.uint8)
     mask[40:104, 64:96] = 255
-    picture(tmp_path / "training" / "mask" / "00000001.jpg", mask)
+    write_image(tmp_path / "training" / "mask" / "00000001.jpg", mask)
     first, second, again = open_dataset(tmp_path, split="train")
     np.testing.assert_allclose(first.hands[0].joints, ours(hands[0]))
     assert first.hands[0].mask is None and second.camera.fx == 90
@@ -151,13 +151,13 @@ def ho3d(tmp_path: Path) -> tuple[Path, dict]:
     depth[100:104] = (far % 256, far // 256, 0)
     for part in ("train/ABF10", "evaluation/SM1"):
         number = "0003" if "train" in part else "0000"
-        picture(root / part / "rgb" / f"{number}.jpg", np.full((480, 640, 3), 90, np.uint8))
-        picture(root / part / "depth" / f"{number}.png", depth)
+        write_image(root / part / "rgb" / f"{number}.jpg", np.full((480, 640, 3), 90, np.uint8))
+        write_image(root / part / "depth" / f"{number}.png", depth)
         (root / part / "meta").mkdir()
     seg = np.zeros((120, 160, 3), np.uint8)
     seg[25:50, 40:60] = (255, 0, 0)  # the hand
     seg[50:70, 40:60] = (0, 0, 255)  # what it holds
-    picture(root / "HO3D_v2_segmentations_rendered" / "train" / "ABF10" / "seg" / "0003.png", seg)
+    write_image(root / "HO3D_v2_segmentations_rendered" / "train" / "ABF10" / "seg" / "0003.png", seg)
     about = {
         "camMat": matrix(640, 480, 600.0),
         "handJoints3D": mano_order(hand) * (1, -1, -1),
@@ -173,7 +173,7 @@ def ho3d(tmp_path: Path) -> tuple[Path, dict]:
     return root, hand
 
 
-def test_ho3d(ho3d: tuple[Path, dict]) -> None:
+def test_reads_ho3d(ho3d: tuple[Path, dict]) -> None:
     root, hand = ho3d
     sample = the_only(root, split="train")
     (true,) = sample.hands
@@ -184,7 +184,7 @@ def test_ho3d(ho3d: tuple[Path, dict]) -> None:
     np.testing.assert_allclose(true.depth_m[measured], 0.5125, atol=1e-4)
 
 
-def test_ho3d_without_segmentation_and_its_evaluation_part(ho3d: tuple[Path, dict]) -> None:
+def test_reads_ho3d_without_segmentation_and_its_evaluation_part(ho3d: tuple[Path, dict]) -> None:
     root, _ = ho3d
     data = open_dataset(root)
     (true,) = next(iter(data)).hands
@@ -211,7 +211,7 @@ def dexycb(tmp_path: Path) -> tuple[Path, dict]:
     for i in range(5):
         for frame in range(2):
             folder = tmp_path / "20200709-subject-01" / f"20200709_14175{i}" / serial
-            picture(folder / f"color_{frame:06d}.jpg", np.full((480, 640, 3), 40 * i, np.uint8))
+            write_image(folder / f"color_{frame:06d}.jpg", np.full((480, 640, 3), 40 * i, np.uint8))
             depth = np.full((480, 640), 702, np.uint16)
             depth[200:204] = 0
             assert cv2.imwrite(str(folder / f"aligned_depth_to_color_{frame:06d}.png"), depth)
@@ -225,7 +225,7 @@ def dexycb(tmp_path: Path) -> tuple[Path, dict]:
     return tmp_path, hand
 
 
-def test_dexycb(dexycb: tuple[Path, dict]) -> None:
+def test_reads_dexycb(dexycb: tuple[Path, dict]) -> None:
     root, hand = dexycb
     with_hand, without = open_dataset(root)
     (true,) = with_hand.hands
@@ -239,7 +239,7 @@ def test_dexycb(dexycb: tuple[Path, dict]) -> None:
         open_dataset(root, split="test")
 
 
-def test_dexycb_never_unpickles(dexycb: tuple[Path, dict], tmp_path: Path) -> None:
+def test_never_unpickles_dexycb_labels(dexycb: tuple[Path, dict], tmp_path: Path) -> None:
     root, _ = dexycb
     for labels in root.rglob("labels_*.npz"):
         np.savez(labels, seg=np.array([Trap(tmp_path / "sprung")], object), joint_3d=np.zeros((1, 21, 3)))
@@ -259,7 +259,9 @@ class Trap:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles_that_ask_for_more_than_data_are_refused_unexecuted(tmp_path: Path, protocol: int) -> None:
+def test_rejects_pickles_that_ask_for_more_than_data_without_running_them(
+    tmp_path: Path, protocol: int
+) -> None:
     file, sprung = tmp_path / "anno.pickle", tmp_path / "sprung"
     for content in ({1: Trap(sprung)}, np.array([Trap(sprung)], object)):
         file.write_bytes(pickle.dumps(content, protocol))
@@ -271,7 +273,7 @@ def test_pickles_that_ask_for_more_than_data_are_refused_unexecuted(tmp_path: Pa
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles_of_plain_data_and_arrays_are_read(tmp_path: Path, protocol: int) -> None:
+def test_reads_pickles_of_plain_data_and_arrays(tmp_path: Path, protocol: int) -> None:
     content = {
         "a": np.arange(6.0).reshape(2, 3),
         "b": [1, "x", b"\xff", None],
@@ -285,7 +287,7 @@ def test_pickles_of_plain_data_and_arrays_are_read(tmp_path: Path, protocol: int
     assert got["b"] == content["b"] and got["c"] == 2 and got["d"].dtype == bool
 
 
-def test_arrays_pickled_by_python_2_are_read(tmp_path: Path) -> None:
+def test_reads_arrays_pickled_by_python_2(tmp_path: Path) -> None:
     """As HO-3D's are: numpy 1's module name and the bytes as a Python 2 string (opcode T)."""
     values = struct.pack("<3d", 1.5, -2.0, 255.25)
     kind = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"

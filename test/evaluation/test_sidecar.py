@@ -98,7 +98,7 @@ def test_reads_mask_depth_and_box_of_a_hand_in_parts(grasp: Path) -> None:
     assert first.camera.fx == 60 and second.hands[0].depth_m[15, 15] == pytest.approx(0.4)
 
 
-def test_unlabelled_pixels_count_neither_for_nor_against(grasp: Path) -> None:
+def test_ignores_unlabelled_pixels(grasp: Path) -> None:
     """Calling the strip hand, or not, gives the same IoU."""
     whole, parts = rectangle(10, 10, 40, 30), rectangle(10, 10, 20, 30) | rectangle(30, 10, 40, 30)
     report = report_of(grasp, Answers([(whole, 0.3)], [(parts, 0.4)]))
@@ -107,7 +107,7 @@ def test_unlabelled_pixels_count_neither_for_nor_against(grasp: Path) -> None:
     assert half["mask_iou"] == pytest.approx((0.5 + 0) / 2) and half["hands_found"] == 0.5
 
 
-def test_scatter_and_error_after_one_common_scale(grasp: Path) -> None:
+def test_measures_scatter_and_the_error_after_one_common_scale(grasp: Path) -> None:
     """Depth 10 % too near in one image and 10 % too far in the other: factors 0.9 and 1.1, their
     median 1.
     """
@@ -136,7 +136,7 @@ def test_gives_the_boxes_of_all_visible_parts(grasp: Path) -> None:
     assert estimator.rois == [[(10, 10, 30, 20)]] * 2
 
 
-def test_with_arms_in_the_masks_half_of_the_prediction_must_lie_inside(tmp_path: Path) -> None:
+def test_requires_half_of_the_prediction_inside_a_mask_with_an_arm(tmp_path: Path) -> None:
     """An arm of 1200 pixels: a hand at its end is found, one that is mostly beside it or too small
     is not.
     """
@@ -160,7 +160,7 @@ def test_with_arms_in_the_masks_half_of_the_prediction_must_lie_inside(tmp_path:
     assert report_of(folder, answers)["hands_found"] == pytest.approx(0.25)  # by IoU: 0.31, 0.11, 0.23
 
 
-def test_an_image_without_labels_shows_a_hand_somewhere(tmp_path: Path) -> None:
+def test_takes_the_surest_hand_of_an_image_without_labels(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "holding", 3)
     small, large = rectangle(0, 0, 5, 5), rectangle(20, 20, 40, 40)
     answers = Answers([(small, 0.3), (large, 0.5)], [(large, 0.5)], [])
@@ -175,7 +175,7 @@ def test_an_image_without_labels_shows_a_hand_somewhere(tmp_path: Path) -> None:
         report_of(folder, answers, given_boxes=True)
 
 
-def test_scene_depth_is_compared_inside_the_surest_predicted_mask(tmp_path: Path) -> None:
+def test_compares_scene_depth_inside_the_surest_predicted_mask(tmp_path: Path) -> None:
     """The scene is 600 mm away, 2 m at the mask's right edge, a hole at its left; the prediction
     500 and 720 mm.
     """
@@ -189,7 +189,7 @@ def test_scene_depth_is_compared_inside_the_surest_predicted_mask(tmp_path: Path
     assert report["scatter"] == pytest.approx(110 / 610, abs=1e-6)
 
 
-def test_broken_sidecars_are_rejected_with_the_reason(grasp: Path) -> None:
+def test_rejects_broken_sidecars_with_the_reason(grasp: Path) -> None:
     def rejected(names: str) -> None:
         with pytest.raises(DatasetError, match=names):
             list(open_dataset(grasp))

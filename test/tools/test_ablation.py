@@ -31,7 +31,7 @@ from hand_depth_ros.training.samples.crops import Shape, Sources, rendered_sampl
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
 
-def test_a_resized_box_lies_around_the_optical_axis() -> None:
+def test_resized_boxes_lie_around_the_optical_axis() -> None:
     """Two hands in a view become two views, each with its principal point in the middle of its own
     hand.
     """
@@ -44,8 +44,8 @@ def test_a_resized_box_lies_around_the_optical_axis() -> None:
     assert [v.hands[0].instance for v in (one, two)] == [1, 2] and all(len(v.hands) == 1 for v in (one, two))
 
 
-def test_in_metres_the_same_picture_has_the_same_target_whoever_it_is() -> None:
-    """Depth in hand lengths: a shorter hand in the same picture looks smaller and has more relief.
+def test_targets_in_metres_do_not_depend_on_the_hand_length() -> None:
+    """Depth in hand lengths: a shorter hand in the same image looks smaller and has more relief.
     In metres not.
     """
 
@@ -66,8 +66,8 @@ def test_in_metres_the_same_picture_has_the_same_target_whoever_it_is() -> None:
     assert more == relief and scalars[1] == 0
 
 
-def test_the_resized_box_estimator_sees_the_same_wherever_the_box_is() -> None:
-    """The same pixels in the middle and in the corner of a wide picture: one crop, one depth."""
+def test_resized_box_estimate_does_not_depend_on_the_box_position() -> None:
+    """The same pixels in the middle and in the corner of a wide image: one crop, one depth."""
     estimator = HandDepthEstimator.untrained(network=TINY, mask_threshold=0.5)
     camera = Camera(400, 300, 200.0, 200.0, 199.5, 149.5)
     rng = np.random.default_rng(0)
@@ -83,24 +83,24 @@ def test_the_resized_box_estimator_sees_the_same_wherever_the_box_is() -> None:
     assert np.isfinite(frames[0]).any()
 
 
-def test_switches_with_unknown_values_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "plan.yaml").write_text("unit: inches")
+def test_rejects_unknown_values_of_switches(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("unit: inches")
     with pytest.raises(DatasetError, match="unit must be hand_lengths or metres"):
-        TrainConfig.read(tmp_path / "plan.yaml")
+        TrainConfig.read(tmp_path / "config.yaml")
 
 
-def test_every_row_is_a_config_that_differs_only_where_it_says(tmp_path: Path) -> None:
-    plan = {
+def test_every_row_differs_from_the_base_only_where_it_says(tmp_path: Path) -> None:
+    config = {
         "network": json.loads(TINY.to_json()),
         "rendered": ["set"],
         "landmarks": ["l.jsonl"],
         "start_from": "w",
     }
-    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
-    base = ablation.config_of(ablation.ROWS["ours"], tmp_path / "plan.yaml", 640)
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    base = ablation.config_of(ablation.ROWS["ours"], tmp_path / "config.yaml", 640)
     assert base["samples"] == 640 and base["start_from"] is None
     for row in ablation.ROWS.values():
-        config = ablation.config_of(row, tmp_path / "plan.yaml", 640)
+        config = ablation.config_of(row, tmp_path / "config.yaml", 640)
         changed = {key for key in config if config[key] != base[key]} - {"network"}
         assert changed <= set(row.config)
         differing = {key for key, value in config["network"].items() if value != base["network"][key]}
@@ -110,7 +110,7 @@ def test_every_row_is_a_config_that_differs_only_where_it_says(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered set, photographs with landmarks, and a joints and a masks set of one picture each,
+    """A rendered set, photographs with landmarks, and a joints and a masks set of one image each,
     as real_val has them.
     """
     root = tmp_path_factory.mktemp("ablation")
@@ -129,7 +129,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (real / "joints.jsonl").write_text(json.dumps(line))
     line = {"image": "masks/0.jpg", **size, "hands": [{"px": np.column_stack((px, px[:, 0])).tolist()}]}
     (real / "masks.jsonl").write_text(json.dumps(line))
-    plan = {
+    config = {
         "network": json.loads(TINY.to_json()),
         "rendered": ["set"],
         "landmarks": ["photos/landmarks.jsonl"],
@@ -137,17 +137,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "workers": 0,
         "val_samples": 2,
     }
-    (root / "plan.yaml").write_text(json.dumps(plan))
+    (root / "config.yaml").write_text(json.dumps(config))
     return root
 
 
-def test_the_command_trains_measures_writes_and_goes_on(
+def test_command_trains_measures_writes_and_resumes(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers, runs = tmp_path / "ablation.json", tmp_path / "runs"
 
     def run(*rows: str, samples: int = 4) -> str:
-        given = ["ablation.py", str(data / "plan.yaml"), "--out", str(runs), "--samples", str(samples)]
+        given = ["ablation.py", str(data / "config.yaml"), "--out", str(runs), "--samples", str(samples)]
         given += [
             "--data",
             str(data),
@@ -181,8 +181,8 @@ def test_the_command_trains_measures_writes_and_goes_on(
         run("metres", samples=6)
 
 
-def test_a_row_that_takes_away_what_the_config_does_not_have_is_left_out(data: Path) -> None:
-    arguments = argparse.Namespace(config=data / "plan.yaml", samples=4)
+def test_leaves_out_rows_that_take_away_what_the_config_lacks(data: Path) -> None:
+    arguments = argparse.Namespace(config=data / "config.yaml", samples=4)
     assert not ablation.differs("no_backbone", arguments)
     assert all(
         ablation.differs(name, arguments) for name in (ablation.BASE, "jointly", "metres", "synthetic_only")

@@ -19,7 +19,7 @@ from hand_depth_ros.network import HandDepthNet, save_weights
 SCRIPT = ROOT / "tools" / "plot_learning_curve.py"
 
 
-def test_curves_of_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joins_the_curves_of_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {
         0: "epoch,real/iou,step,train/mask\n0,,19,0.9\n0,0.5,39,\n1,0.6,79,\n",
         1: "epoch,real/iou,step,train/mask\n1,0.7,79,\n2,,99,0.3\n",

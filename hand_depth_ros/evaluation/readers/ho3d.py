@@ -53,7 +53,7 @@ def _open(path: Path, options: OpenOptions) -> Dataset:
     notes = ["sensor depth"]
     if "evaluation" in parts:
         notes.append(
-            "evaluation: the joints are withheld, only whether hands are found can be told; --split train has all"
+            "evaluation: the joints are withheld, only the fraction of hands found is measured; --split train has all"
         )
     return Dataset(path, "ho3d", lines, path, _read, tuple(notes))
 

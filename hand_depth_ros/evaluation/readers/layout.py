@@ -1,4 +1,4 @@
-"""What a data set layout consists of, and helpers that several layouts share."""
+"""The parts of a data set layout, and helpers that several layouts share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SENSOR_MARGIN_M = 0.04
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """What the user asked for when opening a data set.
+    """Options for opening a data set.
 
     Attributes:
         split: Name of the split to read; None reads all.

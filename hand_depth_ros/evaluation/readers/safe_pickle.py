@@ -1,7 +1,7 @@
 """Pickles of plain data: numbers, strings, containers and numpy arrays, nothing else.
 
 Some public data sets annotate in pickle files, and a pickle can run any code when it is loaded.
-This reader looks names up in a short list of its own and imports nothing: whatever else a file asks
+This reader finds names in a short list of its own and imports nothing: whatever else a file asks
 for is an error.
 """
 
