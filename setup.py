@@ -1,6 +1,6 @@
 """How the package is built, for colcon (ament_python) and for pip alike.
 
-The metadata stands here and not in pyproject.toml because the setuptools of Ubuntu 22.04 reads only this.
+The metadata is not in pyproject.toml because the setuptools of Ubuntu 22.04 reads only this file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / NAME / "__init__.py").read_
 
 
 def files_under(folder: str, *patterns: str, relative_to: str = "") -> list[str]:
-    """Paths of the files under ``folder`` that match any of the patterns, as setuptools wants them."""
+    """Return the files under ``folder`` that match any pattern, as setuptools wants them."""
     root = HERE / folder
     found = {path for pattern in patterns for path in root.rglob(pattern) if path.is_file()}
     return sorted(str(path.relative_to(HERE / relative_to)) for path in found)
 
 
 def files_in(folder: str, *patterns: str) -> list[str]:
-    """Those in ``folder`` itself."""
+    """Return the files that lie directly in ``folder``."""
     return [path for path in files_under(folder, *patterns) if Path(path).parent == Path(folder)]
 
 

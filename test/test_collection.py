@@ -1,4 +1,4 @@
-"""All tests run where ROS 2's own pytest plugins are installed: on a robot, through `colcon test`."""
+"""All tests run where ROS 2's own pytest plugins are installed, as on a robot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def collect(folder: Path, plugins: Path, *arguments: str) -> tuple[int, str]:
-    """Return how many tests pytest finds in a folder with the plugins installed, and what it prints."""
+    """Return how many tests pytest finds with the plugins installed, and what it prints."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
     path = os.pathsep.join([str(plugins), str(ROOT), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(

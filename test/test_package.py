@@ -1,4 +1,4 @@
-"""The package installs with pip and with colcon, with everything that it needs at run time; the README matches it."""
+"""The package installs with pip and colcon, with all it needs at run time."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_an_installed_package_finds_its_shared_files(wheel: Path, tmp_path: Path
     run([sys.executable, "-m", "pip", "install", *options, str(wheel)], tmp_path)
     code = (
         "from hand_depth_ros.ros.presets import NAMES, Preset; list(map(Preset.load, NAMES));"
-        "from hand_depth_ros.ros.package_files import package_file; print(package_file('config/fastdds_large_images.xml'))"
+        "from hand_depth_ros.ros.package_files import package_file;"
+        "print(package_file('config/fastdds_large_images.xml'))"
     )
     found = run([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(target)).strip()
     assert found.startswith(str(target)) and Path(found).is_file()

@@ -20,7 +20,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from support.fakes import FakeEstimator
-from support.messages import picture
+from support.messages import sample_rgb
 from support.paths import TEST
 from typer.testing import CliRunner
 
@@ -105,7 +105,7 @@ def record(path: Path, *, mcap: bool, jpeg: bool, mode: CompressionMode, frames:
         for index in range(frames):
             stamp = START + index * SECOND // 30 + 7
             received = stamp + 3_000_000
-            message = (jpeg_image if jpeg else raw_image)(stamp, picture(HEIGHT, WIDTH, index))
+            message = (jpeg_image if jpeg else raw_image)(stamp, sample_rgb(HEIGHT, WIDTH, index))
             writer.write(
                 grip,
                 received,
@@ -187,7 +187,7 @@ def test_keeps_publish_times_and_sequence_numbers_of_mcap(tmp_path: Path) -> Non
             stamp = START + index
             for kind, message in (
                 ("CameraInfo", camera_info(stamp)),
-                ("Image", raw_image(stamp, picture(HEIGHT, WIDTH))),
+                ("Image", raw_image(stamp, sample_rgb(HEIGHT, WIDTH))),
             ):
                 data = bytes(STORE.serialize_cdr(message, topics_type(kind)))
                 late = START + 10 * (index // 2)  # several messages share a receive time
@@ -284,7 +284,7 @@ def test_a_frame_uses_the_latest_camera_info_if_none_has_its_stamp(tmp_path: Pat
         )  # stamp; focal length of an info, or 0
         for stamp, f in sent:
             kind = "CameraInfo" if f else "Image"
-            message = camera_info(stamp, f) if f else raw_image(stamp, picture(HEIGHT, WIDTH))
+            message = camera_info(stamp, f) if f else raw_image(stamp, sample_rgb(HEIGHT, WIDTH))
             writer.write(info if f else image, START + stamp, STORE.serialize_cdr(message, topics_type(kind)))
     run(tmp_path / "in", tmp_path / "out")
     infos = decoded(tmp_path / "out", "/depth_registered/camera_info")
@@ -298,7 +298,7 @@ def test_a_gap_in_the_recording_restarts_tracking_as_in_the_live_node(tmp_path: 
         info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
         writer.write(info, START, STORE.serialize_cdr(camera_info(0), topics_type("CameraInfo")))
         for stamp in (0, SECOND, 60 * SECOND, 61 * SECOND):
-            message = raw_image(stamp, picture(HEIGHT, WIDTH))
+            message = raw_image(stamp, sample_rgb(HEIGHT, WIDTH))
             writer.write(image, START + stamp, STORE.serialize_cdr(message, topics_type("Image")))
     run(tmp_path / "in", tmp_path / "out")
     # The fake numbers its hands by the number of resets.
@@ -311,8 +311,8 @@ def test_skips_and_counts_a_bad_frame(tmp_path: Path) -> None:
         image = writer.add_connection(IMAGE, topics_type("Image"), typestore=STORE)
         info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
         writer.write(info, START, STORE.serialize_cdr(camera_info(0), topics_type("CameraInfo")))
-        good = raw_image(1, picture(HEIGHT, WIDTH))
-        short = raw_image(2, picture(HEIGHT, WIDTH))
+        good = raw_image(1, sample_rgb(HEIGHT, WIDTH))
+        short = raw_image(2, sample_rgb(HEIGHT, WIDTH))
         short.data = short.data[:-1]
         writer.write(image, START, STORE.serialize_cdr(good, topics_type("Image")))
         writer.write(image, START + 1, STORE.serialize_cdr(short, topics_type("Image")))
@@ -330,7 +330,7 @@ def test_reports_skipped_frames_by_reason_with_exit_code_0(
         info = writer.add_connection(INFO, topics_type("CameraInfo"), typestore=STORE)
         writer.write(info, START, STORE.serialize_cdr(camera_info(0), topics_type("CameraInfo")))
         for index in range(3):
-            message = raw_image(index, picture(HEIGHT, WIDTH))
+            message = raw_image(index, sample_rgb(HEIGHT, WIDTH))
             message.encoding = "nonsense" if index == 1 else "bgr8"
             writer.write(image, START + index, STORE.serialize_cdr(message, topics_type("Image")))
     monkeypatch.setattr(options, "load_estimator", lambda *_: FakeEstimator(max_range_m=0.4))

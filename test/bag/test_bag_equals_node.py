@@ -39,7 +39,7 @@ def images() -> Frames:
     """Return images of a distorted camera whose focal length changes."""
     d = [0.05, -0.02, 0.001, -0.001, 0.0]
     infos = [messages.camera_info(160, 120, f, d=d) for f in (150.0, 150.0, 180.0)]
-    return [(messages.picture(120, 160, seed), info) for seed, info in enumerate(infos)]
+    return [(messages.sample_rgb(120, 160, seed), info) for seed, info in enumerate(infos)]
 
 
 def clip() -> Frames:

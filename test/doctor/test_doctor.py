@@ -45,8 +45,8 @@ class Rig:
             self.client.publisher(COLOUR, Image),
         )
         others = self.client.publisher("/other/image_raw", Image)
-        image = messages.image(messages.picture(HEIGHT, WIDTH), "rgb8")
-        other = messages.image(messages.picture(2 * HEIGHT, 2 * WIDTH), "rgb8")
+        image = messages.image(messages.sample_rgb(HEIGHT, WIDTH), "rgb8")
+        other = messages.image(messages.sample_rgb(2 * HEIGHT, 2 * WIDTH), "rgb8")
         while not self._stop.wait(0.1):
             stamp = self.client.next_stamp()
             infos.publish(ros_graph.to_camera_info(self.camera_info, stamp))
@@ -198,7 +198,7 @@ def one_input(topic: str, kind: str, publishers: list[Endpoint], last: Any = Non
 
 
 CAMERA = [Endpoint("/cam", IMAGE, RELIABLE)]
-PICTURE = messages.picture(HEIGHT, WIDTH)
+PICTURE = messages.sample_rgb(HEIGHT, WIDTH)
 INPUTS = {
     "nobody publishes": (one_input("/image", IMAGE, []), "nobody publishes"),
     "silent": (one_input("/image", IMAGE, CAMERA), "nothing comes"),

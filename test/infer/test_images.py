@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from support.fakes import DEPTH_M, SIGMA_M, FakeEstimator
-from support.messages import picture
+from support.messages import sample_rgb
 from typer.testing import CliRunner
 
 from hand_depth_ros.cli import main as cli
@@ -47,7 +47,7 @@ def estimator(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 def write_image(path: Path, seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rgb = picture(height, width, seed)
+    rgb = sample_rgb(height, width, seed)
     assert cv2.imwrite(str(path), rgb[..., ::-1])
     return rgb
 

@@ -79,7 +79,7 @@ def test_starts_the_node_with_the_arguments(prefix: Path) -> None:
             stamp = client.next_stamp()
             info = ros_graph.to_camera_info(messages.camera_info(), stamp)
             client.publisher("/wrist/info", CameraInfo).publish(info)
-            image = ros_graph.to_image(messages.image(messages.picture(), "rgb8"), stamp)
+            image = ros_graph.to_image(messages.image(messages.sample_rgb(), "rgb8"), stamp)
             client.publisher("/wrist/image_raw", Image).publish(image)
 
         client.spin_until(lambda: depth or process.poll() is not None, show)
@@ -106,7 +106,7 @@ def test_preset_starts_the_drivers_camera(prefix: Path, renamed: bool) -> None:
             stamp = client.next_stamp()
             info = ros_graph.to_camera_info(messages.camera_info(), stamp)
             client.publisher(f"{source}/camera_info", CameraInfo).publish(info)
-            image = ros_graph.to_image(messages.image(messages.picture(), "rgb8"), stamp)
+            image = ros_graph.to_image(messages.image(messages.sample_rgb(), "rgb8"), stamp)
             client.publisher(f"{source}/image_raw", Image).publish(image)
 
         client.spin_until(lambda: (depth and colour) or process.poll() is not None, show)

@@ -131,7 +131,7 @@ class Rig:
         stamp = self.client.next_stamp()
         info = ros_graph.to_camera_info(messages.camera_info(WIDTH, HEIGHT, F), stamp, "usb_cam")
         self.client.publisher("/usb_cam/camera_info", CameraInfo).publish(info)
-        image = messages.image(messages.picture(HEIGHT, WIDTH), "rgb8")
+        image = messages.image(messages.sample_rgb(HEIGHT, WIDTH), "rgb8")
         self.client.publisher("/usb_cam/image_raw", Image).publish(
             ros_graph.to_image(image, stamp, "usb_cam")
         )
@@ -188,7 +188,7 @@ def test_consumers_receive_what_the_driver_publishes(rig: Rig) -> None:
             assert message.height * message.width > 0 and message.is_dense != driver.organized
         elif topic == driver.colour:
             assert message.encoding == "rgb8"
-            assert bytes(message.data) == messages.picture(HEIGHT, WIDTH).tobytes()
+            assert bytes(message.data) == messages.sample_rgb(HEIGHT, WIDTH).tobytes()
         else:
             infos.append(message)
     assert len(infos) == 1 + len(driver.depth) and all(info == infos[0] for info in infos)

@@ -1,1 +1,1 @@
-"""Helpers of the tests. `processes/` holds what they start as programs; everything else is imported."""
+"""Helpers of the tests. `processes/` holds what they start; everything else is imported."""

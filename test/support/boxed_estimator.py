@@ -13,7 +13,7 @@ from hand_depth_ros.geometry.camera import Camera
 
 
 class BoxedEstimator(HandDepthEstimator):
-    """Takes the middle of every picture for a hand."""
+    """An estimator that takes the middle of every image for a hand."""
 
     def estimate(self, rgb: np.ndarray, camera: Camera, **_: Any) -> HandDepthFrame:
         height, width = rgb.shape[:2]
@@ -21,7 +21,7 @@ class BoxedEstimator(HandDepthEstimator):
 
 
 def boxed_estimator(values: Mapping[str, Any]) -> BoxedEstimator:
-    """An estimator factory for `HandDepthNode`: the same weights in every process."""
+    """Make an estimator for `HandDepthNode`, with the same weights in every process."""
     from hand_depth_ros.ros.parameters import estimator_settings
 
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """ROS domains that no two tests share, nor two runs on one machine.
 
-Each domain has a lock file in the machine's temporary folder. It is locked for as long as somebody holds the `Domain`
-(or a process that inherited the lock runs), and the system unlocks it whatever way the holders end.
+Each domain has a lock file in the machine's temporary folder. It stays locked while somebody holds
+the `Domain` or a process that inherited the lock runs. The system unlocks it however they end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hands that are drawn, not photographed: what is where in them is known. Also a rendered-looking set of slanted planes."""
+"""Drawn hands with known joints, and views of slanted planes in the format of rendered sets."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ SKIN, WALL = (205, 150, 120), (60, 90, 140)
 
 
 def open_hand(tilt: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Joints of a flat open right hand: px (21, 2), world_m (21, 3); ``tilt``: metres further away a metre to the right."""
+    """Return the joints of a flat open right hand: px (21, 2), world_m (21, 3).
+
+    Args:
+        tilt: Added depth per metre to the right.
+    """
     knuckles = [(-0.040, -0.030), (-0.028, -0.088), (-0.008, -0.092), (0.011, -0.088), (0.028, -0.078)]
-    ways = [(-0.70, -0.72), (-0.16, -0.99), (0.0, -1.0), (0.14, -0.99), (0.30, -0.95)]
+    directions = [(-0.70, -0.72), (-0.16, -0.99), (0.0, -1.0), (0.14, -0.99), (0.30, -0.95)]
     bones = [(0.038, 0.030, 0.025), (0.042, 0.025, 0.020), (0.046, 0.028, 0.021), (0.042, 0.026, 0.020)]
     bones.append((0.033, 0.020, 0.018))
     flat = [(0.0, 0.0)]
-    for start, way, lengths in zip(knuckles, ways, bones, strict=True):
+    for start, direction, lengths in zip(knuckles, directions, bones, strict=True):
         along = np.concatenate(([0.0], np.cumsum(lengths)))
-        flat += [(start[0] + way[0] * s, start[1] + way[1] * s) for s in along]
+        flat += [(start[0] + direction[0] * s, start[1] + direction[1] * s) for s in along]
     xy = np.array(flat)
     world = np.column_stack((xy, tilt * xy[:, 0]))
     return xy * PIXELS_PER_METRE + (150.0, 200.0), world
 
 
 def draw_hand(px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(picture uint8 (280, 300, 3), the hand in it bool) with a forearm that goes on below the wrist."""
+    """Return an image (280, 300, 3) uint8 of a hand with its forearm, and the hand's mask, bool."""
     hand = np.zeros((280, 300), np.uint8)
     points = np.round(px).astype(int)
     for finger in range(5):
@@ -42,17 +46,17 @@ def draw_hand(px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     hand[points[0][1] :] = 0
     body = hand.copy()
     cv2.rectangle(body, (points[0][0] - 26, points[0][1]), (points[0][0] + 26, 279), 1, -1)
-    picture = np.where(body[..., None] > 0, np.array(SKIN), np.array(WALL))
-    noise = np.random.default_rng(0).normal(0, 3, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8), hand > 0
+    image = np.where(body[..., None] > 0, np.array(SKIN), np.array(WALL))
+    noise = np.random.default_rng(0).normal(0, 3, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), hand > 0
 
 
 def write_landmarks(folder: Path, tilt: float = 0.3) -> Path:
-    """Two pictures, one with the drawn hand and one without, and their landmarks.jsonl."""
+    """Write two images, one with a drawn hand and one without, and their landmarks.jsonl."""
     px, world = open_hand(tilt)
-    picture, _ = draw_hand(px)
+    image, _ = draw_hand(px)
     folder.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / "hand.jpg"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(folder / "hand.jpg"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(folder / "wall.jpg"), np.full((100, 120, 3), 90, np.uint8))
     marks = np.column_stack((px, np.zeros(21))).tolist()
     lines = [
@@ -66,7 +70,7 @@ def write_landmarks(folder: Path, tilt: float = 0.3) -> Path:
 def plane_view(
     side: int = 160, f: float = 400.0, length: float = 0.18, offset: float = 0.0
 ) -> tuple[RenderedView, np.ndarray, float]:
-    """A disc of a slanted plane as the "hand": the view, its points (n, 3) in metres, the plane's distance."""
+    """Return a view of a slanted disc, its points (n, 3) and its distance, both in metres."""
     normal, distance = np.array([0.35, -0.2, 0.9]), 0.42
     normal /= np.linalg.norm(normal)
     c = (side - 1) / 2
@@ -83,7 +87,7 @@ def plane_view(
 
 
 def write_views(folder: Path, count: int = 4) -> Path:
-    """A rendered set in the package's folder format, made of plane views; the last one is "val"."""
+    """Write a rendered set of plane views in the package's folder format; the last is "val"."""
     for name in ("rgb", "depth", "mask"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     lines = []

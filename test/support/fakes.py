@@ -1,7 +1,7 @@
-"""A fake estimator: it marks discs at a constant depth, whatever the picture shows. Not a hand in sight.
+"""A fake estimator that marks discs at a constant depth, whatever the image shows.
 
-It has the interface of `hand_depth_ros.estimation.estimator.HandDepthEstimator`, so that what surrounds the estimator can
-be tested against numbers known in advance.
+It has the interface of `hand_depth_ros.HandDepthEstimator`, so that what surrounds the estimator
+can be tested against numbers known in advance.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from hand_depth_ros.geometry.camera import Camera
 DEPTH_M = 0.5
 SIGMA_M = 0.01
 RADIUS = 0.15
-"""Of a disc, in image heights."""
+"""Radius of a disc, in image heights."""
 CRASH_AT = (13, 13)
-"""(width, height) of a picture that makes it raise, as a network might."""
+"""(width, height) of an image that makes it raise, as a network might."""
 
 
 def disc_centres(width: int, height: int, count: int) -> list[tuple[float, float]]:
-    """Centres (x, y) of the discs: side by side on the middle row."""
+    """Return the centres (x, y) of the discs, side by side on the middle row."""
     return [((i + 1) * width / (count + 1), height / 2) for i in range(count)]
 
 
 class FakeEstimator:
-    """Marks `max_hands` discs (two at most) at 0.5 m, numbered 1 + 10 * (calls of `reset`) + index."""
+    """Mark `max_hands` discs (at most 2) at 0.5 m, with ids 1 + 10 * (calls of `reset`) + index."""
 
     device = "fake"
 
@@ -96,14 +96,14 @@ class FakeEstimator:
 
 
 def fake_factory(values: Mapping[str, Any]) -> FakeEstimator:
-    """An estimator factory for `HandDepthNode`."""
+    """Make a fake estimator for `HandDepthNode`."""
     from hand_depth_ros.ros.parameters import estimator_settings
 
     return FakeEstimator(**estimator_settings(values))
 
 
 def fake_tf2_ros() -> None:
-    """Where tf2_ros is not installed (PyPI has none), a stand-in that writes down each static transform."""
+    """Replace tf2_ros, where it is not installed, by one that prints each static transform."""
     if importlib.util.find_spec("tf2_ros") is not None:
         return
 

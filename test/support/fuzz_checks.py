@@ -1,6 +1,7 @@
-"""What must hold whatever a message says; each check takes one example and returns what became of it.
+"""Check what must hold for any message. Each check takes one example and returns its outcome.
 
-The oracles are written from the meaning of the fields, not from the code. Used by the tests and by bench/fuzz.py.
+The oracles are written from the meaning of the fields, not from the code. Used by the tests and by
+bench/fuzz.py.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from support.fakes import FakeEstimator
 
 REFUSED = "refused"
 PIXELS_A_BYTE = 1032 * 8
-"""No file has more: one bit a pixel, deflated as far as deflate goes."""
+"""Upper bound for any file: one bit a pixel, at deflate's best ratio."""
 BYTES_A_PIXEL = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 EVERYTHING = frozenset(topic.name for topic in topics.OUTPUT_TOPICS)
 ESTIMATOR = FakeEstimator()
-"""Gives depth for whatever reaches its door: if there is depth, the messages before it were let through."""
+"""Gives depth for whatever reaches it: depth means that the messages were accepted."""
 
 
 def check_image(msg: SimpleNamespace) -> str:
-    """A picture of the size that the message says, and that its bytes can hold, or an error of ours."""
+    """Expect an image of the stated size, which its bytes can hold, or an error of ours."""
     try:
         rgb = decode_image(msg)
     except HandDepthError as error:
@@ -42,7 +43,7 @@ def check_image(msg: SimpleNamespace) -> str:
     assert 0 < width * height <= MAX_PIXELS
     if hasattr(msg, "format"):
         assert width * height <= PIXELS_A_BYTE * len(msg.data)
-        return "compressed picture"
+        return "compressed image"
     rows = msg.height
     if msg.encoding in ("nv12", "nv21"):  # its height may count the rows of chroma
         assert (height, width) in ((msg.height, msg.width), (msg.height * 2 // 3, msg.width))
@@ -51,11 +52,11 @@ def check_image(msg: SimpleNamespace) -> str:
         assert (height, width) == (msg.height, msg.width)
     assert width * bytes_a_pixel(msg.encoding) <= msg.step
     assert msg.step * (rows - 1) < len(msg.data) <= msg.step * rows
-    return "raw picture"
+    return "raw image"
 
 
 def bytes_a_pixel(encoding: str) -> int:
-    """By the names of sensor_msgs/image_encodings.hpp; chroma planes not counted."""
+    """Return it by the names of sensor_msgs/image_encodings.hpp, without chroma planes."""
     if encoding in ("uyvy", "yuv422", "yuyv", "yuv422_yuy2"):
         return 2
     samples = BYTES_A_PIXEL.get(encoding.rstrip("0123456789"), 1)
@@ -63,13 +64,13 @@ def bytes_a_pixel(encoding: str) -> int:
 
 
 def check_camera_info(info: SimpleNamespace, rectified: bool = False) -> str:
-    """Depth of the picture's size only where the camera_info describes that picture; else an error of ours."""
-    image = messages.image(messages.picture(hostile_messages.HEIGHT, hostile_messages.WIDTH), "rgb8")
+    """Expect depth only where the camera_info describes the image, else an error of ours."""
+    image = messages.image(messages.sample_rgb(hostile_messages.HEIGHT, hostile_messages.WIDTH), "rgb8")
     return check_frame(image, info, rectified)
 
 
 def check_frame(image: SimpleNamespace, info: SimpleNamespace, rectified: bool = False) -> str:
-    """The way of the node from messages to messages, with a fake estimator at its end."""
+    """Expect valid outputs or an error of ours from the node's pipeline with a fake estimator."""
     settings = OutputSettings(image_is_rectified=rectified, points_organized=bool(info.binning_x % 2))
     try:
         outputs = process_frame(ESTIMATOR, image, info, EVERYTHING, settings).outputs
@@ -88,7 +89,7 @@ def check_frame(image: SimpleNamespace, info: SimpleNamespace, rectified: bool =
 
 
 def size_of(info: SimpleNamespace) -> tuple[int, int]:
-    """(height, width) of the image that a camera_info describes (REP 104)."""
+    """Return the (height, width) of the image that a camera_info describes (REP 104)."""
     roi = info.roi
     whole = not (roi.x_offset or roi.y_offset or roi.width or roi.height)
     height, width = (info.height, info.width) if whole else (roi.height, roi.width)
@@ -96,7 +97,7 @@ def size_of(info: SimpleNamespace) -> tuple[int, int]:
 
 
 def assert_sane(info: SimpleNamespace, rectified: bool) -> None:
-    """Intrinsics that a lens can have, in the fields that count."""
+    """Assert that the intrinsics in the fields in use are those of a real lens."""
     fx, fy, cx, cy = (info.p[i] for i in (0, 5, 2, 6)) if rectified else (info.k[i] for i in (0, 4, 2, 5))
     assert all(map(math.isfinite, (fx, fy, cx, cy))) and 0.0 < fx < 1e12 and 0.0 < fy < 1e12
     height, width = size_of(info)
@@ -109,7 +110,7 @@ def assert_sane(info: SimpleNamespace, rectified: bool) -> None:
 
 
 def check_pairing(steps: list[tuple[str, int]]) -> str:
-    """An image gets the camera_info of its stamp while that is remembered, else the latest; against a plain list."""
+    """Expect the camera_info of the image's stamp while remembered, else the latest."""
     infos, heard, since_clear = CameraInfos(), [], 0
     outcome = "nothing heard"
     for number, (what, stamp) in enumerate(steps):
@@ -132,12 +133,12 @@ def check_pairing(steps: list[tuple[str, int]]) -> str:
 
 
 def resident_mb(pid: int | str = "self") -> float:
-    """Resident memory of a process now, MB."""
+    """Return the resident memory of a process, MB."""
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123
         return int(file.read().split()[1]) * 4096 / 1e6
 
 
 def accounted(values: dict[str, Any]) -> bool:
-    """Whether the node's counters add up: in = out + dropped + refused + without subscriber."""
+    """Return True if the node's counters add up: in = out + dropped + refused + no subscriber."""
     kinds = ("published", "dropped", "refused", "without subscriber")
     return int(values["received"]) == sum(int(values[kind]) for kind in kinds)

@@ -1,7 +1,7 @@
-"""Hypothesis strategies of hostile messages: random, nearly right, and made to hurt. Plain objects, no ROS.
+"""Hypothesis strategies of hostile messages: random, nearly valid, malicious. Plain objects.
 
-Strings and numbers stay within what a ROS message can hold, so that `ros_graph.to_image` can send them. Used by the
-tests and by bench/fuzz.py.
+Strings and numbers stay within what a ROS message can hold: `ros_graph.to_image` can send them.
+Used by the tests and by bench/fuzz.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WIDTH, HEIGHT = 32, 24
 
 
 def plain(**strategies: Any) -> st.SearchStrategy[SimpleNamespace]:
-    """Objects with these fields."""
+    """Build objects with these fields."""
     return st.builds(lambda **fields: SimpleNamespace(**fields), **strategies)
 
 
@@ -46,7 +46,7 @@ RANDOM_IMAGES = plain(
 
 @st.composite
 def images_nearly_right(draw: Any, size: tuple[int, int] | None = None) -> SimpleNamespace:
-    """An image of any encoding whose fields agree, or all but one of them; `size` is (height, width)."""
+    """Draw an image of any encoding whose fields agree, or all but one; `size`: (height, width)."""
     name = draw(st.sampled_from(sorted(ENCODINGS)))
     encoding = ENCODINGS[name]
     height, width = size or (draw(st.integers(1, 7)), draw(st.integers(1, 9)))
@@ -71,12 +71,12 @@ def images_nearly_right(draw: Any, size: tuple[int, int] | None = None) -> Simpl
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
-    """One chunk (PNG specification, 5.3)."""
+    """Return a chunk (PNG specification, 5.3)."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def png_header(width: int, height: int, bits: int = 8, colour: int = 2, interlaced: int = 0) -> bytes:
-    """An IHDR chunk (PNG specification, 11.2.1)."""
+    """Return an IHDR chunk (PNG specification, 11.2.1)."""
     return png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
 
 
@@ -104,7 +104,7 @@ MADE_PNG = st.builds(
 
 
 def _encoded(extension: str, *options: int) -> bytes:
-    return cv2.imencode(extension, messages.picture(HEIGHT, WIDTH), options)[1].tobytes()
+    return cv2.imencode(extension, messages.sample_rgb(HEIGHT, WIDTH), options)[1].tobytes()
 
 
 FILES = [
@@ -117,7 +117,7 @@ FILES = [
 
 @st.composite
 def files_damaged(draw: Any) -> bytes:
-    """A png or jpeg, whole or with some bytes changed, put in, cut out."""
+    """Draw a png or jpeg, whole or with some bytes changed, inserted or removed."""
     data = bytearray(draw(st.sampled_from(FILES)))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.one_of(st.integers(0, 60), st.integers(0, len(data))))
@@ -150,9 +150,9 @@ COMPRESSED_IMAGES = plain(
 )
 RAW_IMAGES = st.one_of(images_nearly_right(), RANDOM_IMAGES)
 IMAGES = st.one_of(RAW_IMAGES, COMPRESSED_IMAGES)
-"""Of sensor_msgs/Image and CompressedImage, all kinds of harm."""
+"""Images and CompressedImages with all kinds of faults."""
 IMAGES_OF_SIZE = st.one_of(images_nearly_right((HEIGHT, WIDTH)), COMPRESSED_IMAGES)
-"""Of HEIGHT x WIDTH, mostly."""
+"""Images that are mostly of HEIGHT x WIDTH."""
 
 NUMBERS = st.one_of(
     st.floats(width=64), st.sampled_from([0.0, -1.0, 1e-3, 30.0, 1e9, float("nan"), float("inf")])
@@ -161,7 +161,7 @@ _GOOD = messages.camera_info(WIDTH, HEIGHT)
 
 
 def _numbers(good: list[float]) -> st.SearchStrategy[list[float]]:
-    """As they should be, one of them wrong, or all of them random."""
+    """Draw the right numbers, with one of them wrong, or all of them random."""
     return st.one_of(
         st.just(good),
         st.builds(
@@ -186,14 +186,14 @@ INFO_FIELDS: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def camera_infos(draw: Any) -> SimpleNamespace:
-    """A good one with some of its fields replaced: none, one, a few, all."""
+    """Draw a valid one with none, one, a few or all of its fields replaced."""
     replaced = draw(st.lists(st.sampled_from(list(INFO_FIELDS)), max_size=4, unique=True))
     replaced = list(INFO_FIELDS) if draw(st.integers(0, 9)) == 9 else replaced
     return SimpleNamespace(**{**vars(_GOOD), **{name: draw(INFO_FIELDS[name]) for name in replaced}})
 
 
 CAMERA_INFOS = camera_infos()
-"""For a picture of WIDTH x HEIGHT: right, nearly so, or absurd."""
+"""CameraInfos for an image of WIDTH x HEIGHT: right, nearly right, or absurd."""
 
 STEPS = st.lists(
     st.tuples(
@@ -202,11 +202,11 @@ STEPS = st.lists(
     ),
     max_size=40,
 )
-"""What CameraInfos goes through: kind and stamp in ns."""
+"""Sequences of what CameraInfos receives: kind and stamp in ns."""
 
 
 def samples(strategy: st.SearchStrategy[Any], count: int, number: int = 0) -> list[Any]:
-    """So many examples, the same for the same seed `number`."""
+    """Draw `count` examples, the same for the same seed `number`."""
     found: list[Any] = []
 
     @seed(number)

@@ -1,8 +1,8 @@
-"""A pytest plugin that does to a collection what launch_testing's does, for machines without ROS 2's.
+"""A pytest plugin that acts on a collection as launch_testing does, for machines without it.
 
-Written from what that plugin is seen to do: it is registered for pytest under the name launch_testing, and its hook
-imports every test module when pytest asks for the module's collector. A skip of a whole module is then raised within
-the hook, where pytest takes it for the end of the collection.
+Written from that plugin's behaviour: it registers with pytest as launch_testing, and its hook
+imports every test module when pytest asks for the module's collector. A skip of a whole module is
+then raised within the hook, which ends the collection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 def install(folder: Path) -> Path:
-    """Write the plugin as an installed package; with the folder on PYTHONPATH, every pytest finds it."""
+    """Write the plugin as an installed package, found by pytest with the folder on PYTHONPATH."""
     for name, entry in (("launch_testing", "launch_testing"), ("launch_testing_ros", "launch_ros")):
         package, info = folder / name / "pytest", folder / f"{name}-3.4.0.dist-info"
         package.mkdir(parents=True)

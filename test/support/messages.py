@@ -1,5 +1,4 @@
-"""Messages without ROS for tests: the fields of sensor_msgs as plain objects, and pictures packed into each
-encoding."""
+"""Messages without ROS: the fields of sensor_msgs as plain objects, and images in each encoding."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 
-def picture(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
-    """A smooth colour picture with structure, (H, W, 3) uint8."""
+def sample_rgb(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
+    """Return a smooth colour image with structure, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
     waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(0.2, 1.0, (3, 3))]
@@ -17,7 +16,7 @@ def picture(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
 
 
 def image(pixels: np.ndarray, encoding: str, pad: int = 0, is_bigendian: int = 0) -> SimpleNamespace:
-    """An Image of `pixels` (H, W) or (H, W, C), each row followed by `pad` junk bytes."""
+    """Return an Image of `pixels` (H, W) or (H, W, C), each row followed by `pad` junk bytes."""
     rows = np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1).view(np.uint8)
     padded = np.full((rows.shape[0], rows.shape[1] + pad), 0xAB, np.uint8)
     padded[:, : rows.shape[1]] = rows
@@ -32,7 +31,7 @@ def image(pixels: np.ndarray, encoding: str, pad: int = 0, is_bigendian: int = 0
 
 
 def mosaic(rgb: np.ndarray, pattern: str) -> np.ndarray:
-    """What a sensor behind the colour filter `pattern` (rggb: first row r g, second row g b) sees."""
+    """Return what a sensor behind a colour filter sees; pattern rggb: first row r g, second g b."""
     raw = np.empty(rgb.shape[:2], rgb.dtype)
     for index, colour in enumerate(pattern):
         row, column = divmod(index, 2)
@@ -41,7 +40,7 @@ def mosaic(rgb: np.ndarray, pattern: str) -> np.ndarray:
 
 
 def yuv_pixels(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """BT.601 studio-range Y, U, V of `rgb` as float64 (H, W)."""
+    """Return the BT.601 studio-range Y, U, V of `rgb` as float64 (H, W)."""
     r, g, b = (rgb[..., i].astype(np.float64) for i in range(3))
     y = 16 + 0.257 * r + 0.504 * g + 0.098 * b
     u = 128 - 0.148 * r - 0.291 * g + 0.439 * b
@@ -50,14 +49,17 @@ def yuv_pixels(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def yuyv(rgb: np.ndarray, uyvy: bool = False) -> np.ndarray:
-    """Packed 4:2:2, (H, W, 2) uint8."""
+    """Pack as 4:2:2, (H, W, 2) uint8."""
     y, u, v = (np.rint(plane).clip(0, 255).astype(np.uint8) for plane in yuv_pixels(rgb))
     chroma = np.where(np.arange(rgb.shape[1]) % 2 == 0, u, np.roll(v, 1, axis=1))
     return np.stack((chroma, y) if uyvy else (y, chroma), -1)
 
 
 def semi_planar(rgb: np.ndarray, vu: bool) -> np.ndarray:
-    """nv12 (or nv21 with `vu`): all rows of Y, then interleaved chroma at half the size, (3 H / 2, W) uint8."""
+    """Pack as nv12, or nv21 with `vu`: (3 H / 2, W) uint8.
+
+    All rows of Y come first, then interleaved chroma at half the size.
+    """
     y, u, v = (np.rint(plane).clip(0, 255).astype(np.uint8) for plane in yuv_pixels(rgb))
     pair = (v, u) if vu else (u, v)
     chroma = np.stack([plane[::2, ::2] for plane in pair], -1).reshape(rgb.shape[0] // 2, rgb.shape[1])
@@ -65,7 +67,7 @@ def semi_planar(rgb: np.ndarray, vu: bool) -> np.ndarray:
 
 
 def camera_info(width: int = 32, height: int = 24, f: float = 30.0, **fields: object) -> SimpleNamespace:
-    """A plain pinhole CameraInfo."""
+    """Return a CameraInfo of a pinhole camera; `fields` replace its fields."""
     cx, cy = (width - 1) / 2, (height - 1) / 2
     info = {
         "height": height,

@@ -1,6 +1,6 @@
-"""Tests over real DDS: a node as a process of its own, talked to with publishers and subscribers of ours.
+"""Tests over real DDS: a node in its own process, and publishers and subscribers that talk to it.
 
-Nothing here asserts on time: what is waited for is waited for long, and frames are sent again until heard.
+Nothing here asserts on time: waits are long, and frames are sent again until they are received.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PATIENCE_S = 90.0
 
 
 def environment(domain: int) -> dict[str, str]:
-    """For every process of a test: this machine only, a domain of its own, room for large images."""
+    """Return a test process's environment: this machine only, and room for large images."""
     profile = ROOT / "config" / "fastdds_large_images.xml"
     return {
         **os.environ,
@@ -52,7 +52,7 @@ def environment(domain: int) -> dict[str, str]:
 
 
 class NodeProcess:
-    """The node in a process of its own; what it writes is kept."""
+    """A node in its own process, and what it prints."""
 
     def __init__(self, domain: int, *ros_args: str, program: str = "fake_node.py") -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept while the process runs)
@@ -84,7 +84,7 @@ class NodeProcess:
         assert text in self.output, self.output
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """Send a signal and return the exit code."""
+        """Send a signal, wait for the end, and return the exit code."""
         if self.running:
             self._process.send_signal(number)
         return self.exit_code()
@@ -97,7 +97,7 @@ class NodeProcess:
 
 
 class Client:
-    """Publishers and subscribers of the test, in a context on a domain of their own."""
+    """Publishers and subscribers of the test, in their own context."""
 
     def __init__(self, domain: int, namespace: str = "/") -> None:
         os.environ.update({k: v for k, v in environment(domain).items() if k.startswith(("ROS_", "FAST"))})
@@ -121,10 +121,10 @@ class Client:
     def spin_until(
         self, done: Callable[[], Any], again: Callable[[], Any] | None = None, every: float = 0.3
     ) -> None:
-        """Work until `done()`; meanwhile call `again` every so often."""
+        """Spin until `done()`; meanwhile call `again` every so many seconds."""
         end, last = time.monotonic() + PATIENCE_S, -float("inf")
         while not done():
-            assert time.monotonic() < end, "waited in vain"
+            assert time.monotonic() < end, "timed out"
             if again is not None and time.monotonic() - last > every:
                 last = time.monotonic()
                 again()
@@ -145,7 +145,7 @@ class Client:
 
     @contextmanager
     def listening(self, topic: str, kind: type, reliable: bool = True) -> Iterator[list[Any]]:
-        """Subscribe for a while."""
+        """Subscribe within the block; the list fills while spinning."""
         heard: list[Any] = []
         qos = QoSProfile(depth=20)
         qos.reliability = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
@@ -167,7 +167,7 @@ class Client:
         self.node.destroy_publisher(self._publishers.pop(f"{topic} {reliable}"))
 
     def drop_publishers(self) -> None:
-        """All of them: the next test begins without a camera."""
+        """Destroy all publishers, so that the next test begins without a camera."""
         while self._publishers:
             self.node.destroy_publisher(self._publishers.popitem()[1])
 
@@ -176,7 +176,7 @@ class Client:
         return self._stamp
 
     def set_parameters(self, node: str, values: dict[str, Any], atomically: bool = True) -> Any:
-        """Through the node's parameter service, as `ros2 param set` does."""
+        """Call the node's parameter service, as `ros2 param set` does."""
         kind, name = (SetParametersAtomically, "set_parameters_atomically")
         if not atomically:
             kind, name = SetParameters, "set_parameters"
@@ -190,7 +190,7 @@ class Client:
 
 
 def to_image(plain: SimpleNamespace, stamp: int, frame_id: str = "camera_optical") -> Image | CompressedImage:
-    """A message of `messages.image` (or with format and data) as an rclpy message."""
+    """Convert a message of `messages.image` (or one with format and data) to rclpy's."""
     message = CompressedImage() if hasattr(plain, "format") else Image()
     for name, value in vars(plain).items():
         setattr(message, name, array("B", np.asarray(value).tobytes()) if name == "data" else value)
@@ -198,7 +198,7 @@ def to_image(plain: SimpleNamespace, stamp: int, frame_id: str = "camera_optical
 
 
 def to_camera_info(plain: SimpleNamespace, stamp: int, frame_id: str = "camera_optical") -> CameraInfo:
-    """A message of `messages.camera_info` as an rclpy message."""
+    """Convert a message of `messages.camera_info` to rclpy's."""
     message = CameraInfo()
     for name, value in vars(plain).items():
         if name == "roi":
@@ -227,5 +227,5 @@ def some_domain() -> Domain:
 def wait_until(done: Callable[[], Any]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not done():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Networks small enough for a test, and stand-ins that answer what the test wants. None of them has learned anything."""
+"""Networks small enough for a test, and stand-ins with known answers. None is trained."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TINY = NetworkConfig(crop_size=32, stacks=2, mask_stacks=1, features=8, levels=2
 TINY_DETECTOR = DetectorConfig(input_width=64, input_height=64, features=4)
 
 
-def shake(network: nn.Module, pictures: Tensor, batches: int = 4) -> None:
-    """Random batches in training mode, so that the batch norms have seen something; every norm gets its own scale."""
+def shake(network: nn.Module, images: Tensor, batches: int = 4) -> None:
+    """Give every batch norm a random scale and statistics from a few random batches."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -25,17 +25,18 @@ def shake(network: nn.Module, pictures: Tensor, batches: int = 4) -> None:
                 module.bias.normal_(0, 0.3)
         network.train()
         for _ in range(batches):
-            network(torch.rand_like(pictures))
+            network(torch.rand_like(images))
     network.eval()
 
 
 class FakeDepthNet(nn.Module):
-    """Sees a flat hand facing the crop's camera in the middle of every crop: a disc, its relief and scale as told.
+    """Predict a flat hand facing the camera in every crop: a disc of a given size and scale.
 
-    With ``by_colour`` the hand is every bright pixel (> 0.5) instead, and there is none in a dark crop.
-    ``strengths``: the mask's logit on the hand, one for each crop of a call (default 8). ``wrist_to_knuckles`` tells of crops where
-    the knuckles are from the wrist, (B, 2) right and down, the crop being 2 wide; without it there are no joints.
-    ``crops`` is all that it was shown, one tensor a call.
+    With ``by_colour`` the hand is every bright pixel (> 0.5) instead, and a dark crop has none.
+    ``strengths``: the mask's logit on the hand for each crop of a call (default 8).
+    ``wrist_to_knuckles``: returns the vector of each crop's hand, (B, 2) right and down, in
+    half crop widths. Without it there are no joints.
+    ``crops``: all inputs, one tensor a call.
     """
 
     def __init__(
@@ -61,16 +62,16 @@ class FakeDepthNet(nn.Module):
     def forward(self, rgb: Tensor) -> Prediction:
         count, size = len(rgb), self.config.crop_size
         self.crops.append(rgb.clone())
-        steps = torch.arange(size, dtype=torch.float32, device=rgb.device) - (size - 1) / 2
-        disc = (steps[:, None] ** 2 + steps[None] ** 2) <= (self.radius * size) ** 2
-        seen = disc.expand(count, 1, size, size)
+        offsets = torch.arange(size, dtype=torch.float32, device=rgb.device) - (size - 1) / 2
+        disc = (offsets[:, None] ** 2 + offsets[None] ** 2) <= (self.radius * size) ** 2
+        hand = disc.expand(count, 1, size, size)
         if self.by_colour:
-            seen = rgb.mean(1, keepdim=True) > 0.5
-        there = seen.flatten(1).float().mean(1) > 0.02
+            hand = rgb.mean(1, keepdim=True) > 0.5
+        is_present = hand.flatten(1).float().mean(1) > 0.02
         strengths = torch.tensor(self.strengths or (8.0,) * count, device=rgb.device)[:, None, None, None]
-        mask = torch.where(seen, strengths, -8.0)
+        mask = torch.where(hand, strengths, -8.0)
         relief, log_b = torch.zeros_like(mask), torch.full_like(mask, self.relief_spread)
-        presence = torch.where(there, self.presence, -self.presence)
+        presence = torch.where(is_present, self.presence, -self.presence)
         row = torch.tensor(
             [self.log_apparent_size, self.apparent_size_log_b, self.log_length, self.length_log_b]
         )
@@ -84,26 +85,28 @@ class FakeDepthNet(nn.Module):
 
 
 def turned(angle: float, length: float = 0.5) -> Callable[[Tensor], Tensor]:
-    """A ``wrist_to_knuckles`` of hands that are all turned clockwise by ``angle`` from upright, whatever is to be seen."""
-    way = torch.tensor((length * math.sin(angle), -length * math.cos(angle)))
-    return lambda rgb: way.expand(len(rgb), 2)
+    """Return a ``wrist_to_knuckles`` of hands that are all turned clockwise by ``angle`` rad."""
+    direction = torch.tensor((length * math.sin(angle), -length * math.cos(angle)))
+    return lambda rgb: direction.expand(len(rgb), 2)
 
 
 def by_marks(rgb: Tensor) -> Tensor:
-    """A ``wrist_to_knuckles`` that is seen: from the middle of what is blue (the wrist) to that of what is red (the knuckles), zero where
-    either isn't there."""
-    steps = (torch.arange(rgb.shape[-1]) + 0.5) * (2 / rgb.shape[-1]) - 1
+    """Return the way from the middle of what is blue (wrist) to that of what is red (knuckles).
+
+    A ``wrist_to_knuckles`` for `FakeDepthNet`; zero where either colour is missing.
+    """
+    grid = (torch.arange(rgb.shape[-1]) + 0.5) * (2 / rgb.shape[-1]) - 1
     middles = []
     for here, there in ((0, 2), (2, 0)):
-        share = (rgb[:, here] - rgb[:, there] - 0.1).clamp_min(0)
-        sums = share.sum((1, 2))
-        x, y = (share.sum(1) * steps).sum(1), (share.sum(2) * steps).sum(1)
+        weight = (rgb[:, here] - rgb[:, there] - 0.1).clamp_min(0)
+        sums = weight.sum((1, 2))
+        x, y = (weight.sum(1) * grid).sum(1), (weight.sum(2) * grid).sum(1)
         middles.append(torch.stack((x, y), 1) / torch.where(sums > 1, sums, torch.nan)[:, None])
     return torch.nan_to_num(middles[0] - middles[1])
 
 
 class FakeDetectorNet(nn.Module):
-    """Finds a hand at every spot that is bright in its input: a box of ``side`` input pixels around the spot's middle."""
+    """Detect a hand at every bright spot: a box of ``side`` input pixels around its middle."""
 
     def __init__(self, config: DetectorConfig | None = None, side: float = 32.0) -> None:
         super().__init__()
@@ -132,7 +135,7 @@ class FakeDetectorNet(nn.Module):
 
 
 def spots(bright: Tensor) -> list[tuple[float, float]]:
-    """Middles (x, y) of the connected bright spots, in pixels counted from the picture's edge, largest first."""
+    """Return the middles (x, y) of bright spots, in pixels from the edge, largest spot first."""
     import cv2
 
     count, _, stats, centres = cv2.connectedComponentsWithStats(bright.numpy().astype("uint8"))

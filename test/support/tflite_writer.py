@@ -1,4 +1,4 @@
-"""Writes TensorFlow Lite files with known layers, laid out as the format has them (NHWC), not as PyTorch does."""
+"""Write TensorFlow Lite files with known layers, in the format's own layout (NHWC)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from hand_depth_ros.network.backbone import Backbone
 
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int8): 9}
 _NO_DATA = 0
-"""The number of the empty buffer, which tensors that are computed have."""
+"""Index of the empty buffer, used by computed tensors."""
 
 
 class Layer(NamedTuple):
-    """A convolution: ``weight`` (outputs, h, w, inputs), or if ``depthwise`` (1, h, w, channels); or a fully connected layer:
-    (outputs, inputs). ``bias`` (outputs,) or None."""
+    """A convolution or a fully connected layer.
+
+    ``weight``: (outputs, h, w, inputs); (1, h, w, channels) if ``depthwise``; (outputs, inputs) if
+    fully connected. ``bias``: (outputs,) or None.
+    """
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -28,14 +31,14 @@ class Layer(NamedTuple):
 
 
 def random_layer(rng: np.random.Generator, shape: tuple[int, ...], depthwise: bool = False) -> Layer:
-    """Values that float16 has exactly, small enough for a deep network."""
+    """Draw values that float16 represents exactly, small enough for a deep network."""
     size = 1 / np.sqrt(np.prod(shape[1:3] if depthwise else shape[1:]))
     weight, bias = size * rng.normal(size=shape), 0.1 * rng.normal(size=shape[3 if depthwise else 0])
     return Layer(*(x.astype(np.float16).astype(np.float32) for x in (weight, bias)), depthwise)
 
 
 def landmark_layers(backbone: Backbone, seed: int = 0) -> list[Layer]:
-    """Random ones of the shapes of the landmark model: the backbone's, and before the last two numbers that it does not take."""
+    """Draw layers of the landmark model's shapes: the backbone's, and two that it does not use."""
     rng, layers = np.random.default_rng(seed), []
     for layer in backbone.layers():
         shape: tuple[int, ...] = tuple(layer.weight.shape)
@@ -47,7 +50,10 @@ def landmark_layers(backbone: Backbone, seed: int = 0) -> list[Layer]:
 
 
 def write_tflite(path: Path, layers: Sequence[Layer], stored_as: Any = np.float32) -> Path:
-    """A model of these layers, an addition after each; float16 values are turned into float32 by the model."""
+    """Write a model of these layers, each followed by an addition.
+
+    Values stored as float16 are dequantized within the model.
+    """
     b = flatbuffers.Builder(1 << 16)
     buffers: list[np.ndarray | None] = [None]
     tensors: list[tuple[tuple[int, ...], int, int]] = []  # shape, type, buffer

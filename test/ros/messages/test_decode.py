@@ -16,7 +16,7 @@ from hand_depth_ros.ros.messages import cv_bridge_converter as bridge_module
 from hand_depth_ros.ros.messages.decode import decode_image, opencv_to_rgb
 from hand_depth_ros.ros.messages.encodings import ENCODINGS
 
-RGB = messages.picture()
+RGB = messages.sample_rgb()
 ALPHA = np.full((*RGB.shape[:2], 1), 77, np.uint8)
 PACKED = {
     "rgb8": RGB,

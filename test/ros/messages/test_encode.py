@@ -52,7 +52,7 @@ def test_sigma_is_invalid_where_depth_is() -> None:
 
 
 def test_mask_and_image_keep_their_bytes() -> None:
-    rgb = messages.picture(5, 7)
+    rgb = messages.sample_rgb(5, 7)
     mask = rgb[..., 0]
     assert np.array_equal(pixels(encode_rgb(rgb), "u1"), rgb)
     assert np.array_equal(pixels(encode_mask(mask), "u1"), mask)
@@ -79,7 +79,7 @@ CAMERAS = {
 
 @pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
 def test_hand_points_project_back_to_their_pixels(camera: Camera) -> None:
-    rgb = messages.picture()
+    rgb = messages.sample_rgb()
     depth = np.full((24, 32), np.nan, np.float32)
     depth[5:15, 8:20] = np.linspace(0.4, 0.5, 12, dtype=np.float32)
     fields = encode_points(depth, rgb, camera)
@@ -96,12 +96,12 @@ def test_pixels_without_a_ray_give_no_points() -> None:
         32, 24, 30.0, 30.0, 15.5, 11.5, "plumb_bob", (-0.5, 0.0, 0.0, 0.0)
     )  # its corners are beyond the fold
     depth = np.full((24, 32), 0.5, np.float32)
-    xyz, _ = read_cloud(encode_points(depth, messages.picture(), wide))
+    xyz, _ = read_cloud(encode_points(depth, messages.sample_rgb(), wide))
     assert 0 < len(xyz) < depth.size and np.isfinite(xyz).all()
 
 
 def test_organized_points_follow_the_image() -> None:
-    rgb = messages.picture()
+    rgb = messages.sample_rgb()
     depth = np.full((24, 32), np.nan, np.float32)
     depth[3, 4] = 0.7
     fields = encode_points(depth, rgb, CAMERAS["pinhole"], organized=True)
@@ -121,14 +121,14 @@ def test_removes_flying_pixels_between_finger_and_palm(ramp: int, turned: bool, 
     line = np.concatenate((np.full(10, 0.40), np.linspace(0.40, 0.45, ramp + 2)[1:-1], np.full(10, 0.45)))
     depth[8:30, 5 : 5 + line.size] = line
     depth = depth.T.copy() if turned else depth
-    xyz, _ = read_cloud(encode_points(depth, messages.picture(40, 40), camera, organized))
+    xyz, _ = read_cloud(encode_points(depth, messages.sample_rgb(40, 40), camera, organized))
     z = xyz[np.isfinite(xyz[:, 2]), 2]
     assert set(np.round(z.astype(float), 4)) == {0.40, 0.45} and len(z) == 20 * 22
 
 
 def test_steep_surfaces_and_clean_steps_keep_every_point() -> None:
     camera = Camera(40, 40, 300.0, 300.0, 19.5, 19.5)
-    rgb = messages.picture(40, 40)
+    rgb = messages.sample_rgb(40, 40)
     x = np.arange(40)
     steep = 0.4 / (1.0 - np.tan(np.deg2rad(75.0)) * (x - 19.5) / 300.0)  # a plane, 75 degrees off, in row x
     for depth in (np.tile(steep, (40, 1)), np.where(x < 20, 0.4, 0.6) * np.ones((40, 1))):
@@ -137,5 +137,5 @@ def test_steep_surfaces_and_clean_steps_keep_every_point() -> None:
 
 
 def test_image_without_hand_is_an_empty_cloud() -> None:
-    fields = encode_points(np.full((24, 32), np.nan, np.float32), messages.picture(), CAMERAS["pinhole"])
+    fields = encode_points(np.full((24, 32), np.nan, np.float32), messages.sample_rgb(), CAMERAS["pinhole"])
     assert (fields["height"], fields["width"], fields["data"].size) == (1, 0, 0)

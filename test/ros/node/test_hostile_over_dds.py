@@ -23,7 +23,7 @@ from hand_depth_ros.ros.messages import topics
 ROUNDS, IN_A_ROUND = 40, 4
 GROWTH_LIMIT_MB = 30.0
 GOOD_INFO = messages.camera_info(hostile_messages.WIDTH, hostile_messages.HEIGHT)
-PICTURE = messages.picture(hostile_messages.HEIGHT, hostile_messages.WIDTH)
+PICTURE = messages.sample_rgb(hostile_messages.HEIGHT, hostile_messages.WIDTH)
 GOOD: dict[str, SimpleNamespace] = {
     "raw": messages.image(PICTURE, "rgb8"),
     "compressed": SimpleNamespace(format="jpeg", data=cv2.imencode(".jpg", PICTURE)[1].reshape(-1)),

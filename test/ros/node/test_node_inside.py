@@ -23,7 +23,7 @@ from hand_depth_ros.ros.node import rosout as last_words
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode, shipped_estimator
 from hand_depth_ros.ros.parameters import DEFAULTS
 
-RGB = messages.picture(48, 64)
+RGB = messages.sample_rgb(48, 64)
 
 
 class Watched(FakeEstimator):

@@ -30,7 +30,7 @@ from hand_depth_ros.network import HandDepthNet, HandDetectorNet
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode, shipped_estimator
 
-RGB = messages.picture(48, 64)
+RGB = messages.sample_rgb(48, 64)
 ROUNDS = 50
 
 

@@ -17,7 +17,7 @@ from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.settings import OutputSettings
 from hand_depth_ros.ros.node.mailbox import Mailbox
 
-RGB = messages.picture()
+RGB = messages.sample_rgb()
 IMAGE, INFO = messages.image(RGB, "rgb8"), messages.camera_info()
 
 
@@ -110,7 +110,7 @@ def test_another_size_or_a_broken_image_is_an_error() -> None:
 
 
 def test_the_overlay_colours_the_hands_and_leaves_the_rest() -> None:
-    rgb = messages.picture(240, 320)
+    rgb = messages.sample_rgb(240, 320)
     from hand_depth_ros.geometry.camera import Camera
 
     frame = FakeEstimator(max_hands=1).estimate(rgb, Camera.from_hfov(320, 240, 60))
@@ -122,7 +122,7 @@ def test_the_overlay_colours_the_hands_and_leaves_the_rest() -> None:
 
 
 def test_the_overlay_bears_pictures_smaller_than_its_text() -> None:
-    rgb = messages.picture(8, 6)
+    rgb = messages.sample_rgb(8, 6)
     from hand_depth_ros.geometry.camera import Camera
 
     assert overlay(rgb, FakeEstimator().estimate(rgb, Camera.from_hfov(6, 8, 60))).shape == rgb.shape

@@ -24,7 +24,7 @@ from hand_depth_ros.ros.node import rosout as last_words
 from hand_depth_ros.ros.node.main import main
 
 CONFIG = ROOT / "config" / "hand_depth.yaml"
-RGB = messages.picture(48, 64)
+RGB = messages.sample_rgb(48, 64)
 REMAPPED = (
     *("-r", "__ns:=/robot", "-r", "image:=/wrist/color/image_raw"),
     *("-r", "depth_registered/image_raw:=/arm/depth/image_raw"),

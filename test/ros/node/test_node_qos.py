@@ -23,7 +23,7 @@ from hand_depth_ros.ros.parameters import ParameterError
 OUTPUTS = [f"/{topic.name}" for topic in topics.OUTPUT_TOPICS] + ["/debug/camera_info", "/diagnostics"]
 INPUTS = ["/image", "/camera_info"]
 POLICIES = ("history", "depth", "reliability", "durability")
-RGB = messages.picture(48, 64)
+RGB = messages.sample_rgb(48, 64)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from support.fakes import CRASH_AT, DEPTH_M, RADIUS, SIGMA_M, disc_centres
 from hand_depth_ros.ros.messages import topics
 
 WIDTH, HEIGHT, F = 96, 72, 90.0
-RGB = messages.picture(HEIGHT, WIDTH)
+RGB = messages.sample_rgb(HEIGHT, WIDTH)
 KINDS = {kind.__name__: kind for kind in (Image, CompressedImage, CameraInfo, PointCloud2)}
 
 
@@ -226,7 +226,7 @@ def test_the_latest_camera_info_serves_where_stamps_differ(camera: Camera) -> No
 
 def test_resolution_changes_in_mid_stream(camera: Camera) -> None:
     for width, height in ((40, 30), (WIDTH, HEIGHT)):
-        image = messages.image(messages.picture(height, width), "rgb8")
+        image = messages.image(messages.sample_rgb(height, width), "rgb8")
         outputs = camera.frame(image, messages.camera_info(width, height, F))
         assert np.array_equal(pixels(outputs[topics.DEPTH_MM]) > 0, disc(width, height))
         assert outputs[topics.CAMERA_INFO].width == width
@@ -267,7 +267,7 @@ def test_a_message_is_not_repeated_every_frame(camera: Camera) -> None:
 
 def test_a_model_that_raises_costs_one_frame(camera: Camera) -> None:
     width, height = CRASH_AT
-    image = messages.image(messages.picture(height, width), "rgb8")
+    image = messages.image(messages.sample_rgb(height, width), "rgb8")
     camera.refused(
         "RuntimeError: the stand-in was made to fail", image, messages.camera_info(width, height, F)
     )

@@ -1,4 +1,4 @@
-"""Run the real node with networks of random weights that take the middle of every image for a hand."""
+"""Run the real node with networks of random weights and the middle of every image as its box."""
 
 import sys
 

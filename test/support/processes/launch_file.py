@@ -1,4 +1,4 @@
-"""Run a launch file as `ros2 launch FILE NAME:=VALUE...` does (ros2cli need not be there)."""
+"""Run a launch file as `ros2 launch FILE NAME:=VALUE...` does, without ros2cli."""
 
 import sys
 

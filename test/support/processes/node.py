@@ -1,4 +1,4 @@
-"""The node's entry point as the installed script calls it, saying when it does."""
+"""Run the node as the installed script does, and print "starting" before."""
 
 import sys
 

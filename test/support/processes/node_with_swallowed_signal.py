@@ -1,4 +1,4 @@
-"""The node started, with a signal in an import whose clean-up drops the exception, as Python's now and then does."""
+"""Run the node with a SIGINT in an import that swallows KeyboardInterrupt."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The colour relay as a program, with a stand-in for tf2_ros where that is not installed."""
+"""Run the colour relay, with a stand-in for tf2_ros where that is not installed."""
 
 import sys
 
