@@ -1,7 +1,7 @@
 """Run the node for a camera that is already running.
 
 ros2 launch hand_depth_ros hand_depth.launch.py image:=/camera/color/image_raw
-ros2 launch hand_depth_ros hand_depth.launch.py image:=/cam/image_raw namespace:=cam params_file:=my.yaml
+ros2 launch hand_depth_ros hand_depth.launch.py image:=/cam/image_raw params_file:=my.yaml
 """
 
 from pathlib import Path
@@ -41,8 +41,8 @@ ARGUMENTS = [
         "autostart",
         default_value="",
         choices=["", "true", "false"],
-        description="Configure and activate at once, or wait for a lifecycle manager. Empty: as in the parameter file "
-        "(true by default).",
+        description="Configure and activate at once, or wait for a lifecycle manager. Empty: as in the "
+        "parameter file (true by default).",
     ),
     DeclareLaunchArgument(
         "log_level",
@@ -81,4 +81,5 @@ def make_node(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and what they start."""
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=make_node)])

@@ -11,7 +11,9 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     Shutdown,
+    TimerAction,
 )
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
@@ -33,26 +35,31 @@ ARGUMENTS = [
 ]
 
 
-def play(context: LaunchContext) -> list[ExecuteProcess]:
-    """Return the player with the requested arguments."""
+def play(context: LaunchContext) -> list[TimerAction]:
+    """Return the player, started after the delay; end with an error if it cannot play the bag."""
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-    command = [
-        "ros2",
-        "bag",
-        "play",
-        given["bag"],
-        "--clock",
-        "--rate",
-        given["rate"],
-        "--delay",
-        given["delay"],
-    ]
+    bag = Path(given["bag"]).expanduser()
+    if not bag.exists():
+        raise FileNotFoundError(
+            f"no bag at {bag.absolute()}: give bag:= a rosbag2 folder, or a .db3 or .mcap"
+        )
+    # Not ros2 bag play's own --delay, which waits again at the start of every loop.
+    command = ["ros2", "bag", "play", str(bag), "--clock", "--rate", given["rate"]]
     if given["loop"] == "true":
         command.append("--loop")
-    return [ExecuteProcess(cmd=command, output="screen", on_exit=Shutdown(reason="the bag is at its end"))]
+    player = ExecuteProcess(cmd=command, output="screen", on_exit=end)
+    return [TimerAction(period=float(given["delay"]), actions=[player])]
+
+
+def end(event: ProcessExited, context: LaunchContext) -> Shutdown:
+    """Shut down once the player has ended; raise if it failed, so that launch ends with 1."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f"ros2 bag play ended with exit code {event.returncode}: see its output above")
+    return Shutdown(reason="the bag is at its end")
 
 
 def generate_launch_description() -> LaunchDescription:
+    """Return the arguments, the node and the player."""
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(HERE / "hand_depth.launch.py")),
         launch_arguments={"use_sim_time": "true"}.items(),

@@ -24,8 +24,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image",
         default_value="",
-        description="Colour image topic, with camera_info beside it; republished under the driver's name if it has "
-        "another one. Empty: the colour camera already publishes under the driver's name.",
+        description="Colour image topic, with camera_info beside it; republished under the driver's name if "
+        "it has another one. Empty: the colour camera already publishes under the driver's name.",
     ),
     DeclareLaunchArgument(
         "image_transport",
@@ -37,8 +37,8 @@ ARGUMENTS = [
         "frame",
         default_value="driver",
         choices=["driver", "image"],
-        description="Frame id of the outputs: the driver's (tied to the colour image's by an identity transform) or "
-        "the colour image's own.",
+        description="Frame id of the outputs: the driver's (an identity transform ties it to the colour one) "
+        "or the colour image's own.",
     ),
     DeclareLaunchArgument(
         "params_file",
@@ -99,4 +99,5 @@ def make_nodes(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and what they start."""
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=make_nodes)])

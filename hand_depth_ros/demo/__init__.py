@@ -1,1 +1,1 @@
-"""`hand-depth demo`: a rendered clip with known depth goes through the real node, in its own process, over DDS."""
+"""`hand-depth demo`: play a rendered clip with known depth through the real node, over DDS."""

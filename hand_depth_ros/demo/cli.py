@@ -1,4 +1,4 @@
-"""The `hand-depth demo` command: start the node, play the clip, measure, write pictures and a report."""
+"""The `hand-depth demo` command: start the node, play the clip, write images and a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hand_depth_ros.cli import options
-from hand_depth_ros.errors import DatasetError, HandDepthError, MissingDependencyError
+from hand_depth_ros.errors import DatasetError, HandDepthError
+from hand_depth_ros.ros.node.runtime import prepare_ros
+from hand_depth_ros.ros.package_files import hand_depth_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,23 +24,23 @@ if TYPE_CHECKING:
 
 CLIP = Path(__file__).resolve().parent / "clip"
 MIN_SECONDS = 6.0
-PICTURES = 6
+IMAGES = 6
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for pictures and report.")] = Path("demo_out"),
+    out: Annotated[Path, typer.Option(help="Folder for images and report.")] = Path("demo_out"),
     clip: Annotated[
-        Path, typer.Option(help="A folder as `hand-depth synth` writes, of frames.", show_default=False)
+        Path, typer.Option(help="A folder of frames, as `hand-depth synth` writes it.", show_default=False)
     ] = CLIP,
-    fps: Annotated[float, typer.Option(min=1.0, help="Frames per second that are played.")] = 30.0,
+    fps: Annotated[float, typer.Option(min=1.0, help="Frames per second to play.")] = 30.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Folder of weights.", show_default=False)] = None,
 ) -> None:
-    """Play a rendered clip with known depth through the real node, over DDS, and tell what came out.
+    """Play a rendered clip through the real node, over DDS, and measure what comes out.
 
-    The node runs in a process of its own, on a ROS domain of its own, heard on this machine only. No
-    camera and no ROS installation needed. Writes pictures (colour | depth | sigma | cloud from the side),
-    report.md and report.json.
+    The node runs in its own process, on a ROS domain of its own that stays on this machine. No
+    camera and no ROS installation needed. Writes images (colour | depth | sigma | cloud from the
+    side), report.md and report.json.
     """
     from rich.console import Console
     from rich.table import Table
@@ -56,23 +58,24 @@ def demo(
         rows.add_row(*row)
     console = Console()
     console.print(rows)
-    console.print(f"pictures and report: {out / 'report.md'}", soft_wrap=True)
+    console.print(f"images and report: {out / 'report.md'}", soft_wrap=True)
 
 
 def run(
     clip: Path, out: Path, fps: float, command: Sequence[str], ros_args: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The whole demo; returns what was measured.
+    """Run the whole demo; return what was measured.
 
     Args:
         clip: A folder set of frames with depth, see `evaluation.readers`.
         out: Where the files go; files of the same names are replaced.
-        fps: Frames per second that are published.
-        command: What starts the node; `--ros-args` and the arguments are appended.
+        fps: Frames per second to publish.
+        command: Starts the node; `--ros-args` and the arguments are appended.
         ros_args: More of them.
 
     Raises:
-        HandDepthError: No ROS, no clip, or a node that does not answer: with its last words.
+        HandDepthError: There is no ROS or no clip, or the node does not answer (with the end of its
+            log).
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -82,10 +85,8 @@ def run(
 
     frames = load_clip(clip)
     os.environ.update(dds_environment())
-    try:
-        from hand_depth_ros.demo import player as ros
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.for_extra("ros", error.name or "rclpy") from error
+    prepare_ros()
+    from hand_depth_ros.demo import player as ros
 
     out.mkdir(parents=True, exist_ok=True)
     passes = max(1, math.ceil(MIN_SECONDS * fps / len(frames)))
@@ -95,7 +96,7 @@ def run(
         with console.status("starting the node"):
             ready_s = player.wait_until_ready(node.check)
         if ready_s is None:
-            raise HandDepthError(f"no depth came within {ros.READY_TIMEOUT_S:.0f} s: {node.last_words()}")
+            raise HandDepthError(f"no depth came within {ros.READY_TIMEOUT_S:.0f} s: {node.log_tail()}")
         with Progress(console=console) as progress:
             task = progress.add_task("playing", total=passes * len(frames))
             played = player.play(fps, passes, node.check, lambda: progress.advance(task))
@@ -109,60 +110,64 @@ def run(
         "cpu_cores": os.cpu_count(),
     }
     if not numbers["frames_out"]:
-        raise HandDepthError(f"none of {len(played)} frames came back: {node.last_words()}")
-    pictures = write_pictures(out, frames, played)
+        raise HandDepthError(f"none of {len(played)} frames came back: {node.log_tail()}")
+    images = write_images(out, frames, played)
     setting = (
-        f"{len(frames)} rendered frames of {numbers['image']}, played {passes} times at {fps:g} fps through the node in "
-        f"its own process over DDS; {platform.machine()}, {os.cpu_count()} CPU cores, Python {platform.python_version()}."
+        f"{len(frames)} rendered frames of {numbers['image']}, played {passes} times at {fps:g} fps through "
+        f"the node in its own process over DDS; {platform.machine()}, {os.cpu_count()} CPU cores, "
+        f"Python {platform.python_version()}."
     )
-    report.write(out, numbers, pictures, setting)
+    report.write(out, numbers, images, setting)
     return numbers
 
 
 def load_clip(clip: Path) -> list[Sample]:
-    """The frames with their truth."""
+    """Read the frames with their true depth."""
     from hand_depth_ros.evaluation.readers import open_dataset
 
     if not clip.is_dir():
         raise DatasetError(f"{clip}: no such clip: give --clip a folder with cameras.jsonl, rgb and depth")
     if missing := [name for name in ("cameras.jsonl", "rgb", "depth") if not (clip / name).exists()]:
         raise DatasetError(
-            f"{clip}: no clip, it has no {' and no '.join(missing)}: render one with  hand-depth synth --kind clip,  "
-            "or give pictures without known depth to  hand-depth infer"
+            f"{clip}: no clip, it has no {' and no '.join(missing)}: render one with  "
+            f"{hand_depth_command()} synth --kind clip,  or give images without known depth to  "
+            f"{hand_depth_command()} infer"
         )
     return list(open_dataset(clip, split=None))
 
 
-def write_pictures(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) -> list[str]:
-    """demo_0.png ... of frames spread over the clip; returns their names."""
+def write_images(out: Path, frames: Sequence[Sample], played: Sequence[Sent]) -> list[str]:
+    """Write demo_0.png, ... of frames spread over the clip; return their names."""
     import numpy as np
 
-    from hand_depth_ros.demo import pictures
-    from hand_depth_ros.demo.player import TAKEN, pixels_of, points_of
+    from hand_depth_ros.demo.panel import panel
+    from hand_depth_ros.demo.player import OUTPUTS, to_pixels, to_points
     from hand_depth_ros.infer.images import write_pngs
     from hand_depth_ros.ros.messages import topics
 
-    complete = {sent.index: sent for sent in played if len(sent.outputs) == len(TAKEN)}
+    complete = {sent.index: sent for sent in played if len(sent.outputs) == len(OUTPUTS)}
     indices = sorted(complete)
     names = []
-    for number, place in enumerate(np.linspace(0, len(indices) - 1, min(PICTURES, len(indices))).astype(int)):
-        sent = complete[indices[place]]
+    for number, position in enumerate(
+        np.linspace(0, len(indices) - 1, min(IMAGES, len(indices))).astype(int)
+    ):
+        sent = complete[indices[position]]
         frame = frames[sent.index]
-        millimetres = pixels_of(sent.outputs[topics.DEPTH_MM])
-        picture = pictures.panel(
+        millimetres = to_pixels(sent.outputs[topics.DEPTH_MM])
+        image = panel(
             frame.rgb,
             np.where(millimetres > 0, millimetres * 1e-3, np.nan),
-            pixels_of(sent.outputs[topics.SIGMA]),
-            *points_of(sent.outputs[topics.POINTS]),
+            to_pixels(sent.outputs[topics.SIGMA]),
+            *to_points(sent.outputs[topics.POINTS]),
             _true_points(frame),
         )
         names.append(f"demo_{number}.png")
-        write_pngs({out / names[-1]: picture[..., ::-1]})
+        write_pngs({out / names[-1]: image[..., ::-1]})
     return names
 
 
 def _true_points(frame: Sample) -> np.ndarray:
-    """The true hand surface, (N, 3) metres in the optical frame."""
+    """Return the true hand surface, (N, 3) metres in the optical frame."""
     import numpy as np
 
     rays = np.asarray(frame.camera.rays())

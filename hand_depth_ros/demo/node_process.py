@@ -1,4 +1,4 @@
-"""The node as a separate process, with DDS kept on this machine and a domain of its own."""
+"""Run the node as a separate process, with a ROS domain of its own that stays on this machine."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hand_depth_ros.errors import HandDepthError
+from hand_depth_ros.ros.node.runtime import PROFILE, PROFILE_VARIABLES
 from hand_depth_ros.ros.package_files import package_file
 
 START = "import sys; sys.path[:] = filter(None, sys.path); from hand_depth_ros.cli.main import main; main()"
-"""Not -m, which looks for the package in the working directory first: a clone lying there would be taken for
-it (-P and PYTHONSAFEPATH, which cure that, are not in Python 3.10)."""
+"""Not -m, which looks for the package in the working directory first: it would take a clone that is
+there (-P and PYTHONSAFEPATH, which prevent that, are not in Python 3.10)."""
 REAL_NODE = (sys.executable, "-c", START, "node")
 LAST_LINES = 12
 
 
 def dds_environment() -> dict[str, str]:
-    """Variables for every process of the demo: nothing leaves this machine, no other ROS is heard or
-    disturbed, shared memory is large enough for images."""
-    profile = str(package_file("config/fastdds_large_images.xml"))
+    """Return the variables for every process of the demo.
+
+    Nothing leaves this machine, no other ROS is heard or disturbed, and shared memory is large
+    enough for images.
+    """
+    profile = str(package_file(PROFILE))
     return {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
-        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+        **dict.fromkeys(PROFILE_VARIABLES, profile),
     }
 
 
 class NodeProcess:
-    """A running node; a context manager that stops it as Ctrl-C does. What it prints goes to `log`."""
+    """A running node; a context manager that stops it as Ctrl-C does. Its output goes to `log`."""
 
     def __init__(self, log: Path, ros_args: Sequence[str], command: Sequence[str] = REAL_NODE) -> None:
         self.log = log
@@ -58,19 +61,19 @@ class NodeProcess:
                 self._process.wait()
 
     def check(self) -> None:
-        """Raise HandDepthError with the node's last words if it has ended."""
+        """Raise HandDepthError with the end of the node's log if it has ended."""
         if self._process.poll() is not None:
             raise HandDepthError(
-                f"the node ended with exit code {self._process.returncode}: {self.last_words()}"
+                f"the node ended with exit code {self._process.returncode}: {self.log_tail()}"
             )
 
-    def last_words(self) -> str:
-        """The end of its log."""
+    def log_tail(self) -> str:
+        """Return the end of its log."""
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        return f"{' | '.join(lines) or 'it said nothing'} (all of it: {self.log})"
+        return f"{' | '.join(lines) or 'it printed nothing'} (whole log: {self.log})"
 
     def resident_mb(self) -> float:
-        """Its resident memory now, in MB; NaN where /proc does not tell."""
+        """Return its resident memory now in MB; NaN without /proc."""
         try:
             status = Path(f"/proc/{self._process.pid}/status").read_text()
         except OSError:

@@ -1,4 +1,4 @@
-"""Plays frames to the node as a camera driver does, and takes in what the node publishes. Needs rclpy."""
+"""Play frames to the node as a camera driver does, and collect what it publishes. Needs rclpy."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReli
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.node.runtime import init_ros
 
 if TYPE_CHECKING:
     from hand_depth_ros.evaluation.readers import Sample
@@ -27,7 +28,7 @@ FRAME_ID = "camera_color_optical_frame"
 FIRST_STAMP_NS = 1_000_000_000_000
 READY_TIMEOUT_S = 120.0
 LAST_FRAME_TIMEOUT_S = 3.0
-TAKEN: dict[str, Any] = {
+OUTPUTS: dict[str, Any] = {
     topics.DEPTH_MM: Image,
     topics.SIGMA: Image,
     topics.HAND_MASK: Image,
@@ -37,7 +38,10 @@ TAKEN: dict[str, Any] = {
 
 @dataclass
 class Sent:
-    """One published frame: which of the clip, when (monotonic seconds), and what came back under its stamp."""
+    """One published frame: its index in the clip, when it was sent, and what came back.
+
+    Times are monotonic seconds.
+    """
 
     index: int
     sent_s: float
@@ -46,7 +50,7 @@ class Sent:
 
     @property
     def latency_ms(self) -> float:
-        """From just before publishing the colour image to holding its depth image; NaN if none came."""
+        """Time from publishing the colour image to receiving its depth image; NaN if none came."""
         return float("nan") if self.depth_s is None else 1e3 * (self.depth_s - self.sent_s)
 
 
@@ -62,7 +66,7 @@ class Player:
 
     def __enter__(self) -> Player:
         self._context = Context()
-        rclpy.init(context=self._context)
+        init_ros(context=self._context)
         self._node = rclpy.create_node("hand_depth_demo", context=self._context)
         qos = QoSProfile(
             history=QoSHistoryPolicy.KEEP_LAST,
@@ -72,8 +76,8 @@ class Player:
         )
         self._image = self._node.create_publisher(Image, IMAGE, qos)
         self._info = self._node.create_publisher(CameraInfo, INFO, qos)
-        for name, kind in TAKEN.items():
-            self._node.create_subscription(kind, f"/{name}", self._taker(name), qos)
+        for name, kind in OUTPUTS.items():
+            self._node.create_subscription(kind, f"/{name}", self._collector(name), qos)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -87,13 +91,15 @@ class Player:
         rclpy.try_shutdown(context=self._context)
 
     def wait_until_ready(self, check: Callable[[], None]) -> float | None:
-        """Send the first frame now and then until all of its outputs come back: discovered, loaded, warmed up.
+        """Send the first frame now and then until all its outputs come back.
+
+        The node is then discovered, loaded and warmed up.
 
         Args:
-            check: Called all along; raises if the node is gone.
+            check: Called repeatedly; raises if the node is gone.
 
         Returns:
-            Seconds that it took; None if nothing came within READY_TIMEOUT_S.
+            Seconds it took; None if nothing came within READY_TIMEOUT_S.
         """
         start = time.monotonic()
         while time.monotonic() - start < READY_TIMEOUT_S:
@@ -109,7 +115,7 @@ class Player:
     def play(
         self, fps: float, passes: int, check: Callable[[], None], progress: Callable[[], None]
     ) -> list[Sent]:
-        """Publish the clip at its own pace, `passes` times over, and wait for the last frame's outputs."""
+        """Publish the clip `passes` times over and wait for the last frame's outputs."""
         time.sleep(0.5)
         sent: list[Sent] = []
         start = time.monotonic()
@@ -143,8 +149,8 @@ class Player:
         self._image.publish(image)
         return sent
 
-    def _taker(self, name: str) -> Callable[[Any], None]:
-        def take(message: Any) -> None:
+    def _collector(self, name: str) -> Callable[[Any], None]:
+        def collect(message: Any) -> None:
             now = time.monotonic()
             stamp = message.header.stamp
             with self._lock:
@@ -155,25 +161,25 @@ class Player:
                 if name == topics.DEPTH_MM:
                     sent.depth_s = now
 
-        return take
+        return collect
 
     def _complete(self, sent: Sent) -> bool:
         with self._lock:
-            return len(sent.outputs) == len(TAKEN)
+            return len(sent.outputs) == len(OUTPUTS)
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
 
 
-def pixels_of(message: Image) -> np.ndarray:
-    """A published image as (H, W): uint16 mm, float32 m or uint8."""
+def to_pixels(message: Image) -> np.ndarray:
+    """Return a published image as (H, W): uint16 mm, float32 m or uint8."""
     kind = {"16UC1": "<u2", "32FC1": "<f4", "mono8": "u1"}[message.encoding]
     return np.frombuffer(message.data, kind).reshape(message.height, message.width)
 
 
-def points_of(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
-    """A published cloud as (N, 3) float32 metres and (N, 3) uint8 RGB."""
+def to_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
+    """Return a published cloud as (N, 3) float32 metres and (N, 3) uint8 RGB."""
     records = np.frombuffer(message.data, np.dtype([("xyz", "<f4", 3), ("bgra", "u1", 4)]))
     return records["xyz"], records["bgra"][:, 2::-1]
 

@@ -1,4 +1,4 @@
-"""What the demo measured: numbers from the played frames, as report.json, report.md and a table on the terminal."""
+"""Measure the played frames; write report.json and report.md, and make the terminal's table."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ ROWS = (
     ("truth within 2 sigma", "within_2_sigma", "{:.1%}"),
 )
 NOTES = (
-    "Latency: from publishing the colour image to holding its depth image, both in a process other than the node's.",
+    "Latency: from publishing the colour image to receiving its depth image, in another process.",
     "Depth and shape error: mean absolute, over the hand pixels that truth and node agree on, hand by hand.",
     "Constant depth: the shape error of an oracle that puts each hand at its own true median.",
 )
-FOUND_SHARE = 0.3
+MIN_FOUND_FRACTION = 0.3
 
 
 def measure(frames: Sequence[Sample], played: Sequence[Sent], fps: float) -> dict[str, Any]:
-    """Rates, latency and accuracy of one play; NaN where nothing can be told."""
-    from hand_depth_ros.demo.player import pixels_of
+    """Return rates, latency and accuracy; NaN where nothing can be measured."""
+    from hand_depth_ros.demo.player import to_pixels
 
     answered = [sent for sent in played if sent.depth_s is not None]
     latencies = [sent.latency_ms for sent in answered]
@@ -53,10 +53,10 @@ def measure(frames: Sequence[Sample], played: Sequence[Sent], fps: float) -> dic
     for sent in answered:
         if not {topics.SIGMA, topics.HAND_MASK} <= sent.outputs.keys():
             continue
-        millimetres = pixels_of(sent.outputs[topics.DEPTH_MM])
+        millimetres = to_pixels(sent.outputs[topics.DEPTH_MM])
         depth = np.where(millimetres > 0, millimetres * 1e-3, np.nan)
-        sigma = pixels_of(sent.outputs[topics.SIGMA])
-        mask = pixels_of(sent.outputs[topics.HAND_MASK]) > 0
+        sigma = to_pixels(sent.outputs[topics.SIGMA])
+        mask = to_pixels(sent.outputs[topics.HAND_MASK]) > 0
         truth = frames[sent.index]
         true_mask = np.zeros(mask.shape, bool)
         for hand in truth.hands:
@@ -78,18 +78,18 @@ def measure(frames: Sequence[Sample], played: Sequence[Sent], fps: float) -> dic
 
 
 def table(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    """The report's rows: what, and the number with its unit."""
+    """Return the report's rows: what was measured, and the number with its unit."""
     return [(text, form.format(numbers[key])) for text, key, form in ROWS if key in numbers]
 
 
-def write(folder: Path, numbers: dict[str, Any], pictures: Sequence[str], setting: str) -> None:
-    """report.json (NaN as null) and report.md."""
+def write(folder: Path, numbers: dict[str, Any], images: Sequence[str], setting: str) -> None:
+    """Write report.json (NaN as null) and report.md."""
     plain = {key: None if value != value else value for key, value in numbers.items()}
     (folder / "report.json").write_text(json.dumps(plain, indent=2) + "\n")
     lines = ["# hand-depth demo", "", setting, "", "| measured | |", "| --- | --- |"]
     lines += [f"| {text} | {value} |" for text, value in table(numbers)]
     lines += ["", *(f"- {note}" for note in NOTES), "", "Colour, depth, sigma, cloud from the side:", ""]
-    lines += [f"![{name}]({name})" for name in pictures]
+    lines += [f"![{name}]({name})" for name in images]
     (folder / "report.md").write_text("\n".join(lines) + "\n")
 
 
@@ -98,7 +98,7 @@ def _measure_hand(
 ) -> dict[str, float]:
     inside = np.where(mask, depth, np.nan)
     numbers = _measure_nothing()
-    numbers["hands_found"] = float(np.isfinite(inside).sum() >= FOUND_SHARE * mask.sum())
+    numbers["hands_found"] = float(np.isfinite(inside).sum() >= MIN_FOUND_FRACTION * mask.sum())
     numbers["constant_depth_shape_mm"] = constant_depth_shape_mm(true)
     if not numbers["hands_found"]:
         return numbers

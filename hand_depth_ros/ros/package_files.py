@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from hand_depth_ros.errors import HandDepthError
@@ -23,3 +24,8 @@ def package_file(relative: str) -> Path:
         if candidate.is_file():
             return candidate
     raise HandDepthError(f"{relative} was not installed with the package: reinstall hand_depth_ros")
+
+
+def hand_depth_command() -> str:
+    """Return how the command is called here: colcon installs it where only `ros2 run` finds it."""
+    return "hand-depth" if shutil.which("hand-depth") else f"ros2 run {PACKAGE.name} hand-depth"

@@ -1,4 +1,5 @@
-"""`hand-depth demo`: the clip goes through a node in its own process over DDS, and what is reported is what came out."""
+"""`hand-depth demo`: the clip goes through a node in its own process over DDS, and what is reported
+is what came out."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from support.paths import PROCESSES, ROOT
 from hand_depth_ros.demo import report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
 from hand_depth_ros.demo.node_process import dds_environment
-from hand_depth_ros.demo.pictures import HEIGHT, panel, side_view, span
+from hand_depth_ros.demo.panel import HEIGHT, panel, side_view, span
 from hand_depth_ros.errors import DatasetError, HandDepthError
 
 FAKE_NODE = (sys.executable, str(PROCESSES / "fake_node.py"))
@@ -40,7 +41,8 @@ def own_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plane 2 cm behind each of the stand-in's two discs, so that every number is known: error 20 mm, shape 0."""
+    """A plane 2 cm behind each of the stand-in's two discs, so that every number is known: error 20
+    mm, shape 0."""
     folder = tmp_path_factory.mktemp("clip")
     for name in ("rgb", "depth", "mask"):
         (folder / name).mkdir()
@@ -78,9 +80,9 @@ def test_reports_what_came_out_of_the_node(clip: Path, tmp_path: Path) -> None:
     text = (tmp_path / "out" / "report.md").read_text()
     for _, value in report.table(numbers):
         assert value in text
-    pictures = sorted((tmp_path / "out").glob("demo_*.png"))
-    assert len(pictures) == 6 and all(picture.name in text for picture in pictures)
-    assert cv2.imread(str(pictures[0])).shape[0] > HEIGHT
+    images = sorted((tmp_path / "out").glob("demo_*.png"))
+    assert len(images) == 6 and all(image.name in text for image in images)
+    assert cv2.imread(str(images[0])).shape[0] > HEIGHT
 
 
 def test_a_node_that_cannot_start_is_an_error_with_its_own_words(clip: Path, tmp_path: Path) -> None:
@@ -115,8 +117,9 @@ def test_the_side_view_puts_far_right_and_down_below() -> None:
     assert brightest((0.0, 0.05, 0.5))[0] > middle[0]
 
 
-def test_the_picture_shows_both_hands_and_their_sigma() -> None:
-    """Near and far hand have colours of their own, sigma of 30 to 120 mm is no solid patch, both clouds are seen."""
+def test_the_panel_shows_both_hands_and_their_sigma() -> None:
+    """Near and far hand have colours of their own, sigma of 30 to 120 mm is no solid patch, both
+    clouds are seen."""
     depth, sigma = np.full((2, 120, 160), np.nan, np.float32)
     depth[30:80, 20:60], depth[30:80, 100:140] = 0.4, 0.8
     sigma[30:80, 20:60], sigma[30:80, 100:140] = 0.03, 0.12
@@ -124,8 +127,8 @@ def test_the_picture_shows_both_hands_and_their_sigma() -> None:
     z = depth[rows, columns]
     points = np.stack([(columns - 80) / 150 * z, (rows - 60) / 150 * z, z], 1)
     green = np.tile(np.array([[0, 255, 0]], np.uint8), (len(points), 1))
-    picture = panel(np.zeros((120, 160, 3), np.uint8), depth, sigma, points, green, points).astype(int)
-    _, depth_view, sigma_view, side = np.split(picture[-HEIGHT:], (480, 960, 1440), axis=1)
+    image = panel(np.zeros((120, 160, 3), np.uint8), depth, sigma, points, green, points).astype(int)
+    _, depth_view, sigma_view, side = np.split(image[-HEIGHT:], (480, 960, 1440), axis=1)
     for view in (depth_view, sigma_view):
         near, far, nothing = view[165, 120], view[165, 360], view[300, 120]
         assert min(abs(a - b).sum() for a, b in ((near, far), (near, nothing), (far, nothing))) > 100

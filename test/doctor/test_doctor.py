@@ -1,4 +1,5 @@
-"""`hand-depth doctor` over real DDS: a consumer that works is left in peace, one that cannot is named with the cure."""
+"""`hand-depth doctor` over real DDS: a consumer that works is left in peace, one that cannot is
+named with the cure."""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from support import messages, ros_graph
 
-from hand_depth_ros.doctor import cli as doctor_module
-from hand_depth_ros.doctor.cli import examine
-from hand_depth_ros.doctor.graph_check import Endpoint, Finding, Graph, Heard, Topic, findings
+from hand_depth_ros.doctor import cli, probe
+from hand_depth_ros.doctor.checks import findings
+from hand_depth_ros.doctor.graph import Endpoint, Finding, Graph, Heard, Topic
+from hand_depth_ros.doctor.probe import examine
 from hand_depth_ros.errors import HandDepthError
 
 WIDTH, HEIGHT = 64, 48
@@ -73,7 +75,8 @@ class Rig:
             node.destroy_node()
 
     def findings(self, until: Callable[[list[Finding]], Any] = lambda _found: True) -> list[Finding]:
-        """What the doctor finds; again until the graph has become what it should be (discovery takes its time)."""
+        """What the doctor finds; again until the graph has become what it should be (discovery
+        takes its time)."""
         found: list[Finding] = []
 
         def look() -> bool:
@@ -135,9 +138,9 @@ def test_all_well_is_exit_code_0_and_names_the_consumers(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", ["/gone", "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"])
 def test_a_peer_that_is_gone_or_not_known_yet_is_left_out(rig: Rig, name: str) -> None:
-    assert doctor_module._by_node(rig.client.node.get_subscriber_names_and_types_by_node, name) == {}
-    with pytest.raises(HandDepthError, match="has gone"):
-        doctor_module._look(rig.client.node, name)
+    assert probe.topics_of_node(rig.client.node.get_subscriber_names_and_types_by_node, name) == {}
+    with pytest.raises(HandDepthError, match="ended while it was examined"):
+        probe.snapshot(rig.client.node, name)
 
 
 def test_a_consumer_that_asks_for_transient_local_is_named_and_the_exit_code_is_1(rig: Rig) -> None:
@@ -177,7 +180,7 @@ def test_a_camera_info_that_does_not_fit_the_image_is_named(rig: Rig) -> None:
 def test_a_node_that_is_not_there_is_an_error_that_lists_those_that_are(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_module, "DISCOVERY_S", 1.0)
+    monkeypatch.setattr(probe, "DISCOVERY_S", 1.0)
     with pytest.raises(
         HandDepthError, match=r"no node /elsewhere is running.*ROS_DOMAIN_ID.*/robot/hand_depth"
     ):
@@ -192,7 +195,7 @@ NODE = "/hand_depth"
 
 def one_input(topic: str, kind: str, publishers: list[Endpoint], last: Any = None) -> Graph:
     ours = [Endpoint(NODE, kind, RELIABLE)]
-    heard = None if not publishers else Heard(count=int(last is not None), seconds=1.0, last=last)
+    heard = None if not publishers else Heard(count=int(last is not None), last=last)
     image = Topic("/depth", [Endpoint(NODE, IMAGE, RELIABLE)])
     return Graph(NODE, {topic: Topic(topic, publishers, ours, heard), "/depth": image}, ["/depth"], [topic])
 
@@ -263,9 +266,9 @@ def test_an_odd_colour_encoding_beside_the_depth_is_looked_at() -> None:
     last = SimpleNamespace(encoding="yuyv", width=WIDTH, height=HEIGHT, header=header)
     depth = SimpleNamespace(encoding="16UC1", width=WIDTH, height=HEIGHT, header=header)
     consumer = Endpoint("/viewer", IMAGE, RELIABLE)
-    graph.topics["/yuv"] = Topic("/yuv", CAMERA, [consumer], Heard(1, 1.0, last, [5]))
+    graph.topics["/yuv"] = Topic("/yuv", CAMERA, [consumer], Heard(1, last=last, stamps=[5]))
     graph.topics["/depth"].subscriptions.append(consumer)
-    graph.topics["/depth"].heard = Heard(1, 1.0, depth, [5])
+    graph.topics["/depth"].heard = Heard(1, last=depth, stamps=[5])
     graph.topics["/camera_info"] = Topic("/camera_info", [Endpoint(NODE, CAMERA_INFO, RELIABLE)])
     (finding,) = findings(graph)
     assert finding.topic == "/yuv" and "yuyv" in finding.problem and not finding.breaks
@@ -298,7 +301,7 @@ def with_consumer(
     for name in outputs:
         graph.topics[name] = Topic(name, [Endpoint(NODE, kind, RELIABLE)])
     graph.topics[outputs[0]].subscriptions.append(Endpoint("/viewer", kind, qos))
-    graph.topics[outputs[0]].heard = None if last is None else Heard(1, 1.0, last, [5])
+    graph.topics[outputs[0]].heard = None if last is None else Heard(1, last=last, stamps=[5])
     graph.topics["/depth/camera_info"] = Topic("/depth/camera_info", [Endpoint(NODE, CAMERA_INFO, RELIABLE)])
     return graph
 
@@ -328,10 +331,10 @@ def test_topic_names_stay_whole_in_a_file(
 ) -> None:
     name = "/camera/camera/aligned_depth_to_color/image_raw/of_a_robot_with_long_names"
     graph = one_input(name, IMAGE, CAMERA)
-    monkeypatch.setattr(doctor_module, "examine", lambda *_: [graph])
+    monkeypatch.setattr(probe, "examine", lambda *_: [graph])
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(typer.Exit):
-        doctor_module.doctor(None, 1.0)
+        cli.doctor(None, 1.0)
     assert capsys.readouterr().out.count(name) == 2, "in the table, and with what is wrong"
 
 

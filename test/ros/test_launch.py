@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,14 +30,18 @@ def executable(path: Path, text: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
+def install_node(prefix: Path, program: str) -> None:
+    path = prefix / "lib" / "hand_depth_ros" / "hand_depth_node"
+    executable(path, f'#!/bin/sh\nexec "{sys.executable}" "{PROCESSES / program}" "$@"\n')
+
+
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
     """Return an ament prefix with our package and a `ros2` that records its arguments."""
     marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "hand_depth_ros"
     marker.parent.mkdir(parents=True)
     marker.touch()
-    node = tmp_path / "lib" / "hand_depth_ros" / "hand_depth_node"
-    executable(node, f'#!/bin/sh\nexec "{sys.executable}" "{PROCESSES / "fake_node.py"}" "$@"\n')
+    install_node(tmp_path, "fake_node.py")
     relay = tmp_path / "lib" / "hand_depth_ros" / "colour_relay"
     executable(relay, f'#!/bin/sh\nexec "{sys.executable}" "{PROCESSES / "relay.py"}" "$@"\n')
     executable(tmp_path / "bin" / "ros2", f'#!/bin/sh\necho "$@" > "{tmp_path / "asked"}"\n')
@@ -144,11 +149,44 @@ def test_without_autostart_it_waits_for_transitions(prefix: Path) -> None:
 
 
 def test_replay_uses_the_bags_clock_and_ends_with_the_bag(prefix: Path) -> None:
-    arguments = ["bag:=my_bag", "image:=/cam/image_raw", "rate:=0.5", "loop:=true"]
+    bag = prefix / "my_bag"
+    bag.mkdir()
+    install_node(prefix, "node.py")  # may be interrupted while it imports
+    arguments = [f"bag:={bag}", "image:=/cam/image_raw", "rate:=0.5", "loop:=true", "delay:=1.0"]
     with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
         assert process.wait(ros_graph.PATIENCE_S) == 0
-    assert (
-        prefix / "asked"
-    ).read_text().split() == "bag play my_bag --clock --rate 0.5 --delay 5.0 --loop".split()  # noqa: SIM905
+    # No --delay: ros2 bag play would wait at the start of every loop.
+    asked = (prefix / "asked").read_text().split()
+    assert asked == ["bag", "play", str(bag), "--clock", "--rate", "0.5", "--loop"]
     output = (prefix / "output").read_text()
     assert "hand_depth_node-" in output and "Traceback" not in output
+
+
+def test_replay_starts_after_the_delay(prefix: Path) -> None:
+    bag = prefix / "my_bag"
+    bag.mkdir()
+    arguments = [f"bag:={bag}", "delay:=0.5"]
+    start = time.monotonic()
+    with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
+        assert process.wait(ros_graph.PATIENCE_S) == 0
+    assert (prefix / "asked").exists() and time.monotonic() - start > 0.5
+
+
+def test_replay_of_a_missing_bag_fails_with_the_reason(prefix: Path) -> None:
+    bag = prefix / "no_bag"
+    arguments = [f"bag:={bag}", "image:=/cam/image_raw"]
+    with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
+        assert process.wait(ros_graph.PATIENCE_S) == 1
+    assert f"no bag at {bag}: give bag:=" in (prefix / "output").read_text()
+    assert not (prefix / "asked").exists()
+
+
+def test_replay_fails_if_the_player_does(prefix: Path) -> None:
+    bag = prefix / "broken_bag"
+    bag.mkdir()
+    executable(prefix / "bin" / "ros2", "#!/bin/sh\necho 'no metadata' >&2\nexit 3\n")
+    arguments = [f"bag:={bag}", "delay:=0.1"]
+    with launched(prefix, ros_graph.some_domain(), str(LAUNCH / "replay.launch.py"), *arguments) as process:
+        assert process.wait(ros_graph.PATIENCE_S) == 1
+    output = (prefix / "output").read_text()
+    assert "ros2 bag play ended with exit code 3" in output and "no metadata" in output

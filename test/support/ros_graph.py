@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -36,15 +36,21 @@ from support.paths import PROCESSES, ROOT, TEST
 PATIENCE_S = 90.0
 
 
-def environment(domain: int) -> dict[str, str]:
-    """Return a test process's environment: this machine only, and room for large images."""
-    profile = ROOT / "config" / "fastdds_large_images.xml"
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def environment(domain: int, profile: bool = True) -> dict[str, str]:
+    """Return a test process's environment: this machine only, and room for large images.
+
+    Without `profile`, DDS is as it is for a user who has configured nothing.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+    room = dict.fromkeys(PROFILE_VARIABLES, str(ROOT / "config" / "fastdds_large_images.xml"))
     return {
-        **os.environ,
+        **inherited,
+        **(room if profile else {}),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_DOMAIN_ID": str(domain),
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(TEST), os.environ.get("PYTHONPATH", "")]),
         "OMP_NUM_THREADS": "1",
         "RCUTILS_COLORIZED_OUTPUT": "0",
@@ -54,14 +60,21 @@ def environment(domain: int) -> dict[str, str]:
 class NodeProcess:
     """A node in its own process, and what it prints."""
 
-    def __init__(self, domain: int, *ros_args: str, program: str = "fake_node.py") -> None:
+    def __init__(
+        self,
+        domain: int,
+        *ros_args: str,
+        program: str = "fake_node.py",
+        extra: Mapping[str, str] | None = None,
+        profile: bool = True,
+    ) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept while the process runs)
         command = [sys.executable, str(PROCESSES / program)]
         command += ["--ros-args", *ros_args] if ros_args else []
         inherited = (domain.lock.fileno(),) if isinstance(domain, Domain) else ()  # locked while it runs
         self._process = subprocess.Popen(
             command,
-            env=environment(domain),
+            env={**environment(domain, profile), **(extra or {})},
             stdout=self._output,
             stderr=subprocess.STDOUT,
             pass_fds=inherited,

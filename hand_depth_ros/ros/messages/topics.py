@@ -15,6 +15,8 @@ SIGMA = "depth_registered/sigma"
 POINTS = "depth_registered/points"
 HAND_MASK = "hand_mask"
 DEBUG = "debug/image"
+COMPRESSED_IMAGE = "/compressed"
+"""What image_transport appends to an image's topic for its JPEG or PNG sibling."""
 COMPRESSED_DEPTH = "/compressedDepth"
 """Suffix of image_transport for the compressed sibling of a depth image."""
 
@@ -77,6 +79,18 @@ def sibling_camera_info(image_topic: str) -> str:
     """
     head, slash, _ = image_topic.rpartition("/")
     return f"{head}{slash}camera_info"
+
+
+def camera_info_candidates(image_topic: str) -> tuple[str, ...]:
+    """Return the camera_info topics an image topic may have; the first one published counts.
+
+    A compressed image lies below the raw one (/cam/image_raw/compressed with /cam/camera_info), or
+    is the driver's only topic (/axis/compressed with /axis/camera_info).
+    """
+    beside = sibling_camera_info(image_topic)
+    if not image_topic.endswith(COMPRESSED_IMAGE):
+        return (beside,)
+    return beside, sibling_camera_info(image_topic.removesuffix(COMPRESSED_IMAGE))
 
 
 def other_transport(image: str) -> tuple[str, str]:

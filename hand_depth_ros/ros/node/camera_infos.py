@@ -1,8 +1,8 @@
 """The camera_infos of a live camera. No rclpy here; safe to use from several threads.
 
-An image and its camera_info come in either order. While they come in pairs (the last camera_info heard
-had an image's stamp, however late it came), a missing partner is waited for a moment, until it or a
-later one comes: intrinsics that change with this very image are then not missed.
+An image and its camera_info come in either order. While they come in pairs (the last camera_info
+heard had an image's stamp, however late it came), a missing partner is waited for a moment, until
+it or a later one comes: intrinsics that change with this very image are then not missed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class CameraInfos:
             return self._history.select(stamp, time.monotonic_ns())
 
     def _need_not_wait(self, stamp: int) -> bool:
-        """Return whether the partner or a later one is here, or any is and it need not be this one."""
+        """Return whether the partner or a later one is here, or any one will do."""
         newest = self._history.newest_stamp_ns
         if newest is not None and newest >= stamp:
             return True

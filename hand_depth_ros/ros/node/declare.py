@@ -1,4 +1,4 @@
-"""The parameter table, declared on a node."""
+"""Declare the parameter table on a node."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hand_depth_ros.ros import parameters
 
 
 def declare(node: Node) -> dict[str, parameters.Value]:
-    """Declare every parameter of the table; returns the values that were set, else the defaults.
+    """Declare every parameter of the table; return the values given, else the defaults.
 
     Raises:
-        ParameterError: A value won't do, or a name that was set is nearly one of ours.
+        ParameterError: A value cannot be used, or a given name is nearly one of ours.
     """
     values = {
         p.name: node.declare_parameter(p.name, p.default, _descriptor(p)).value for p in parameters.PARAMETERS
@@ -25,8 +25,10 @@ def declare(node: Node) -> dict[str, parameters.Value]:
 
 
 def warn_of_idle_qos_overrides(node: Node) -> None:
-    """Name the qos_overrides that were set for a topic that this node doesn't have. All of its own are declared by
-    the time that it is active."""
+    """Log the qos_overrides that were given for a topic that this node does not have.
+
+    Call it on an active node: by then all of its own are declared.
+    """
     for name in node._parameter_overrides:
         if name.startswith(parameters.QOS_OVERRIDES) and not node.has_parameter(name):
             node.get_logger().warning(
@@ -39,8 +41,8 @@ def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
         description=parameter.help,
         read_only=parameter.read_only,
         additional_constraints=parameter.range,
-        dynamic_typing=parameter.type
-        == "double",  # so that a whole number is taken; the table checks the type
+        # A double takes a whole number too; the table checks the type.
+        dynamic_typing=parameter.type == "double",
     )
     low, high = parameter.low, parameter.high
     if low is not None and high is not None and parameter.off is None:

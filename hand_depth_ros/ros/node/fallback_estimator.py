@@ -1,8 +1,9 @@
-"""The node's estimator: on the GPU while that works, on the CPU while it doesn't. No rclpy here.
+"""The node's estimator: on the GPU while that works, else on the CPU. No rclpy here.
 
-Only with `device` auto: then a GPU that runs out of memory, or is gone, costs no frame and is told loudly. The
-estimator is made anew on the CPU, and the GPU is tried again now and then. A device that was asked for by name is
-never exchanged: its failure is an error, frame by frame, until it works again.
+It falls back only with `device` auto: a GPU that runs out of memory, or is gone, then costs no
+frame and is logged as an error. A new estimator is made on the CPU, and the GPU is tried again now
+and then. A device given by name is never replaced: its failure is an error, frame by frame, until
+it works again.
 """
 
 from __future__ import annotations
@@ -21,34 +22,37 @@ from hand_depth_ros.ros.parameters import Value, estimator_settings
 
 EstimatorFactory = Callable[[Mapping[str, Value]], Any]
 RETRY_S = 30.0
-"""Between two attempts to return to the GPU."""
+"""Time between two attempts to return to the GPU."""
 _USUAL_FRAME = Camera.from_hfov(640, 480, 60.0)
 
 
-class SteadyEstimator:
-    """An estimator that outlives its GPU. Not thread-safe, as the estimator inside.
+class FallbackEstimator:
+    """An estimator that survives its GPU. Not thread-safe, like the estimator inside.
 
     Args:
-        factory: Makes an estimator from parameter values; called again with another `device` when one fails.
-        values: Of all parameters.
-        tell: Takes a line for the log: a device has failed, or is back.
+        factory: Makes an estimator from parameter values; called again with another `device` when
+            one fails.
+        values: All parameters.
+        log: Takes a line for the log: a device has failed, or is back.
 
     Raises:
-        WeightsError, DeviceError: What the factory raises, when there is nothing to fall back on.
+        WeightsError: The factory's, when there is nothing to fall back on.
+        DeviceError: Likewise.
     """
 
     def __init__(
-        self, factory: EstimatorFactory, values: Mapping[str, Value], tell: Callable[[str], None]
+        self, factory: EstimatorFactory, values: Mapping[str, Value], log: Callable[[str], None]
     ) -> None:
-        self._factory, self._values, self._tell = factory, dict(values), tell
+        self._factory, self._values, self._log = factory, dict(values), log
         self.fallback = ""
-        """Why the CPU is used although a GPU is there; empty while all is well."""
+        """Why the CPU is used although a GPU is there, or ""."""
         self._retry_at = 0.0
         self._estimator: Any = None
         self._guarded(self._make)
 
     @property
     def device(self) -> str:
+        """The device in use."""
         return str(self._estimator.device)
 
     def warm_up(self) -> None:
@@ -56,27 +60,31 @@ class SteadyEstimator:
         self._guarded(lambda: self._estimator.warm_up(_USUAL_FRAME))
 
     def estimate(self, rgb: np.ndarray, camera: Camera) -> HandDepthFrame:
-        """As `HandDepthEstimator.estimate`."""
+        """Estimate one frame, as `HandDepthEstimator.estimate` does."""
         if self.fallback and time.monotonic() >= self._retry_at:
             self._try_to_return()
         return self._guarded(lambda: self._estimator.estimate(rgb, camera))
 
     def configure(self, values: Mapping[str, Value]) -> None:
-        """Take over the parameter values that have changed, all or nothing; ValueError says what is wrong."""
+        """Apply the parameter values that have changed, all or nothing.
+
+        Raises:
+            ValueError: A value cannot be used.
+        """
         old, new = estimator_settings(self._values), estimator_settings(values)
         self._estimator.configure(**{name: new[name] for name in new if new[name] != old[name]})
         self._values = dict(values)
 
     def reset(self) -> None:
-        """Forget the hands that are followed."""
+        """Drop all tracks."""
         self._estimator.reset()
 
     def recalibrate(self) -> int:
-        """Forget how long the hands that are followed were found to be; returns how many there are."""
+        """Discard the estimated lengths of tracked hands; return how many hands there are."""
         return self._estimator.recalibrate()
 
     def close(self) -> None:
-        """Free memory, the device's too."""
+        """Free memory, including the device's."""
         estimator, self._estimator = self._estimator, None
         if estimator is not None:
             estimator.close()
@@ -86,7 +94,7 @@ class SteadyEstimator:
             self._estimator = self._factory(self._values)
 
     def _guarded(self, act: Callable[[], Any]) -> Any:
-        """What `act` returns; when the device fails in it, what it returns on the CPU."""
+        """Return what `act` returns; if the device fails in it, what it returns on the CPU."""
         try:
             return act()
         except Exception as error:
@@ -95,24 +103,26 @@ class SteadyEstimator:
                 raise
             if self._values["device"] != "auto":
                 raise DeviceError(
-                    f"{reason}: device is {self._values['device']}, so it is not exchanged for the CPU (auto would)"
+                    f"{reason}: device is {self._values['device']}, so the CPU does not take over "
+                    "(with auto it would)"
                 ) from error
         self._fall_back(reason)  # not in the except clause: the error's frames hold the device's memory
         return act()
 
     def _fall_back(self, reason: str) -> None:
-        """Put an estimator on the CPU in the place of the one whose device has failed."""
+        """Replace the estimator whose device has failed by one on the CPU."""
         estimator = self._factory({**self._values, "device": "cpu"})
         estimator.warm_up(_USUAL_FRAME)
         failed, self._estimator, self.fallback = self._estimator, estimator, reason
         self._retry_at = time.monotonic() + RETRY_S
-        self._tell(
-            f"the GPU has failed, going on on the CPU, slower: {reason}; it is tried again every {RETRY_S:.0f} s"
+        self._log(
+            f"the GPU has failed, continuing on the CPU, slower: {reason}; "
+            f"it is tried again every {RETRY_S:.0f} s"
         )
-        self._let_go(failed)
+        self._free(failed)
 
     def _try_to_return(self) -> None:
-        """Make and try a second estimator on the GPU; on success it takes over."""
+        """Make and try a second estimator on the GPU; use it if it works."""
         estimator, reason = None, ""
         try:
             estimator = self._factory(self._values)
@@ -123,18 +133,18 @@ class SteadyEstimator:
             reason = device_failure(error) or f"{type(error).__name__}: {error}"
         self._retry_at = time.monotonic() + RETRY_S
         if reason:
-            self._tell(f"the GPU still doesn't work, going on on the CPU: {reason}")
-            self._let_go(estimator)
+            self._log(f"the GPU still does not work, continuing on the CPU: {reason}")
+            self._free(estimator)
             return
         self._estimator.close()
         self._estimator, self.fallback = estimator, ""
-        self._tell(f"back on the GPU: {self.device}")
+        self._log(f"back on the GPU: {self.device}")
 
-    def _let_go(self, estimator: Any) -> None:
-        """Free what there is of an estimator whose device has failed, as far as that can still free memory."""
+    def _free(self, estimator: Any) -> None:
+        """Free an estimator whose device has failed, if the device can still free memory."""
         try:
             if estimator is not None:
                 estimator.close()
             free_device_memory()
         except RuntimeError as error:
-            self._tell(f"the GPU's memory could not be freed: {error}")
+            self._log(f"the GPU's memory could not be freed: {error}")

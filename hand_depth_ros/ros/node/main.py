@@ -1,18 +1,18 @@
-"""Start and stop of the node: `ros2 run hand_depth_ros hand_depth_node` and `hand-depth node`.
+"""Start and stop the node: `ros2 run hand_depth_ros hand_depth_node` and `hand-depth node`.
 
 Imports nothing slow before `main` runs, so that Ctrl-C leaves no traceback whenever it comes.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hand_depth_ros.errors import HandDepthError, MissingDependencyError
+from hand_depth_ros.errors import HandDepthError
+from hand_depth_ros.ros.node.runtime import init_ros, one_line, prepare_ros
 
 if TYPE_CHECKING:
     from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
@@ -22,11 +22,13 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
     """Run the node until SIGINT or SIGTERM.
 
     Args:
-        argv: Command line without the program's name (None: sys.argv[1:]); `--ros-args ...` is ROS's.
+        argv: Command line without the program's name (None: sys.argv[1:]); `--ros-args ...` is
+            ROS's.
         estimator_factory: As `HandDepthNode` takes it; None: the real estimator.
 
     Returns:
-        Exit code: 0 after a signal; 1, with a line on stderr, if it can't start; 2 for wrong arguments.
+        Exit code: 0 after a signal; 1, with a line on stderr, if it cannot start; 2 for wrong
+        arguments.
     """
     arguments = ["hand_depth_node", *(sys.argv[1:] if argv is None else argv)]
     early = _EarlySignals()
@@ -46,8 +48,11 @@ def main(argv: list[str] | None = None, estimator_factory: Callable[..., Any] | 
 
 
 class _EarlySignals:
-    """SIGINT and SIGTERM until ROS handles them: a KeyboardInterrupt, remembered, because one that comes up within an
-    import's clean-up is dropped by Python."""
+    """Raise KeyboardInterrupt on SIGINT and SIGTERM until ROS handles them.
+
+    The signal is remembered too, because Python drops an exception raised within an import's
+    clean-up.
+    """
 
     def __init__(self) -> None:
         self.came = False
@@ -57,19 +62,14 @@ class _EarlySignals:
         raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal has come."""
+        """Raise KeyboardInterrupt if a signal has come."""
         if self.came:
             raise KeyboardInterrupt
 
 
 def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None, early: _EarlySignals) -> int:
-    try:
-        import rclpy
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"rclpy cannot be imported ({error}): source your ROS 2 (source /opt/ros/jazzy/setup.bash), "
-            "or without ROS run  pip install 'hand_depth_ros[ros]'"
-        ) from error
+    prepare_ros()
+    import rclpy
     from rclpy.exceptions import ParameterException
     from rclpy.executors import ExternalShutdownException
     from rclpy.utilities import remove_ros_args
@@ -78,11 +78,11 @@ def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None, ear
         unknown = remove_ros_args(arguments)[1:]
         if unknown:
             return _usage_error(f"unknown arguments {' '.join(unknown)}: parameters go after --ros-args -p")
-        rclpy.init(args=arguments)
+        init_ros(args=arguments)
     except RuntimeError as error:
         if "ROSArgs" not in type(error).__name__:  # rclpy has no public name for these errors
             raise
-        return _usage_error(f"check what follows --ros-args: {_one_line(error)}")
+        return _usage_error(f"check what follows --ros-args: {one_line(error)}")
     node: HandDepthNode | None = None
     try:
         early.check()
@@ -107,11 +107,6 @@ def _run(arguments: list[str], estimator_factory: Callable[..., Any] | None, ear
 def _usage_error(text: str) -> int:
     print(f"hand_depth_node: {text}", file=sys.stderr)
     return 2
-
-
-def _one_line(error: Exception) -> str:
-    """rcl's message without the places in its sources."""
-    return " ".join(re.sub(r",? at \S+:\d+", "", str(error)).split())
 
 
 if __name__ == "__main__":

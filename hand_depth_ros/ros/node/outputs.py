@@ -1,10 +1,10 @@
-"""The node's publishers: which of them anybody listens to, and message fields put into messages fast."""
+"""Publish the outputs: know which are subscribed to, and fill messages fast."""
 
 from __future__ import annotations
 
 import copy
 from array import array
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks
@@ -26,15 +26,18 @@ _TYPES = {
 class Outputs:
     """All publishers of `topics.OUTPUT_TOPICS`.
 
-    Every image topic has a camera_info beside it, under whatever name remapping gives it: consumers look for
-    it there. It is published on each distinct sibling, except where that is the colour camera's own
-    camera_info.
+    Consumers look for a camera_info beside every image topic, under whatever name remapping gives
+    it. So it is published on each distinct sibling, except where the colour camera's own may be.
+
+    Args:
+        node: Publishes.
+        camera_infos_in: The topics on which the colour camera's camera_info may come.
     """
 
-    def __init__(self, node: Node, camera_info_in: str) -> None:
+    def __init__(self, node: Node, camera_infos_in: Collection[str]) -> None:
         self._node = node
         self._publishers = {
-            topic.name: self._publisher(node, _TYPES[topic.type], _name(node, topic.name))
+            topic.name: self._publisher(node, _TYPES[topic.type], _resolved_name(node, topic.name))
             for topic in topics.OUTPUT_TOPICS
             if topic.name != topics.CAMERA_INFO
         }
@@ -45,7 +48,9 @@ class Outputs:
             if topic.is_image
         ]
         resolved = dict.fromkeys(node.resolve_topic_name(name) for name in names)
-        self._infos = [self._publisher(node, CameraInfo, name) for name in resolved if name != camera_info_in]
+        self._infos = [
+            self._publisher(node, CameraInfo, name) for name in resolved if name not in camera_infos_in
+        ]
 
     @staticmethod
     def _publisher(node: Node, kind: type, name: str) -> Any:
@@ -53,20 +58,20 @@ class Outputs:
             kind,
             name,
             output_qos(),
-            # rclpy's own callbacks would warn of an incompatible subscriber without naming it: see deaf().
+            # rclpy's own callbacks would warn of an incompatible subscriber without naming it.
             event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
             qos_overriding_options=overridable(),
         )
 
     def wanted(self) -> set[str]:
-        """Names of the outputs that have a subscriber now."""
+        """Return the names of the outputs that have a subscriber now."""
         names = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
         if any(publisher.get_subscription_count() for publisher in self._infos):
             names.add(topics.CAMERA_INFO)
         return names
 
-    def deaf(self) -> list[str]:
-        """The subscribers that hear nothing because of their QoS: a sentence for each, with the policy to change."""
+    def incompatible_subscribers(self) -> list[str]:
+        """Return a sentence for each subscriber whose QoS is incompatible with ours."""
         sentences = []
         for publisher in (*self._publishers.values(), *self._infos):
             topic, offered = publisher.topic_name, publisher.qos_profile
@@ -74,28 +79,18 @@ class Outputs:
                 sentences.append(incompatible_subscriber(topic, full_name(info), offered, info.qos_profile))
         return list(filter(None, sentences))
 
-    def rivals(self) -> list[str]:
-        """Who else publishes on our topics, a second node of the same name most likely: a sentence for each."""
-        ours = self._node.get_fully_qualified_name()
-        others: dict[str, list[str]] = {}
+    def duplicate_publishers(self) -> list[str]:
+        """Return a sentence for each other node that publishes on our topics."""
+        own_name = self._node.get_fully_qualified_name()
+        shared: dict[str, list[str]] = {}
         for publisher in self._publishers.values():
             infos = self._node.get_publishers_info_by_topic(publisher.topic_name)
-            ends = list(filter(is_known, map(full_name, infos)))
-            if ours in ends:
-                ends.remove(ours)
-            for other in ends:
-                others.setdefault(other, []).append(publisher.topic_name)
-        return [
-            f"{name} also publishes {shared[0]}"
-            + (f" and {len(shared) - 1} more of this node's topics" if shared[1:] else "")
-            + (
-                ", a second node of this name (or what is left of one that was killed less than 20 s ago)"
-                if name == ours
-                else ""
-            )
-            + ": end it, or give it another name or namespace"
-            for name, shared in others.items()
-        ]
+            nodes = list(filter(is_known, map(full_name, infos)))
+            if own_name in nodes:
+                nodes.remove(own_name)
+            for node in nodes:
+                shared.setdefault(node, []).append(publisher.topic_name)
+        return [_duplicate_text(node, names, node == own_name) for node, names in shared.items()]
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -103,7 +98,7 @@ class Outputs:
             self._node.destroy_publisher(publisher)
 
     def publish(self, outputs: Mapping[str, Fields], camera_info: CameraInfo, header: Header) -> None:
-        """Publish one frame, all under one header; camera_info first, so that pairing consumers have it."""
+        """Publish one frame under one header; camera_info first, for consumers that pair."""
         if any(publisher.get_subscription_count() for publisher in self._infos):
             info = copy.copy(camera_info)
             info.header = header
@@ -113,18 +108,11 @@ class Outputs:
             self._publishers[name].publish(to_message(fields, header))
 
 
-def _name(node: Node, name: str) -> str:
-    """The name to publish under: a compressed image goes where its image does, whatever that is remapped to,
-    unless it is remapped itself."""
-    if not name.endswith(topics.COMPRESSED_DEPTH):
-        return name
-    if node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True):
-        return name
-    return node.resolve_topic_name(name.removesuffix(topics.COMPRESSED_DEPTH)) + topics.COMPRESSED_DEPTH
-
-
 def to_message(fields: Fields, header: Header) -> Image | CompressedImage | PointCloud2:
-    """Fields of `encode` as an rclpy message. Assigning `array('B')` takes no time, bytes or a list do."""
+    """Return the fields of `encode` as an rclpy message.
+
+    `data` is assigned as `array('B')`, which takes no time; bytes or a list take 10 ms and more.
+    """
     kind = PointCloud2 if "point_step" in fields else CompressedImage if "format" in fields else Image
     message = kind()
     message.header = header
@@ -136,3 +124,26 @@ def to_message(fields: Fields, header: Header) -> Image | CompressedImage | Poin
             value = [PointField(**field) for field in value]
         setattr(message, name, value)
     return message
+
+
+def _resolved_name(node: Node, name: str) -> str:
+    """Return the name to publish under.
+
+    A compressed image goes where its image does, whatever that is remapped to, unless it is
+    remapped itself.
+    """
+    if not name.endswith(topics.COMPRESSED_DEPTH):
+        return name
+    if node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True):
+        return name
+    return node.resolve_topic_name(name.removesuffix(topics.COMPRESSED_DEPTH)) + topics.COMPRESSED_DEPTH
+
+
+def _duplicate_text(node: str, topic_names: list[str], same_name: bool) -> str:
+    more = f" and {len(topic_names) - 1} more of this node's topics" if topic_names[1:] else ""
+    twin = (
+        ", a second node of this name (or what is left of one that was killed less than 20 s ago)"
+        if same_name
+        else ""
+    )
+    return f"{node} also publishes {topic_names[0]}{more}{twin}: end it, or give it another name or namespace"

@@ -1,11 +1,10 @@
-"""What the node says about itself: refused frames in the log, each reason once in a while, and a DiagnosticStatus a
-second."""
+"""Report what the node does: refused frames in the log, and a DiagnosticStatus every second."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -20,12 +19,12 @@ from hand_depth_ros.ros.node.outputs import Outputs
 from hand_depth_ros.ros.qos import overridable
 
 GRACE_S = 5.0
-"""So long after it was activated, what hasn't come yet isn't logged; /diagnostics tells it at once."""
+"""After activation, what has not come yet is logged no earlier (/diagnostics has it at once)."""
 _NUMBERS_AND_NAMES = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\d.]+""")
-"""What differs between two lines that say the same; the names are quoted as repr does it."""
+"""What differs between two lines that say the same; names are quoted as repr does it."""
 
 
-class Report:
+class Reporter:
     """Counters, log and diagnostics of a node.
 
     Args:
@@ -37,28 +36,35 @@ class Report:
         self._node, self.topics = node, topics
         self.statistics = Statistics()
         self.failure = ""
-        self._may_say = Throttle()
-        self._quiet_until = 0.0
-        self._deaf: tuple[str, ...] = ()
-        self._rivals: tuple[str, ...] = ()
-        self._stops = StalledTopics()
+        self._may_log = Throttle()
+        self._grace_until = 0.0
+        self._incompatible_subscribers: tuple[str, ...] = ()
+        self._duplicate_publishers: tuple[str, ...] = ()
+        self._stalled = StalledTopics()
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
         )
         self._rates = {name: Rate() for name in ("image", "camera_info", "output")}
 
     def activated(self) -> None:
-        """From now on images are to come, soon."""
-        self._quiet_until = time.monotonic() + GRACE_S
+        """Start the grace period: images should come soon."""
+        self._grace_until = time.monotonic() + GRACE_S
 
-    def refuse(self, kind: str, reason: str) -> None:
-        """Count a frame that gives no output, and say why: once in a while, not every time."""
+    def refuse(self, kind: str, reason: str, may_come: bool = False) -> None:
+        """Count a frame that gives no output, and log why: now and then, not every time.
+
+        Args:
+            kind: Of reasons that are logged independently.
+            reason: The line.
+            may_come: What is missing may still come; it is not logged during the grace period.
+        """
         self.statistics.add_refused(reason)
-        self.say(kind, reason, error=kind != "stamp")
+        if not (may_come and time.monotonic() < self._grace_until):
+            self.log(kind, reason, error=kind != "stamp")
 
-    def say(self, kind: str, text: str, error: bool = False) -> None:
+    def log(self, kind: str, text: str, error: bool = False) -> None:
         """Log a line unless one like it was just logged."""
-        if self._may_say(kind + _NUMBERS_AND_NAMES.sub("#", text)):
+        if self._may_log(kind + _NUMBERS_AND_NAMES.sub("#", text)):
             logger = self._node.get_logger()
             logger.error(text) if error else logger.warning(text)
 
@@ -73,49 +79,52 @@ class Report:
         """Publish how things are; log what is wrong.
 
         Args:
-            state: Of the lifecycle.
+            state: Lifecycle state.
             camera: None while inactive.
             outputs: None while unconfigured.
             fallback: Why the CPU is used although a GPU is there, or "".
-            values: What else is to be shown.
+            values: Further key-value pairs to show.
         """
-        self._deaf = self._log_new(outputs.deaf() if outputs is not None else [], self._deaf)
-        self._rivals = self._log_new(outputs.rivals() if outputs is not None else [], self._rivals)
+        incompatible = outputs.incompatible_subscribers() if outputs is not None else []
+        duplicates = outputs.duplicate_publishers() if outputs is not None else []
+        self._incompatible_subscribers = self._log_new(incompatible, self._incompatible_subscribers)
+        self._duplicate_publishers = self._log_new(duplicates, self._duplicate_publishers)
         health = self._health(state, camera, outputs, fallback, values)
         status = health.to_status(f"{self._node.get_name()}: depth", self.topics.image)
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
-        if time.monotonic() > self._quiet_until:
-            self._log_stops(health, listening=camera is not None)
-            stop = health.stop_text(health.stopped())
-            told = (
+        if time.monotonic() > self._grace_until:
+            self._log_stalled_topics(health, listening=camera is not None)
+            already_logged = (
                 health.refusal,
                 health.failure,
-                "; ".join(self._deaf),
-                "; ".join(self._rivals),
-                stop,
-            )  # logged when they happened
-            if status.level != DiagnosticStatus.OK and status.message not in told:
-                self.say("health", status.message)
+                "; ".join(self._incompatible_subscribers),
+                "; ".join(self._duplicate_publishers),
+                health.stop_text(health.stopped()),
+            )
+            if status.level != DiagnosticStatus.OK and status.message not in already_logged:
+                self.log("health", status.message)
 
-    def _log_stops(self, health: Health, listening: bool) -> None:
-        """A warning when the camera stops and one when it comes again, whatever else changes meanwhile."""
+    def _log_stalled_topics(self, health: Health, listening: bool) -> None:
+        """Warn once when the camera stops and once when it comes back, whatever else changes."""
         if not listening:
-            self._stops.clear()
+            self._stalled.clear()
             return
         ages = health.stopped()
         if health.refusal:
             ages.pop(health.camera_info_topic, None)  # the refusal says it
-        stopped, back = self._stops.update(ages)
+        stopped, resumed = self._stalled.update(ages)
         if stopped:
             self._node.get_logger().warning(health.stop_text(stopped))
-        if back:
+        if resumed:
+            verb = "comes" if len(resumed) == 1 else "come"
             self._node.get_logger().warning(
-                f"{' and '.join(back)} {'comes' if len(back) == 1 else 'come'} again, after {max(back.values()):.0f} s"
+                f"{' and '.join(resumed)} {verb} again, after {max(resumed.values()):.0f} s"
             )
 
-    def _log_new(self, sentences: list[str], before: tuple[str, ...]) -> tuple[str, ...]:
+    def _log_new(self, sentences: Sequence[str], before: tuple[str, ...]) -> tuple[str, ...]:
+        """Log the sentences that were not there before; return them all."""
         for sentence in sentences:
             if sentence not in before:
                 self._node.get_logger().warning(sentence)
@@ -142,8 +151,8 @@ class Report:
             camera_info_rate=self._rates["camera_info"](statistics.infos_received),
             output_rate=self._rates["output"](statistics.published),
             subscribers=len(outputs.wanted()) if outputs is not None else 0,
-            incompatible_subscribers=self._deaf,
-            duplicate_publishers=self._rivals,
+            incompatible_subscribers=self._incompatible_subscribers,
+            duplicate_publishers=self._duplicate_publishers,
             hands_seen=seen,
             hands=with_depth,
             refusal=statistics.refusal,
@@ -161,15 +170,19 @@ class Report:
             },
         )
         if camera is not None:
-            health.image_publishers = camera.image.publishers
-            transport, topic = other_transport(self.topics.image)
-            if not camera.image.publishers and self._node.count_publishers(topic):
-                health.other_transport = transport
-            health.camera_info_publishers = camera.camera_info.publishers
-            health.image_age_s = camera.image.age_s
-            health.camera_info_age_s = camera.camera_info.age_s
-            health.camera_info_latched = camera.camera_info.is_latched
-            health.best_effort = camera.image.is_best_effort
-            health.problem = camera.image.trouble or camera.camera_info.trouble
-            health.values["image QoS"] = camera.image.qos_text
+            self._add_camera(health, camera)
         return health
+
+    def _add_camera(self, health: Health, camera: ColourCamera) -> None:
+        """Fill in what is known of an active node's camera."""
+        health.image_publishers = camera.image.publishers
+        transport, topic = other_transport(self.topics.image)
+        if not camera.image.publishers and self._node.count_publishers(topic):
+            health.other_transport = transport
+        health.camera_info_publishers = camera.camera_info.publishers
+        health.image_age_s = camera.image.age_s
+        health.camera_info_age_s = camera.camera_info.age_s
+        health.camera_info_latched = camera.camera_info.is_latched
+        health.best_effort = camera.image.is_best_effort
+        health.problem = camera.image.problem or camera.camera_info.problem
+        health.values["image QoS"] = camera.image.qos_text

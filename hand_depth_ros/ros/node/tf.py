@@ -1,4 +1,4 @@
-"""The frame of the outputs, where it is not the colour camera's: a static identity transform ties the two."""
+"""Give the outputs a frame of their own, tied to the colour camera's by an identity transform."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hand_depth_ros.errors import MissingDependencyError
 
 
 class OutputFrame:
-    """Gives every output its header.
+    """Give every output its header.
 
     Args:
-        node: Broadcasts the transform.
-        depth_frame_id: "": headers are copied exactly, nothing is broadcast. Otherwise the outputs' frame_id.
+        node: Broadcasts the static transform.
+        depth_frame_id: frame_id of the outputs. "" copies headers exactly and broadcasts nothing.
 
     Raises:
-        MissingDependencyError: A frame is asked for and tf2_ros isn't installed.
+        MissingDependencyError: A frame is given and tf2_ros is not installed.
     """
 
     def __init__(self, node: Node, depth_frame_id: str) -> None:
@@ -29,7 +29,7 @@ class OutputFrame:
         self._broadcaster = _broadcaster(node) if depth_frame_id else None
 
     def header(self, colour: Header) -> Header:
-        """The outputs' header for a colour image's: the same stamp, and the frame that was asked for."""
+        """Return the outputs' header: the colour image's stamp, in the outputs' frame."""
         if self._broadcaster is None:
             return colour
         if colour.frame_id != self._colour_frame:
@@ -54,6 +54,7 @@ def _broadcaster(node: Node):
         distro = os.environ.get("ROS_DISTRO", "jazzy")
         raise MissingDependencyError(
             f"depth_frame_id needs tf2_ros, which is not installed ({error}): run  "
-            f"sudo apt install ros-{distro}-tf2-ros-py  or leave depth_frame_id empty (with a preset: frame image)"
+            f"sudo apt install ros-{distro}-tf2-ros-py  or leave depth_frame_id empty "
+            "(with a preset: frame image)"
         ) from error
     return StaticTransformBroadcaster(node)

@@ -7,18 +7,53 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros.node.mailbox import Mailbox
 
 T = TypeVar("T")
 STOP_TIMEOUT_S = 10.0
 
 
+class Mailbox(Generic[T]):
+    """Hold the newest item only; a put never blocks and never queues."""
+
+    def __init__(self) -> None:
+        self._item: T | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, item: T) -> bool:
+        """Make `item` the newest. Return True if this drops one that nobody took yet."""
+        with self._changed:
+            dropped = self._item is not None
+            self._item = item
+            self._changed.notify()
+            return dropped
+
+    def empty(self) -> bool:
+        """Drop the item that nobody took yet. Return True if there was one."""
+        with self._changed:
+            dropped, self._item = self._item is not None, None
+            return dropped
+
+    def take(self) -> T | None:
+        """Wait for the newest item and take it; return None once the mailbox is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._item is not None)
+            item, self._item = self._item, None
+            return None if self._closed else item
+
+    def close(self) -> None:
+        """Make every further `take` return None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 class Worker(Generic[T]):
-    """Runs `prepare` once, then `work` on the newest item of its one-slot mailbox, again and again.
+    """Run `prepare` once, then `work` on the newest item, again and again, in a thread.
 
     Args:
-        prepare: The first inference is slow (and the first on a device may fail): it is done here, in the
-            thread that goes on to use the device.
+        prepare: Does the first inference, which is slow and may fail on a device, in the thread
+            that goes on to use the device.
         work: Must not raise.
     """
 
@@ -31,30 +66,30 @@ class Worker(Generic[T]):
         self._thread.start()
 
     def wait_until_ready(self) -> None:
-        """Wait for `prepare`; what it raised is raised here."""
+        """Wait for `prepare`, and raise what it raised."""
         self._ready.wait()
         if self._failure is not None:
             raise self._failure
 
     def put(self, item: T) -> bool:
-        """Make `item` the next to be worked on. Returns whether another one is lost by it."""
+        """Work on `item` next. Return True if this drops one that was waiting."""
         return self._mailbox.put(item)
 
     def empty(self) -> bool:
-        """Throw away the item that waits. Returns whether one did."""
+        """Drop the item that is waiting. Return True if there was one."""
         return self._mailbox.empty()
 
     def close(self) -> None:
-        """End the thread after the item that it is at.
+        """End the thread after the item it is working on.
 
         Raises:
-            HandDepthError: It is still at it after STOP_TIMEOUT_S.
+            HandDepthError: The item is not finished after STOP_TIMEOUT_S.
         """
         self._mailbox.close()
         self._thread.join(STOP_TIMEOUT_S)
         if self._thread.is_alive():
             raise HandDepthError(
-                f"the frame in work isn't finished after {STOP_TIMEOUT_S:.0f} s: the device hangs; "
+                f"the current frame is not finished after {STOP_TIMEOUT_S:.0f} s: the device hangs; "
                 "restart the process"
             )
 

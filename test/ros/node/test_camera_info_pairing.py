@@ -1,4 +1,5 @@
-"""An image gets the camera_info of its own stamp if there is one, else the latest; never one that isn't there."""
+"""An image gets the camera_info of its own stamp if there is one, else the latest; never one that
+isn't there."""
 
 from __future__ import annotations
 

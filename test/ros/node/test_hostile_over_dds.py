@@ -1,4 +1,4 @@
-"""Hostile messages to a running node over DDS: it lives, counts every one, and gives depth for the good ones alone.
+"""Hostile messages to a running node over DDS: it survives and gives depth for the good ones only.
 
 The node is a process of its own with a fake estimator, which gives depth for whatever reaches it.
 """

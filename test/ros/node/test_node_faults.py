@@ -1,4 +1,4 @@
-"""What may go wrong while the node runs, each fault over DDS: it says what is wrong, goes on, and loses no count.
+"""Faults while the node runs, each over DDS: it says what is wrong and continues.
 
 One node serves the module; a fake estimator inside it fails, waits or counts as a test wants.
 """
@@ -33,7 +33,8 @@ WIDTH, HEIGHT, F = 64, 48, 60.0
 
 
 class Frail(FakeEstimator):
-    """Raises what it is told to, once; can be held in the middle of a frame; notes the frames that it sees."""
+    """Raises what it is told to, once; can be held in the middle of a frame; notes the frames that
+    it sees."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -59,7 +60,7 @@ class Running:
         self.estimator = Frail()
         self.node = HandDepthNode(self._factory, context=self.client.context)
         self.client._executor.add_node(self.node)
-        self.statistics = self.node._report.statistics
+        self.statistics = self.node._reporter.statistics
         self.depth = self.client.listen(topics.DEPTH_MM, Image)
         self.infos = self.client.listen(topics.CAMERA_INFO, CameraInfo)
         self._diagnostics = self.client.listen("/diagnostics", DiagnosticArray)
@@ -124,7 +125,7 @@ def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_tol
         told.extend(line for line in capfd.readouterr().err.splitlines() if "[WARN]" in line)
         return told
 
-    running.client.spin_until(lambda: running.node._report._quiet_until < time.monotonic())
+    running.client.spin_until(lambda: running.node._reporter._quiet_until < time.monotonic())
     running.status("running", running.show)
     warnings().clear()
     running.status(r"no image on /image and no camera_info on /camera_info for \d+ s: check the camera")
@@ -221,7 +222,8 @@ rclpy.spin(node)
 
 
 def test_a_subscriber_that_stalls_holds_up_nobody(running: Running) -> None:
-    """A reliable subscriber in a process of its own that stops dead at the first image, and stays so."""
+    """A reliable subscriber in a process of its own that stops dead at the first image, and stays
+    so."""
     environment = ros_graph.environment(running.client.context.get_domain_id())
     process = subprocess.Popen([sys.executable, "-c", STALLED, topics.DEPTH_MM], env=environment)
     try:
@@ -243,7 +245,7 @@ def stopped(pid: int) -> bool:
 
 
 def test_input_at_three_times_the_speed_is_served_newest_first_and_the_rest_counted(running: Running) -> None:
-    """For every frame that is worked on, three come in. Told without a clock: whatever is taken is the newest that
+    """For every frame estimated three come in; no clock: whatever is taken is the newest that
     there is, so what comes out is never older than the frame in work and the one after it."""
     estimator, statistics = running.estimator, running.statistics
     running.frame()
@@ -277,7 +279,7 @@ def test_a_model_that_raises_in_the_middle_costs_one_frame_and_starts_over(runni
     refused, resets = running.statistics.refused, running.estimator.resets
     running.estimator.raises = ZeroDivisionError("in the middle")
     stamp = running.show()
-    text = "/image: ZeroDivisionError: in the middle; frame left out"
+    text = "/image: ZeroDivisionError: in the middle; frame skipped"
     assert running.status(text)[0].level == b"\2"
     image = running.frame()
     assert running.statistics.refused == refused + 1 and running.estimator.resets == resets + 1
@@ -295,7 +297,7 @@ def test_a_gpu_out_of_memory_is_told_while_the_cpu_serves(
     assert status.level == b"\1" and values["device"] == "cpu"
     assert running.statistics.refused == refused, "it costs no frame"
     assert "[ERROR]" in capfd.readouterr().err
-    running.node._engine._estimator._retry_at = 0.0  # not to wait for half a minute
+    running.node._worker._estimator._retry_at = 0.0  # not to wait for half a minute
     status, values = running.status("running", running.show)
     assert values["device"] == "fake GPU" and "back on the GPU" in capfd.readouterr().err
 

@@ -1,4 +1,5 @@
-"""What the node does inside, over DDS but with the fake estimator in reach: no work for nobody, only the newest frame, ..."""
+"""What the node does inside, over DDS but with the fake estimator in reach: no work for nobody,
+only the newest frame, ..."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ import pytest
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from support import messages, ros_graph
 from support.fakes import FakeEstimator, fake_factory
 
 from hand_depth_ros.errors import MissingDependencyError, WeightsError
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.messages import topics
-from hand_depth_ros.ros.node import rosout as last_words
+from hand_depth_ros.ros.node import rosout
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode, shipped_estimator
 from hand_depth_ros.ros.parameters import DEFAULTS
 
@@ -88,7 +89,7 @@ def show(client: ros_graph.Client, stamp: int | None = None, brightness: int | N
 
 def test_nothing_is_computed_for_nobody(client, make_node) -> None:
     node, estimator = make_node()
-    client.spin_until(lambda: node._report.statistics.received >= 3, lambda: show(client))
+    client.spin_until(lambda: node._reporter.statistics.received >= 3, lambda: show(client))
     with client.listening(topics.CAMERA_INFO, CameraInfo) as infos:
         client.spin_until(lambda: len(infos) >= 3, lambda: show(client))
     assert estimator.frames == 0  # camera_info needs no inference
@@ -106,7 +107,7 @@ def test_the_warm_up_comes_before_the_first_frame(client, make_node) -> None:
 
 def test_only_the_newest_frame_waits_and_the_others_are_counted(client, make_node) -> None:
     node, estimator = make_node()
-    statistics = node._report.statistics
+    statistics = node._reporter.statistics
     with client.listening(topics.DEPTH_MM, Image) as heard:
         client.spin_until(lambda: heard, lambda: show(client))
         client.spin_until(lambda: len(estimator.seen) == estimator.frames)
@@ -135,7 +136,7 @@ def test_parameters_reach_the_estimator_and_the_outputs(client, make_node) -> No
     )
     assert result.successful, result.reason
     assert estimator.settings.hand_length_m is None and estimator.settings.max_sigma_m == 0.02
-    assert (node._engine._settings.background, node._engine._settings.far_m) == ("far", 5.0)
+    assert (node._worker._settings.background, node._worker._settings.far_m) == ("far", 5.0)
 
 
 def test_a_change_is_all_or_nothing(client, make_node) -> None:
@@ -150,7 +151,7 @@ def test_a_change_is_all_or_nothing(client, make_node) -> None:
         ]
     )
     assert not result.successful and "666" in result.reason
-    assert estimator.settings == before and node._engine._settings.background == "invalid"
+    assert estimator.settings == before and node._worker._settings.background == "invalid"
     assert node.get_parameter("max_hands").value == 2
 
 
@@ -200,16 +201,16 @@ def test_a_looping_bag_on_its_own_clock_goes_on_after_every_jump_back(client, ma
         client.spin_until(lambda: heard, lambda: play(stamps[0]))  # connected
         for loop in range(1, 4):
             del heard[:]
-            resets, refused = estimator.resets, node._report.statistics.refused
+            resets, refused = estimator.resets, node._reporter.statistics.refused
             for stamp in stamps:
-                received = node._report.statistics.received
+                received = node._reporter.statistics.received
                 play(stamp)
-                client.spin_until(lambda: node._report.statistics.received > received)  # noqa: B023
+                client.spin_until(lambda: node._reporter.statistics.received > received)  # noqa: B023
                 if stamp != stamps[0]:
                     client.spin_until(lambda: heard and ros_graph.stamp_of(heard[-1]) == stamp)  # noqa: B023
             assert node.get_clock().now().nanoseconds == stamps[-1]
             back = loop > 1  # the bag has begun again
-            assert node._report.statistics.refused == refused + back, "one frame says that it has"
+            assert node._reporter.statistics.refused == refused + back, "one frame says that it has"
             assert estimator.resets - resets in ((1, 2) if back else (0,)), "the clock and the stamps jump"
     client.drop_publisher("/clock")
 
@@ -222,19 +223,17 @@ def test_parameters_of_other_nodes_are_named_and_do_no_harm(client, make_node, c
 
 def test_a_topic_of_another_type_is_told(client) -> None:
     camera = ros_graph.Client(client.context.get_domain_id())  # a participant has one type a topic
-    camera.publisher("/odd/image", CompressedImage)
+    camera.publisher("/odd/image", PointCloud2)
     node = HandDepthNode(
         fake_factory, context=client.context, cli_args=["--ros-args", "-r", "image:=/odd/image"]
     )
 
-    def trouble() -> str:
+    def problem() -> str:
         node._camera.follow()
-        return node._camera.image.trouble
+        return node._camera.image.problem
 
-    client.spin_until(trouble)
-    assert (
-        "/odd/image carries sensor_msgs/msg/CompressedImage" in trouble() and "image_transport" in trouble()
-    )
+    client.spin_until(problem)
+    assert "/odd/image carries sensor_msgs/msg/PointCloud2" in problem() and "image_transport" in problem()
     node.close()
     camera.close()
 
@@ -274,7 +273,7 @@ def test_the_real_estimator_is_asked_for_what_the_parameters_say(monkeypatch: py
 
 
 def test_an_estimator_that_cannot_be_made_says_why(client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
+    monkeypatch.setattr(rosout, "DISCOVERY_S", 0.0)  # nobody listens
 
     def broken(_: Any) -> FakeEstimator:
         raise WeightsError("the file is truncated")
@@ -284,7 +283,7 @@ def test_an_estimator_that_cannot_be_made_says_why(client, monkeypatch: pytest.M
 
 
 def test_an_output_frame_asks_for_tf2_where_it_is_missing(client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
+    monkeypatch.setattr(rosout, "DISCOVERY_S", 0.0)  # nobody listens
     if importlib.util.find_spec("tf2_ros"):
         pytest.skip("tf2_ros is installed")
     overrides = [Parameter("depth_frame_id", value="hand_depth_frame")]

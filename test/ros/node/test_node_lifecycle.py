@@ -1,4 +1,5 @@
-"""The managed node: what each state has and does, what a transition that fails says, and that rounds leak nothing."""
+"""The managed node: what each state has and does, what a transition that fails says, and that
+rounds leak nothing."""
 
 from __future__ import annotations
 
@@ -161,7 +162,7 @@ def test_a_frame_in_work_is_not_published_after_deactivation(client, managed) ->
         client.spin_until(at_it.is_set, one.show)
         one.node.trigger_deactivate()
         go.set()
-        statistics = one.node._report.statistics
+        statistics = one.node._reporter.statistics
         client.spin_until(lambda: statistics.received == statistics.dropped + statistics.unwanted)
         client.spin_for(0.3)
         assert not depth
@@ -271,7 +272,7 @@ class _MallocInfo(ctypes.Structure):
 
 
 def in_use_kb() -> int:
-    """What malloc has given out and Python's own small blocks, about. Resident memory goes up and down by ten megabytes with
+    """Memory that malloc and Python have given out. Resident memory varies by ten megabytes with
     the threads that happen to free it."""
     gc.collect()
     mallinfo2 = ctypes.CDLL(None).mallinfo2
@@ -291,7 +292,7 @@ def test_fifty_rounds_leak_nothing(client, managed) -> None:
         return HandDepthEstimator(*networks, torch.device("cpu"), {})
 
     one = managed(factory)
-    node, statistics = one.node, one.node._report.statistics
+    node, statistics = one.node, one.node._reporter.statistics
     before = footprint(node)
     memory: list[int] = []
     threads: list[int] = []

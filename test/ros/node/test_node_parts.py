@@ -1,4 +1,5 @@
-"""The node's small parts on their own: mailbox, throttle, topic names, health, the pipeline, the overlay."""
+"""The node's small parts on their own: mailbox, throttle, topic names, health, the pipeline, the
+overlay."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from hand_depth_ros.ros.diagnostics.throttle import Throttle
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.settings import OutputSettings
-from hand_depth_ros.ros.node.mailbox import Mailbox
+from hand_depth_ros.ros.node.worker import Mailbox
 
 RGB = messages.sample_rgb()
 IMAGE, INFO = messages.image(RGB, "rgb8"), messages.camera_info()

@@ -1,4 +1,5 @@
-"""Starting, configuring and stopping the node as a user does: remapping, namespaces, files, faults, signals."""
+"""Starting, configuring and stopping the node as a user does: remapping, namespaces, files, faults,
+signals."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from support.fakes import fake_factory
 from support.paths import ROOT
 from support.ros_graph import NodeProcess
 
-from hand_depth_ros.ros.node import rosout as last_words
+from hand_depth_ros.ros.node import rosout
 from hand_depth_ros.ros.node.main import main
 
 CONFIG = ROOT / "config" / "hand_depth.yaml"
@@ -34,7 +35,8 @@ REMAPPED = (
 
 
 class Remapped:
-    """A node in a namespace, its camera elsewhere and compressed, one of its outputs elsewhere too."""
+    """A node in a namespace, its camera elsewhere and compressed, one of its outputs elsewhere
+    too."""
 
     def __init__(self) -> None:
         domain = ros_graph.some_domain()
@@ -203,7 +205,7 @@ def test_a_start_that_cannot_work_says_why_run_cli(
 ) -> None:
     for name, value in ros_graph.environment(ros_graph.some_domain()).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
+    monkeypatch.setattr(rosout, "DISCOVERY_S", 0.0)  # nobody listens
     arguments, reason = BAD_STARTS[fault]
     assert main(["--ros-args", *arguments], fake_factory) == 1
     said = capfd.readouterr().err.strip()

@@ -1,4 +1,5 @@
-"""Quality of service: what is offered and asked for, that all of it can be overridden, and who is named when it doesn't fit."""
+"""Quality of service: what is offered and asked for, that all of it can be overridden, and who is
+named when it doesn't fit."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from support import messages, ros_graph
 from support.fakes import fake_factory
 
 from hand_depth_ros.ros.messages import topics
-from hand_depth_ros.ros.node import rosout as last_words
+from hand_depth_ros.ros.node import rosout
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 from hand_depth_ros.ros.parameters import ParameterError
 
@@ -67,7 +68,7 @@ def diagnosis(client: ros_graph.Client, done: Callable[[str], bool], again: Any 
 
 def test_outputs_are_reliable_and_volatile_and_keep_five(client, make_node) -> None:
     node = make_node()
-    for publisher in (*node._engine.outputs._publishers.values(), *node._engine.outputs._infos):
+    for publisher in (*node._worker.outputs._publishers.values(), *node._worker.outputs._infos):
         assert publisher.qos_profile.depth == 5
         assert publisher.qos_profile.history == HistoryPolicy.KEEP_LAST
     for topic in OUTPUTS:
@@ -117,7 +118,7 @@ def test_an_override_of_an_input_is_kept_whatever_the_camera_offers(client, make
     assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
 
 
-DEAF = {
+INCOMPATIBLE = {
     "durability": (
         QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
         "asks for transient local and we offer volatile: set "
@@ -127,22 +128,22 @@ DEAF = {
 }
 
 
-@pytest.mark.parametrize("policy", DEAF)
+@pytest.mark.parametrize("policy", INCOMPATIBLE)
 def test_a_subscriber_that_hears_nothing_is_named_with_the_policy_to_change(
     client, make_node, policy: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     node = make_node()
-    qos, reason = DEAF[policy]
-    deaf = client.node.create_subscription(Image, topics.DEPTH_MM, lambda _: None, qos)
+    qos, reason = INCOMPATIBLE[policy]
+    incompatible = client.node.create_subscription(Image, topics.DEPTH_MM, lambda _: None, qos)
     peer = f"subscriber {client.node.get_fully_qualified_name()} of /{topics.DEPTH_MM} "
     with client.listening(topics.DEPTH_MM, Image) as served:
         status = diagnosis(client, lambda message: peer in message, lambda: show(client))
         assert status.level == b"\1" and reason in status.message and policy in status.message
         client.spin_until(lambda: served, lambda: show(client))  # the others are served
         assert capfd.readouterr().err.count(peer) == 1, "once, not every second"
-        client.node.destroy_subscription(deaf)
+        client.node.destroy_subscription(incompatible)
         diagnosis(client, lambda message: message == "running", lambda: show(client))
-    assert node._engine.outputs.deaf() == []
+    assert node._worker.outputs.incompatible_subscribers() == []
 
 
 def test_another_publisher_of_our_topics_is_named(
@@ -150,7 +151,7 @@ def test_another_publisher_of_our_topics_is_named(
 ) -> None:
     node = make_node()
     peer = client.node.get_fully_qualified_name()
-    rival = client.node.create_publisher(Image, topics.DEPTH_MM, 1)
+    duplicate = client.node.create_publisher(Image, topics.DEPTH_MM, 1)
     twin = rclpy.create_node(node.get_name(), context=client.context)
     twin.create_publisher(Image, topics.DEPTH_M, 1)
     twin.create_publisher(Image, topics.SIGMA, 1)
@@ -164,7 +165,7 @@ def test_another_publisher_of_our_topics_is_named(
         told = capfd.readouterr().err
         assert all(told.count(sentence) == 1 for sentence in sentences), "once, not every second"
     finally:
-        client.node.destroy_publisher(rival)
+        client.node.destroy_publisher(duplicate)
         twin.destroy_node()
     with client.listening(topics.DEPTH_MM, Image):
         diagnosis(client, lambda message: message == "running", lambda: show(client))
@@ -193,7 +194,7 @@ def test_a_camera_that_is_not_heard_is_named_with_the_policy_to_change(client, m
 def test_an_override_that_will_not_do_is_refused(
     client, name: str, value: Any, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(last_words, "DISCOVERY_S", 0.0)  # nobody listens
+    monkeypatch.setattr(rosout, "DISCOVERY_S", 0.0)  # nobody listens
     given = [Parameter(f"qos_overrides.{name}", value=value)]
     with pytest.raises(ParameterError, match=reason):
         HandDepthNode(fake_factory, context=client.context, parameter_overrides=given)

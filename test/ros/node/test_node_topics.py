@@ -1,4 +1,4 @@
-"""What the node publishes, over DDS: topics, encodings, headers, camera_info, and what it does with bad input.
+"""The node's outputs over DDS: topics, encodings, headers, camera_info; and bad input.
 
 One node process serves the module; inside it is the fake estimator, whose depth is known.
 """
@@ -72,7 +72,8 @@ class Camera:
         }
 
     def refused(self, text: str, *what: Any, **how: Any) -> None:
-        """Show a frame until the log says why it is refused; then none of those shown may have come out."""
+        """Show a frame until the log says why it is refused; then none of those shown may have come
+        out."""
         shown: list[int] = []
         before = self.node.output.count(text)
         self.client.spin_until(
@@ -256,7 +257,8 @@ def test_bad_input_gives_a_message_and_no_output(camera: Camera, fault: str) -> 
 
 
 def test_a_message_is_not_repeated_every_frame(camera: Camera) -> None:
-    """The same fault in another size is still the same fault: ten frames give at most a line in ten seconds."""
+    """The same fault in another size is still the same fault: ten frames give at most a line in ten
+    seconds."""
     text = "/image: encoding 'rgb9'"
     for _ in range(10):
         camera.show(spoilt(encoding="rgb9"))

@@ -1,4 +1,4 @@
-"""One picture a frame: colour | depth | sigma | cloud from the side. Arrays in, RGB out; knows nothing of ROS."""
+"""Draw one frame: colour | depth | sigma | cloud from the side. Arrays in, RGB out; no ROS here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TITLE_HEIGHT = 26
 AXIS_HEIGHT = 26
 DARK, LIGHT, TRUE_GREY = (24, 24, 28), (235, 235, 235), (96, 96, 104)
 MIN_SPAN_M = 0.01
-"""The colours and the side view cover at least so much, or a flat frame would show nothing but its noise."""
+"""Least range of the colours and the side view: a flat frame would show nothing but its noise."""
 TICK_STEPS_M = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 MAX_TICKS = 7
 Colours = Callable[[np.ndarray], np.ndarray]
-"""Levels 0..1, (H, W), to RGB, (H, W, 3) uint8."""
+"""Maps levels 0..1, (H, W), to RGB, (H, W, 3) uint8."""
 
 
 def panel(
@@ -28,12 +28,16 @@ def panel(
     colours: np.ndarray,
     true_points: np.ndarray,
 ) -> np.ndarray:
-    """The four views side by side. The colours cover what this frame holds; a bar beside the title tells.
+    """Return the four views side by side, (H, W, 3) uint8 RGB.
+
+    The colours cover the values of this frame; a bar beside each title shows the range.
 
     Args:
         rgb: (H, W, 3) uint8.
-        depth, sigma: (H, W) metres, NaN where invalid.
-        points, colours: the published cloud, (N, 3) metres and (N, 3) uint8.
+        depth: (H, W) metres, NaN where invalid.
+        sigma: (H, W) metres, NaN where invalid.
+        points: The published cloud, (N, 3) metres.
+        colours: The cloud's RGB, (N, 3) uint8.
         true_points: (M, 3) metres, drawn in grey behind the cloud.
     """
     depth_limits, sigma_limits = span(depth, 1.0, 99.0), span(sigma, 5.0, 95.0)
@@ -47,9 +51,9 @@ def panel(
 
 
 def span(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """From the `low` to the `high` percentile of the finite values, at least MIN_SPAN_M apart.
+    """Return the `low` and `high` percentiles of the finite values, at least MIN_SPAN_M apart.
 
-    (0, MIN_SPAN_M) if none is finite.
+    Returns (0, MIN_SPAN_M) if none is finite.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -60,7 +64,7 @@ def span(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
 
 
 def side_view(points: np.ndarray, colours: np.ndarray, true_points: np.ndarray) -> np.ndarray:
-    """The cloud seen from the camera's left: distance to the right, y down, equal scales, fitted to all of it."""
+    """Draw the cloud seen from the camera's left: distance to the right, y down, equal scales."""
     canvas = np.full((HEIGHT, HEIGHT, 3), DARK, np.uint8)
     everything = np.vstack([true_points.reshape(-1, 3), points.reshape(-1, 3)])
     paint = np.vstack([np.full((len(true_points), 3), TRUE_GREY, np.uint8), colours.reshape(-1, 3)])
@@ -82,7 +86,7 @@ def side_view(points: np.ndarray, colours: np.ndarray, true_points: np.ndarray) 
 
 
 def _draw_axis(canvas: np.ndarray, start_m: float, length_m: float) -> None:
-    """Ticks along the lower edge, in cm, as many as have room for their labels."""
+    """Draw ticks in cm along the lower edge, as many as have room for their labels."""
     top = HEIGHT - AXIS_HEIGHT
     cv2.line(canvas, (0, top), (HEIGHT, top), TRUE_GREY, 1)
     step = next((s for s in TICK_STEPS_M if length_m / s <= MAX_TICKS), TICK_STEPS_M[-1])
@@ -96,7 +100,7 @@ def _draw_axis(canvas: np.ndarray, start_m: float, length_m: float) -> None:
 
 
 def _turbo(level: np.ndarray) -> np.ndarray:
-    """0 (near, red) to 1 (far, blue); without turbo's dark ends, which would drown in the background."""
+    """Map 0 (near) to red and 1 (far) to blue, without turbo's dark ends."""
     return _mapped(0.92 - 0.84 * level, cv2.COLORMAP_TURBO)
 
 
@@ -105,18 +109,18 @@ def _viridis(level: np.ndarray) -> np.ndarray:
 
 
 def _mapped(level: np.ndarray, colour_map: int) -> np.ndarray:
-    """(H, W) 0..1 to (H, W, 3) RGB."""
+    """Map (H, W) 0..1 to (H, W, 3) RGB."""
     byte = (np.clip(level, 0.0, 1.0) * 255.0).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(byte, colour_map)[..., ::-1])
 
 
 def _coloured(values: np.ndarray, limits: tuple[float, float], colours: Colours) -> np.ndarray:
-    """Values to colours, what lies outside the limits as the nearer limit; dark where NaN."""
+    """Map values to colours, clipped to the limits; dark where NaN."""
     valid = np.isfinite(values)
     level = (np.where(valid, values, limits[0]) - limits[0]) / (limits[1] - limits[0])
-    picture = colours(np.clip(level, 0.0, 1.0))
-    picture[~valid] = DARK
-    return picture
+    image = colours(np.clip(level, 0.0, 1.0))
+    image[~valid] = DARK
+    return image
 
 
 def _fit(image: np.ndarray) -> np.ndarray:
@@ -126,7 +130,7 @@ def _fit(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Title:
-    """What stands above a view: its name and, where the view has a colour scale, a bar with both limits."""
+    """A view's name and, where the view has a colour scale, a bar with both limits."""
 
     text: str
     limits: tuple[float, float] | None = None
