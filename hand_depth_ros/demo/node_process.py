@@ -20,6 +20,11 @@ REAL_NODE = (sys.executable, "-c", START, "node")
 LAST_LINES = 12
 
 
+def own_domain() -> int:
+    """Return a ROS domain from 1 to 100 that is this process's in all likelihood."""
+    return 1 + os.getpid() % 100
+
+
 def dds_environment() -> dict[str, str]:
     """Return the variables for every process of the demo.
 
@@ -29,7 +34,7 @@ def dds_environment() -> dict[str, str]:
     profile = str(package_file(PROFILE))
     return {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+        "ROS_DOMAIN_ID": str(own_domain()),
         **dict.fromkeys(PROFILE_VARIABLES, profile),
     }
 

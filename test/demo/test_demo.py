@@ -15,10 +15,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 
+from support.domains import Domain
 from support.fakes import DEPTH_M, disc_centres
 from support.paths import PROCESSES, ROOT
 
-from hand_depth_ros.demo import report
+from hand_depth_ros.demo import node_process, report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
 from hand_depth_ros.demo.node_process import dds_environment
 from hand_depth_ros.demo.panel import HEIGHT, panel, side_view, span
@@ -27,11 +28,14 @@ from hand_depth_ros.errors import DatasetError, HandDepthError
 FAKE_NODE = (sys.executable, str(PROCESSES / "fake_node.py"))
 WIDE, HIGH, FRAMES = 160, 120, 12
 BEHIND_M = 0.02
+OWN_DOMAIN = node_process.own_domain
 
 
 @pytest.fixture(autouse=True)
-def own_environment() -> Iterator[None]:
-    """What the demo sets for its own processes does not stay for the other tests."""
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the demo a domain that no other test has; undo what it sets for its own processes."""
+    domain = Domain.take()
+    monkeypatch.setattr(node_process, "own_domain", lambda: domain)
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     yield
@@ -99,7 +103,7 @@ def test_a_missing_clip_is_an_error() -> None:
 def test_dds_stays_on_this_machine_with_room_for_images() -> None:
     environment = dds_environment()
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-    assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101
+    assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101 and 1 <= OWN_DOMAIN() <= 101
     assert "segment_size" in Path(environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).read_text()
 
 
