@@ -1,4 +1,4 @@
-"""hand-depth evaluate: tiny data sets written here, a fake estimator, numbers worked out by hand."""
+"""hand-depth evaluate: tiny data sets, a fake estimator, numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_rejects_given_boxes_on_images_without_hands(tmp_path: Path) -> None:
 
 
 def flat_hand(z_mm: float = 400.0) -> np.ndarray:
-    """21 joints (mm) of a hand spread before the camera; PIP and DIP lie at z + 0, 10, 20 ... mm."""
+    """21 joints (mm) of an open hand; PIP and DIP joints lie at z + 0, 10, 20 ... mm."""
     joints = np.zeros((21, 3))
     joints[:, 2] = z_mm
     for finger in range(5):

@@ -26,7 +26,7 @@ RNG = np.random.default_rng(3)
 
 
 def a_hand(z_m: float = 0.5) -> dict[str, np.ndarray]:
-    """Joints by name, metres in the optical frame, in view of a camera with f = 100 px; 4: the tip."""
+    """Joints by name, metres, in view of a camera with f = 100 px; number 4 is the tip."""
     return {name: np.array([*RNG.uniform(-0.08, 0.08, 2), z_m + RNG.uniform(-0.03, 0.03)]) for name in NAMES}
 
 

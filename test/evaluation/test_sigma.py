@@ -95,7 +95,7 @@ def test_domain_gap_weighs_every_set_the_same() -> None:
 
 
 def test_errors_at_joints_count_where_there_is_no_depth_map() -> None:
-    """The fake says 0.5 m; the PIP and DIP joints lie 0.51 m away, their surface 6 mm before that."""
+    """The fake says 0.5 m; PIP and DIP joints lie 0.51 m away, the surface 6 mm before them."""
     camera, rgb = Camera(160, 120, 150.0, 150.0, 80.0, 60.0), np.zeros((120, 160, 3), np.uint8)
     joints = np.tile([0.0, 0.0, DEPTH_M + 0.01], (21, 1))
     joints[:, :2] = np.random.default_rng(0).uniform(-0.04, 0.04, (21, 2))

@@ -32,9 +32,10 @@ def test_a_block_must_occur_exactly_once(tmp_path: Path) -> None:
 
 def test_tables_of_what_was_measured(tmp_path: Path) -> None:
     assert demo_block(tmp_path) is None and latency_block(tmp_path) is None
-    (tmp_path / "report.json").write_text(json.dumps({"frames_in": 90, "mask_iou": None}))
+    (tmp_path / "report.json").write_text(json.dumps({"fps_in": 30.0, "frames_in": 90, "mask_iou": None}))
     (tmp_path / "latency.json").write_text(json.dumps({"latency p50 (ms)": 16.5, "cores": 2.0}))
     demo, latency = demo_block(tmp_path), latency_block(tmp_path)
-    assert demo is not None and "| frames in | 90 |" in demo and "mask IoU" not in demo
+    assert demo is not None and "| rate in | 30.0 fps |" in demo
+    assert "frames in" not in demo and "mask IoU" not in demo
     assert latency is not None and "| latency p50 (ms) | 16.5 | 0.50 of 33 |" in latency
     assert "| cores | 2.0 |  |" in latency
