@@ -17,7 +17,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip insta
 
 from support.domains import Domain
 from support.fakes import DEPTH_M, disc_centres
-from support.paths import PROCESSES, ROOT
+from support.paths import PROCESSES, ROOT, TEST
 
 from hand_depth_ros.demo import node_process, report
 from hand_depth_ros.demo.cli import CLIP, load_clip, run
@@ -37,7 +37,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     domain = Domain.take()
     monkeypatch.setattr(node_process, "own_domain", lambda: domain)
     before = dict(os.environ)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(TEST), os.environ.get("PYTHONPATH", "")])
     yield
     os.environ.clear()
     os.environ.update(before)
