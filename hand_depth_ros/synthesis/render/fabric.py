@@ -14,7 +14,7 @@ from hand_depth_ros.errors import DatasetError
 
 PATCHES = 6  # of one texture
 _SIDE = 144  # pixels of a texture 1024 pixels wide; about 0.3 m of cloth
-_STEP = 24
+_STEP = 36
 _FLAT = 1.2  # standard deviation of brightness below which there is no weave to see
 
 

@@ -17,14 +17,15 @@ from scipy.spatial import cKDTree
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.synthesis.surface import OBJECT, TEXTURED, Surface, vertex_normals
 
-_NEAR_M = 0.012  # nearer than this the distance is the one to the tangent plane
+_NEAR_M = 0.006  # nearer than this, the distance to the tangent plane is the better one
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A closed triangle mesh in its own axes, centred on its bounding box; z points up as the object stands.
+    """A closed triangle mesh in its own axes, centred on its bounding box; z is up when the object stands.
 
-    vertices (V, 3) metres; triangles (T, 3); uv (T, 3, 2); half (3,) half extents; texture: index of its image.
+    vertices (V, 3) metres; triangles (T, 3); uv (T, 3, 2); half (3,) half extents; points, normals
+    (V + T, 3) of vertices and triangles' centres, and their tree; texture: index of its image.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Mesh:
     triangles: np.ndarray
     uv: np.ndarray
     half: np.ndarray
+    points: np.ndarray
     normals: np.ndarray
     tree: cKDTree
     texture: int
@@ -61,10 +63,13 @@ class MeshThing:
         return local * [-1.0, 1.0, 1.0] if self.mirrored else local
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Return (N,) metres from points (N, 3) to the surface, negative inside; exact to about 1 mm."""
+        """Return (N,) metres from points (N, 3) to the surface, negative inside.
+
+        Exact to about a quarter of a triangle's size.
+        """
         p = self._local(points)
         away, k = self.mesh.tree.query(p)
-        height = ((p - self.mesh.vertices[k]) * self.mesh.normals[k]).sum(1)
+        height = ((p - self.mesh.points[k]) * self.mesh.normals[k]).sum(1)
         return np.where(away < _NEAR_M, height, np.copysign(away, height))
 
     def placed(self, rotation: np.ndarray, centre: np.ndarray) -> MeshThing:
@@ -111,11 +116,9 @@ def texture_of(folder: Path) -> Path:
     raise DatasetError(f"{folder} holds no texture_map.jpg or .png")
 
 
-@functools.lru_cache(maxsize=64)
-def load_object(folder: Path, texture: int) -> Mesh:
-    """Read NAME/textured.obj (v, vt and triangular f lines)."""
+def _parsed(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vertices (V, 3), triangles (T, 3) and texture coordinates (T, 3, 2) of v, vt and f lines."""
     vertices, uv, corners = [], [], []
-    path = folder / "textured.obj"
     try:
         for line in path.read_text().splitlines():
             word, _, rest = line.partition(" ")
@@ -126,19 +129,29 @@ def load_object(folder: Path, texture: int) -> Mesh:
             elif word == "f":
                 corners.append([corner.split("/")[:2] for corner in rest.split()])
         points, flat = np.array(vertices, float), np.array(uv, float)
-        faces = np.array(corners, int).reshape(-1, 3, 2) - 1
-        triangles, images = faces[..., 0], flat[faces[..., 1]]
+        indices = np.array(corners, int).reshape(-1, 3, 2) - 1
+        return points, indices[..., 0], flat[indices[..., 1]]
     except (ValueError, IndexError) as error:
         raise DatasetError(f"{path} is not a mesh of textured triangles: {error}") from error
-    points = _upright(points)
+
+
+@functools.lru_cache(maxsize=64)
+def load_object(folder: Path, texture: int) -> Mesh:
+    """Read NAME/textured.obj; raise DatasetError if it is not a mesh of textured triangles."""
+    points, triangles, images = _parsed(folder / "textured.obj")
+    points, inverse = np.unique(_upright(points).round(6), axis=0, return_inverse=True)
+    triangles = inverse.reshape(-1)[triangles]  # no seams: a vertex has one normal
     a, b, c = (points[triangles[:, i]] for i in range(3))
     if (a * np.cross(b, c)).sum() < 0:  # signed volume: the triangles face inwards
         triangles, images = triangles[:, ::-1].copy(), images[:, ::-1].copy()
-    normals = vertex_normals(points, triangles)
+    a, b, c = (points[triangles[:, i]] for i in range(3))
+    faces = np.cross(b - a, c - a)
+    faces = faces / np.maximum(np.linalg.norm(faces, axis=1, keepdims=True), 1e-12)
+    samples = np.concatenate([points, (a + b + c) / 3])
+    normals = np.concatenate([vertex_normals(points, triangles), faces])
     half = np.ptp(points, axis=0) / 2
-    return Mesh(
-        folder.name, points, triangles, images.astype(np.float32), half, normals, cKDTree(points), texture
-    )
+    images = images.astype(np.float32)
+    return Mesh(folder.name, points, triangles, images, half, samples, normals, cKDTree(samples), texture)
 
 
 def random_object(folders: Sequence[Path], rng: np.random.Generator) -> MeshThing:
