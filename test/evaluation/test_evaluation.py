@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer
 from rich.console import Console
+from support.paths import ROOT
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.evaluation.cli import evaluate, evaluate_dataset
@@ -114,6 +115,15 @@ def test_measures_a_folder_set(folder: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "sheets" / "tiny_frames_worst.jpg")) is not None
     assert all(call["track"] is False and call["rois"] is None for call in estimator.calls)
     assert [call["hand_length_m"] for call in estimator.calls] == [None, 0.2, None]
+
+
+def test_documents_every_key_of_the_report(folder: Path, joints_set: Path) -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    hand = rectangle(50, 20, 206, 210, (256, 256))
+    report = run(joints_set, KnownAnswer(lambda rgb, length: [(hand, 0.44)]))
+    (_, group, *_) = report["poses"]["groups"]
+    for key in [*report, *report["poses"], *group, *report["hand_length_known"]]:
+        assert f"`{key}`" in text, key
 
 
 def with_a_second_hand(folder: Path, seen: int) -> None:
