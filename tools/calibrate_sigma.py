@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -34,7 +34,7 @@ from hand_depth_ros.estimation.estimator import (
 )
 from hand_depth_ros.evaluation import sigma
 from hand_depth_ros.evaluation.metrics import common_scale, depth_ratio
-from hand_depth_ros.evaluation.readers import Dataset, open_dataset
+from hand_depth_ros.evaluation.readers import Dataset, Sample, open_dataset
 from hand_depth_ros.evaluation.scores import score, true_length
 from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network import HandDepthNet, load_weights, save_weights
@@ -64,9 +64,8 @@ def rendered_errors(sets: list[Dataset], estimator: HandDepthEstimator) -> Halve
 
 def real_errors(data: Dataset, estimator: HandDepthEstimator) -> tuple[Errors, Errors]:
     """Return the errors of a recording's two halves, hand lengths known."""
-    samples = list(data)
     length = None
-    if any(true_length(hand) is None for sample in samples for hand in sample.hands):
+    if any(true_length(hand) is None for sample in data for hand in sample.hands):
         length = matching_length(data, estimator)
     halves: tuple[Errors, Errors] = ([], [])
     for i, sample in enumerate(_tracked(data)):
@@ -86,8 +85,9 @@ def matching_length(data: Dataset, estimator: HandDepthEstimator) -> float:
     return MEAN_HAND_LENGTH_M * common_scale(ratios)
 
 
-def _tracked(data: Dataset) -> Sequence[object]:
-    return track(data, data.path.name, len(data), console=Console(stderr=True))  # type: ignore[return-value]
+def _tracked(data: Dataset) -> Iterable[Sample]:
+    """Return the samples with a progress bar."""
+    return track(data, data.path.name, len(data), console=Console(stderr=True))
 
 
 def calibrate_rendered(arguments: argparse.Namespace, estimator: HandDepthEstimator) -> None:
