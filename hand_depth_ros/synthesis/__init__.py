@@ -1,7 +1,9 @@
-"""Render data sets in the form of HandRGBD: people by anny, light by Cycles, depth by ray casting (extra: synth).
+"""Render data sets in the form of HandRGBD (extra: synth).
 
-Only `hand-depth synth`, the reader of rendered sets (`units`) and the tests import this package. Modules in the
-order in which a view is made; each folder may import what stands above it:
+People are anny's, light is path-traced by Cycles, depth is ray-cast.
+
+Only `hand-depth synth`, the reader of rendered sets (`units`) and the tests import this package.
+Modules in the order in which a view is made; each folder may import what stands above it:
 
     units        how rendered metres become written metres
     rotations    rotation matrices from rotation vectors                    numpy

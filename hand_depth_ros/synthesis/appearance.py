@@ -1,4 +1,7 @@
-"""What a person looks like and wears, and in what light: plain data that people, scenes and the renderer share."""
+"""What a person looks like and wears, and in what light.
+
+Plain data that people, scenes and the renderer share.
+"""
 
 from __future__ import annotations
 

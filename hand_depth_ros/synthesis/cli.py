@@ -179,7 +179,7 @@ def synth(
     held_out: Annotated[bool, typer.Option("--held-out", help="Mark every view as validation.")] = False,
     fps: Annotated[float, typer.Option(help="Frames per second of a clip, 1 to 240.")] = 12.0,
 ) -> None:
-    """Render people's hands with exact depth, masks, joints and hand lengths (needs the extra `synth`)."""
+    """Render hands with exact depth, masks, joints and hand lengths (needs the extra `synth`)."""
     import os
 
     from hand_depth_ros.synthesis.dataset import Writer

@@ -1,7 +1,7 @@
-"""Write the files of a data set, each complete or absent, so that a killed run can go on. numpy and OpenCV.
+"""Write the files of a data set, each complete or absent, so that a killed run can go on.
 
-A view's line is in shards/NNNNN.jsonl only after all of its files are in place; cameras.jsonl is put together from
-the shards, so it never lists a missing file.
+A view's line is in shards/NNNNN.jsonl only after all of its files are in place; cameras.jsonl is
+put together from the shards, so it never lists a missing file.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def _webp(rgba: np.ndarray, quality: int = 88) -> bytes:
 class Writer:
     """Writes views under `folder`.
 
-    settings are stored in dataset.json; a folder made with other settings raises DatasetError. transparent: images
-    have an alpha channel, label maps are written and depth is that of everything; else of hands only.
+    settings are stored in dataset.json; a folder made with other settings raises DatasetError.
+    transparent: images have an alpha channel, label maps are written and depth is that of
+    everything; else of hands only.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rotation matrices. numpy only."""
+"""Rotation matrices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def rotation(vector: np.ndarray) -> np.ndarray:
-    """Return the matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
+    """Return matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues)."""
     vector = np.asarray(vector, float)
     angle = np.linalg.norm(vector, axis=-1, keepdims=True)[..., None]
     axis = vector / np.maximum(angle[..., 0], 1e-12)

@@ -17,7 +17,10 @@ from hand_depth_ros.errors import DatasetError
 
 
 def tile(rgba: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a square uint8 RGB image of `side` pixels: rgba (H, W, 4) in front of a soft gradient."""
+    """Return a square uint8 RGB image of `side` pixels.
+
+    rgba (H, W, 4) in front of a soft gradient.
+    """
     corners = np.clip(rng.uniform(30, 225) + rng.normal(0, 22, (2, 2, 3)), 0, 255).astype(np.float32)
     height, width = rgba.shape[:2]
     background = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)

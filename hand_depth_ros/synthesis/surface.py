@@ -1,4 +1,4 @@
-"""Labelled triangle surfaces: the one shape that both the ray caster and Cycles get. numpy only.
+"""Labelled triangle surfaces: the one shape that both the ray caster and Cycles get.
 
 Image and depth cannot disagree, as both are made from the same triangles.
 """
@@ -20,9 +20,9 @@ SKIN, FABRIC, HAIR, TROUSERS, THING, METAL, DESK, TEXTURED = range(8)
 class Surface:
     """Triangles with materials and labels.
 
-    vertices (V, 3) metres; triangles (T, 3); uv (T, 3, 2) texture coordinates; material (T,); label (T,);
-    tint (V, 3) multiplies the material's colour; along (V,) metres beyond the wrist towards the fingers on hands
-    and forearms, else -1.
+    vertices (V, 3) metres; triangles (T, 3); uv (T, 3, 2) texture coordinates; material (T,); label
+    (T,); tint (V, 3) multiplies the material's colour; along (V,) metres beyond the wrist towards
+    the fingers on hands and forearms, else -1.
     """
 
     vertices: np.ndarray
@@ -71,7 +71,7 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def waves(points: np.ndarray, rng: np.random.Generator, size: float, count: int = 6) -> np.ndarray:
-    """Return (N,) smooth noise of about -1 to 1, a sum of plane waves `size` metres long, at points (N, 3)."""
+    """Return (N,) smooth noise of about -1 to 1 at points (N, 3): waves `size` metres long."""
     direction = rng.normal(size=(count, 3))
     direction *= (
         (2 * np.pi / size)

@@ -1,4 +1,6 @@
-"""Views of own hands at a desk and of hands that hold things: the geometry is possible, and labels tell what is seen.
+"""Views of own hands at a desk and of hands that hold things.
+
+The geometry is possible, and labels tell what is seen.
 
 Oracles: distances of simple solids, and the surfaces that are rendered.
 """
@@ -37,7 +39,7 @@ HALF = np.array([0.02, 0.03, 0.06])
 
 
 def write_box(folder: Path, half: np.ndarray = HALF) -> Path:
-    """Write a box as a textured mesh, standing beside the origin and turned, as scanned objects do."""
+    """Write a box as a textured mesh, beside the origin and turned, as scanned objects are."""
     surface = Thing("box", half, rotation(np.array([0, 0, 0.5])), np.array([0.04, -0.01, half[2]])).surface(
         np.random.default_rng(0)
     )

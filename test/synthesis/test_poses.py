@@ -1,4 +1,4 @@
-"""Poses from real hands: a known hand is found again by the fit, what ships is possible and seen from where it says.
+"""Poses from real hands: the fit finds known hands; shipped poses are possible.
 
 Oracle: anny itself poses the hand that the fit has to find.
 """
@@ -32,7 +32,10 @@ GESTURES = ("open", "point", "grip", "fist")
 
 @pytest.fixture(scope="module")
 def known() -> tuple[list[HandAngles], np.ndarray]:
-    """Poses, and their joints (N, 21, 3) as a camera sees them: turned, moved, of several sizes; odd ones left hands."""
+    """Poses, and their joints (N, 21, 3) as a camera sees them: turned, moved, of several sizes.
+
+    Odd ones are left hands.
+    """
     model = body_model()
     rng = np.random.default_rng(4)
     poses, joints = [], []
@@ -72,7 +75,7 @@ def test_a_view_is_told_in_the_hands_own_axes() -> None:
     model = body_model()
     joints = resting_hand_joints(model, model.person({"age": 0.7}), gesture("flat"))
     axes = hand_axes(joints, "right")
-    # A right palm towards the camera, fingers up: the thumb is to the right, image y is down, z away.
+    # A right palm towards the camera, fingers up: thumb to the right, image y down, z away.
     to_camera = np.stack([axes[0], -axes[1], -axes[2]])
     assert np.linalg.det(to_camera) == pytest.approx(1)
     (view,) = hand_views((joints @ to_camera.T)[None])

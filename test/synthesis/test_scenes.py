@@ -1,5 +1,7 @@
-"""What people do in rendered views is possible: things lie in hands and not inside them, hands that touch do touch, rings
-sit on fingers. Oracles: distances between the surfaces that are rendered.
+"""What people do in rendered views is possible.
+
+Things lie in hands and not inside them, hands that touch do touch,
+rings sit on fingers. Oracles: distances between the surfaces that are rendered.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def samples(surface: Surface, count: int, rng: np.random.Generator) -> np.ndarra
 
 
 def deepest(first: Surface, second: Surface) -> tuple[float, float]:
-    """Smallest distance between the vertices of two surfaces, and how far the second is inside the first, metres."""
+    """Return the smallest distance of two surfaces, and the depth of the second in the first."""
     normals = vertex_normals(first.vertices, first.triangles)
     away, k = cKDTree(first.vertices).query(second.vertices)
     inside = -((second.vertices - first.vertices[k]) * normals[k]).sum(1)

@@ -1,5 +1,8 @@
-"""`hand-depth synth` keeps its promises: exact depth, a mask that ends at the wrist, joints in the hand, resumable, same
-views from the same seed. Oracles: a brute-force ray cast in numpy, and the hand's bones."""
+"""`hand-depth synth` keeps its promises.
+
+Exact depth, a mask that ends at the wrist, joints in the hand, resumable, the same
+views from the same seed. Oracles: a brute-force ray cast in numpy, and the hand's bones.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ SEED, SIZE, COUNT = 3, 64, 2
 
 
 def first_hit(surface: Surface, camera: Pinhole, pixel: tuple[int, int]) -> float:
-    """Depth along the optical axis of the first triangle on a pixel's ray (Moeller and Trumbore 1997), or 0."""
+    """Return the depth of the first triangle on a pixel's ray (Moeller and Trumbore 1997), or 0."""
     a, b, c = (camera.transform(surface.vertices)[surface.triangles[:, i]] for i in range(3))
     ray = np.array([(pixel[0] - camera.cx) / camera.f, (pixel[1] - camera.cy) / camera.f, 1.0])
     ab, ac = b - a, c - a
@@ -46,7 +49,7 @@ def first_hit(surface: Surface, camera: Pinhole, pixel: tuple[int, int]) -> floa
 
 
 def make(out: Path, **changes: object) -> list[dict]:
-    """Renders the smallest set and returns its lines."""
+    """Render the smallest set and return its lines."""
     options = {
         "count": COUNT,
         "kind": Kind.crops,
@@ -107,7 +110,7 @@ def test_files_hold_that_depth_and_the_picture_covers_the_same_pixels(
     assert np.abs(depth * unit - view.hits.depth * REAL_PER_RENDERED).max() <= unit
     rgba = np.asarray(Image.open(out / lines[0]["image"]))
     assert rgba.shape == (SIZE, SIZE, 4)
-    # One sample in a pixel may fall beside an edge that the centre is on: inside and outside of it they agree.
+    # One sample in a pixel may miss an edge that its centre hits: they agree away from edges.
     solid = (depth > 0).astype(np.uint8)
     assert rgba[..., 3][cv2.erode(solid, np.ones((3, 3))) == 1].mean() > 250
     assert rgba[..., 3][cv2.dilate(solid, np.ones((3, 3))) == 0].max(initial=0) < 30
@@ -198,13 +201,13 @@ def test_smoothing_keeps_a_flat_sheet_flat_and_a_cube_inside_itself() -> None:
     cube = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
     faces = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
     smooth = Subdivision(faces, cube[:, :2], faces, np.ones(6, bool))(cube)
-    # By Catmull and Clark's rule: corners to 5/9, the middles of edges to 3/4 of where they were, faces stay.
+    # By Catmull and Clark's rule: corners move to 5/9, the middles of edges to 3/4, faces stay.
     assert np.allclose(smooth[:8], cube * 5 / 9)
     assert np.allclose(np.sort(np.linalg.norm(smooth[8:], axis=1)), [1.0] * 6 + [0.75 * np.sqrt(2)] * 12)
 
 
 def test_a_killed_run_goes_on_where_it_stopped(rendered: tuple[Path, list[dict]], tmp_path: Path) -> None:
-    """The views come out the same, what was done is not done again, and other settings are refused."""
+    """Views are the same, nothing is rendered twice, and other settings are refused."""
     whole, lines = rendered
     out = tmp_path / "set"
     seen = []

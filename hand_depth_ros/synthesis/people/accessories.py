@@ -1,4 +1,4 @@
-"""Rings and watches: bands that follow the skin around a bone. numpy only."""
+"""Rings and watches: bands that follow the skin around a bone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _AROUND = 48
 def band(
     skin: np.ndarray, quads: np.ndarray, centre: np.ndarray, axis: np.ndarray, width: float, thickness: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return a closed strip around `axis` through `centre`, just outside the skin (V, 3) with quads (Q, 4).
+    """Return a closed strip around `axis` through `centre`, just outside the skin.
+
+    skin (V, 3) vertices with quads (Q, 4).
 
     Returns:
         Points (4 * 48, 3) and triangles; None where the skin does not go all the way around.

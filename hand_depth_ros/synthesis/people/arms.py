@@ -1,4 +1,4 @@
-"""Draw arms, hands and views of hands at random, within what a body allows. numpy only."""
+"""Draw arms, hands and views of hands at random, within what a body allows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _REAL_POSE = 0.6  # fraction of poses near fitted ones
 def random_arm(
     pose: np.ndarray, side: str, person: Person, rng: np.random.Generator, raised: bool = False
 ) -> HandView:
-    """Pose one arm and its hand, within what people do without effort; raised: in front of the body.
+    """Pose one arm and its hand, within what people do without effort.
+
+    raised: in front of the body.
 
     Returns:
-        A view in which a hand like this was photographed (any hand, where the pose is a gesture of the table).
+        A view in which a hand like this was photographed (any hand, where the pose is a gesture of
+        the table).
     """
     model = body_model()
     raise_, twist, adduct = (
@@ -37,7 +40,10 @@ def random_arm(
 
 
 def any_view(rng: np.random.Generator) -> HandView:
-    """Return a view of a hand that may be anywhere: palm, back, one's own hand, pointing at the camera."""
+    """Return a view of a hand that may be anywhere.
+
+    Palm, back, one's own hand, pointing at the camera.
+    """
     thumb, fingers, palm = np.eye(3)
     kind = rng.random()
     noise = rng.normal(0, 0.4, 3)
@@ -72,7 +78,10 @@ def arms_collide(bones: np.ndarray, person: Person) -> bool:
 
 
 def inside_body(bones: np.ndarray, joints: np.ndarray, scale: float) -> bool:
-    """Return whether any joint is in the torso or the head: a flattened capsule and an ellipsoid."""
+    """Return whether any joint is in the torso or the head.
+
+    A flattened capsule and an ellipsoid.
+    """
     model = body_model()
     low, high, head = (bones[model.index[n], :3, 3] for n in ("spine05", "neck01", "head"))
     axis = high - low

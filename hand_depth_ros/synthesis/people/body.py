@@ -1,6 +1,7 @@
-"""Bodies: anny's people in numpy arrays, with forward kinematics that is cheap enough to search poses with.
+"""anny's people in numpy arrays, with forward kinematics cheap enough to search poses with.
 
-World frame here: x to the person's left, y to the person's back, z up, metres. Only this module touches anny.
+World frame here: x to the person's left, y to the person's back, z up, metres. Only this module
+touches anny.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _HANDS = ("fingers-length-incr", "fingers-diameter-incr")
 
 
 def bone(name: str, side: str) -> str:
-    """Return anny's name of a bone of one side: bone("wrist", "right") is "wrist.R"."""
+    """Return anny's name of one side's bone, such as "wrist.R" for "wrist" and "right"."""
     return f"{name}.{'R' if side == 'right' else 'L'}"
 
 
@@ -34,7 +35,10 @@ def _changes(longer: float, thicker: float) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Person:
-    """One person at rest. Poses are (B, 4, 4) bone-to-world; B bones in the order of BodyModel.labels."""
+    """One person at rest. Poses are (B, 4, 4) bone-to-world.
+
+    B bones in the order of BodyModel.labels.
+    """
 
     phenotype: dict[str, float]
     hands: dict[str, float]  # anny's changes of the hands by name
@@ -86,7 +90,7 @@ class BodyModel:
         self.part = weights.argmax(1).numpy()  # (V,) the bone that moves a vertex most
 
     def vertices_of(self, *prefixes: str, side: str | None = None) -> np.ndarray:
-        """Return (V,) bool: vertices moved most by bones with one of these prefixes (and of that side)."""
+        """Return (V,) bool: vertices moved most by bones with these prefixes (and of that side)."""
         end = "" if side is None else bone("", side)
         good = [label.startswith(prefixes) and label.endswith(end) for label in self.labels]
         return np.asarray(good)[self.part]
@@ -109,13 +113,13 @@ class BodyModel:
         hand_length_m: float | None = None,
         fingers: tuple[float, float] = (0.0, 0.0),
     ) -> Person:
-        """Return a person of that shape, scaled to the hand length asked for (anny's own when None).
+        """Return a person of that shape, scaled to the hand length (anny's own when None).
 
         Args:
             phenotype: anny's shape parameters by name, 0 to 1; 0.5 where missing.
             hand_length_m: wrist joint to the end of the middle finger, along the bones.
-            fingers: how much longer and thicker than sculpted, -1 to 1; the middle finger is 0.46 of the hand at 0
-                and 0.55 at 1.
+            fingers: how much longer and thicker than sculpted, -1 to 1; the middle finger is 0.46
+                of the hand at 0 and 0.55 at 1.
         """
         hands = _changes(*fingers)
         phenotype = {key: float(phenotype.get(key, 0.5)) for key in _PHENOTYPES}
@@ -190,9 +194,10 @@ def body_model() -> BodyModel:
 def hand_joints(
     model: BodyModel, person: Person, bones: np.ndarray, side: str, tip_at: float = 0.93
 ) -> np.ndarray:
-    """Return (21, 3) world: wrist, then thumb, index, middle, ring, little, four each from the palm outwards.
+    """Return joints (21, 3), world: wrist, then thumb to little, four each from the palm outwards.
 
-    The last of each four lies on the bone at `tip_at` of the way to the finger's end, inside the hand.
+    The last of each four lies on the bone at `tip_at` of the way to the finger's end, inside the
+    hand.
     """
     joints = [bones[model.index[bone("wrist", side)], :3, 3]]
     for finger in range(FINGERS):
@@ -204,7 +209,7 @@ def hand_joints(
 
 
 def hand_axes(joints: np.ndarray, side: str) -> np.ndarray:
-    """Return rows (3, 3) towards the thumb's side, the fingers and out of the palm, from joints (21, 3)."""
+    """Return unit rows (3, 3) towards the thumb's side, the fingers and out of the palm."""
     along = joints[9] - joints[0]
     along = along / np.linalg.norm(along)
     across = joints[5] - joints[17]

@@ -1,4 +1,4 @@
-"""Dress a posed person: skin, sleeves, shirt, trousers and hair as one labelled Surface. numpy only."""
+"""Dress a posed person: skin, sleeves, shirt, trousers and hair as one labelled Surface."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class Wardrobe:
         )
 
     def _tint(self, look: Look) -> np.ndarray:
-        """Return (V', 3): palms lighter (the more so the darker the skin), blotches, redder finger ends."""
+        """Return (V', 3): lighter palms, most on dark skin, blotches and redder finger ends."""
         rng = np.random.default_rng(look.seed + 1)
         luminance = float(np.dot(look.skin, (0.3, 0.6, 0.1)))
         lighter = np.clip(0.42 - luminance, 0, None) * np.array([2.6, 2.2, 2.0])

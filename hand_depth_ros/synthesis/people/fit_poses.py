@@ -1,9 +1,10 @@
-"""Fit anny's hand to 21 landmarks in space, all hands of a file at once, and write poses.npz (torch).
+"""Fit anny's hand to 21 landmarks in space, all hands of a file at once; write poses.npz.
 
     python -m hand_depth_ros.synthesis.people.fit_poses LANDMARKS.jsonl
 
-LANDMARKS.jsonl has `hands` with `world_m` (21, 3) in metres and `handedness_mirrored` in each line, as MediaPipe
-Hands gives them: camera axes (x right, y down, z forward), origin anywhere. Left hands are mirrored into right ones.
+LANDMARKS.jsonl has `hands` with `world_m` (21, 3) in metres and `handedness_mirrored` in each line,
+as MediaPipe Hands gives them: camera axes (x right, y down, z forward), origin anywhere. Left hands
+are mirrored into right ones.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _KERNEL_DEG = 8.0  # poses this close (RMS of the angles) count as the same pose
 class HandFits:
     """N fitted hands, all as right ones.
 
-    angles (N, 20) degrees in the order of HandAngles.flat; joints (N, 21, 3) metres, in the landmarks' frame and at
-    their scale; residual (N, 21) metres from joint to landmark.
+    angles (N, 20) degrees in the order of HandAngles.flat; joints (N, 21, 3) metres, in the
+    landmarks' frame and at their scale; residual (N, 21) metres from joint to landmark.
     """
 
     angles: np.ndarray
@@ -43,7 +44,8 @@ class HandFits:
 class _Hand:
     """Kinematics of one right hand for a batch, from a person's rest pose.
 
-    The data's own proportions (where fingers begin, how long bones are) are found together with the poses.
+    The data's own proportions (where fingers begin, how long bones are) are found together with the
+    poses.
     """
 
     def __init__(self, model: BodyModel, person: Person) -> None:
@@ -97,7 +99,7 @@ def _orthonormal(six: torch.Tensor) -> torch.Tensor:
 
 
 def _kabsch(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return rotations (N, 3, 3) from centred source (K, 3) to centred target (N, K, 3) (Kabsch 1976)."""
+    """Return rotations (N, 3, 3) from source (K, 3) to target (N, K, 3) (Kabsch 1976)."""
     a = source - source.mean(0)
     b = target - target.mean(1, keepdims=True)
     u, _, vt = np.linalg.svd(np.einsum("nki,kj->nij", b, a))
@@ -107,10 +109,12 @@ def _kabsch(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def fit_hands(landmarks: np.ndarray, right: np.ndarray) -> HandFits:
-    """Fit every hand. landmarks (N, 21, 3) metres, camera axes; right (N,) bool: which are right hands.
+    """Fit every hand. landmarks (N, 21, 3) metres, camera axes.
 
-    Least squares in units of 5 mm with Huber's loss; angles are drawn towards rest and pushed back into the joints'
-    limits.
+    right (N,) bool: which are right hands.
+
+    Least squares in units of 5 mm with Huber's loss; angles are drawn towards rest and pushed back
+    into the joints' limits.
     """
     torch.manual_seed(0)
     model = body_model()
@@ -158,7 +162,9 @@ def fit_hands(landmarks: np.ndarray, right: np.ndarray) -> HandFits:
 
 
 def rarity(angles: np.ndarray) -> np.ndarray:
-    """Return weights (N,) that undo how often a pose was filmed: one over the number of poses like it.
+    """Return weights (N,) that undo how often a pose was filmed.
+
+    One over the number of poses like it.
 
     angles: (N, 20) degrees.
     """
@@ -178,7 +184,7 @@ def main(
     landmarks: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="File to write.")] = PATH,
 ) -> None:
-    """Fit anny's hand to landmarks, print the residuals, and write the poses of `hand-depth synth`."""
+    """Fit anny's hand to landmarks, print the residuals and write poses.npz."""
     hands = [hand for line in landmarks.read_text().splitlines() for hand in json.loads(line)["hands"]]
     world = np.array([hand["world_m"] for hand in hands])
     # Handedness is that of a selfie: in other images the hand called left is a right one.

@@ -1,4 +1,4 @@
-"""Draw people, their looks and their light at random, the same for the same key. numpy only."""
+"""Draw people, their looks and their light at random, the same for the same key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def rng_for(*key: int) -> np.random.Generator:
 
 
 def random_person(seed: int, person: int) -> Person:
-    """Return an adult, a child or an old person; hand lengths as measured (adults 0.185 m, sd 6 %)."""
+    """Return an adult, a child or an old person.
+
+    Hand lengths as measured (adults 0.185 m, sd 6 %).
+    """
     rng = rng_for(seed, 1, person)
     gender = float(np.clip(rng.choice([0.1, 0.9]) + rng.normal(0, 0.1), 0, 1))
     kind = rng.random()
@@ -68,7 +71,7 @@ def wardrobe(seed: int, person: int) -> Wardrobe:
 def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
     """Return a look: skin and hair belong to the person, clothes to the view."""
     own = rng_for(seed, 2, person)
-    # Steps of the golden ratio: any few persons in a row, of either split, cover light to dark evenly.
+    # Steps of the golden ratio: any few persons in a row cover light to dark evenly.
     tone = (person * 0.6180339887 + rng_for(seed, 6).random()) % 1 * (len(_SKIN) - 1)
     skin = np.stack([np.interp(tone, np.arange(len(_SKIN)), np.log(_SKIN[:, c])) for c in range(3)])
     skin = np.exp(skin + own.normal(0, 0.06) + own.normal(0, 0.035, 3))
@@ -101,14 +104,14 @@ def random_look(seed: int, person: int, rng: np.random.Generator) -> Look:
 
 
 def with_sleeves(look: Look, rng: np.random.Generator, cloths: int) -> Look:
-    """Return the look, more often with sleeves to the wrist, and cut from one of so many fabrics."""
+    """Return the look, more often with sleeves to the wrist, cut from one of so many fabrics."""
     cuff = rng.uniform(-0.06, 0.08) if rng.random() < 0.5 else look.cuff
     image = int(rng.integers(cloths)) if cloths and rng.random() < 0.6 else -1
     return replace(look, cuff=cuff, loose_m=look.loose_m * rng.uniform(0.8, 1.6), cloth_image=image)
 
 
 def with_exposure(light: Light, exposure: str, rng: np.random.Generator) -> Light:
-    """Return the light with skin burnt white ("over"), nearly black ("under"), or 20 % of each ("mixed")."""
+    """Return the light with skin burnt white ("over"), dark ("under") or 20 % of each ("mixed")."""
     if exposure == "mixed":
         exposure = str(rng.choice(["normal", "over", "under"], p=[0.6, 0.2, 0.2]))
     if exposure == "over":

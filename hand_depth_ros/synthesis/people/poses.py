@@ -1,7 +1,7 @@
 """Hand and arm poses that people can do: gestures and their blends, within joint limits.
 
-Angles are degrees relative to anny's rest hand (slightly flexed). A hand's pose is written for the right hand and
-mirrored for the left. numpy only.
+Angles are degrees relative to anny's rest hand (slightly flexed). A hand's pose is written for the
+right hand and mirrored for the left.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ ANGLES_HIGH = np.concatenate([_THUMB_HIGH, np.tile(_HIGH, 4), np.full(4, _SPREAD
 class HandAngles:
     """Joint angles of a hand in degrees.
 
-    thumb (4,); fingers (4, 3) flexion; spread (4,) sideways of index to little (+ towards the little finger).
+    thumb (4,); fingers (4, 3) flexion; spread (4,) sideways of index to little (+ towards the
+    little finger).
     """
 
     thumb: np.ndarray
@@ -122,7 +123,10 @@ def random_angles(rng: np.random.Generator) -> HandAngles:
 
 
 def _turn(x: float, y: float, z: float, side: str) -> np.ndarray:
-    """Return flexion about x after a turn about z and a twist about y, in degrees; mirrored for the left."""
+    """Return flexion about x after a turn about z and a twist about y, in degrees.
+
+    Mirrored for the left.
+    """
     mirror = 1.0 if side == "right" else -1.0
     x, y, z = np.radians([x, y * mirror, z * mirror])
     return rotation(np.array([0, 0, z])) @ rotation(np.array([0, y, 0])) @ rotation(np.array([x, 0, 0]))
@@ -145,7 +149,7 @@ def set_hand(model: BodyModel, pose: np.ndarray, side: str, angles: HandAngles) 
 def set_wrist(
     model: BodyModel, pose: np.ndarray, side: str, flex: float, deviate: float, twist: float
 ) -> None:
-    """Write wrist flexion towards the palm, deviation towards the thumb and forearm twist, in degrees."""
+    """Write wrist flexion (palm +), deviation (thumb +) and forearm twist, in degrees."""
     pose[model.index[bone("wrist", side)], :3, :3] = _turn(deviate, 0.25 * twist, flex, side)
     pose[model.index[bone("lowerarm02", side)], :3, :3] = _turn(0, 0.55 * twist, 0, side)
     lower = model.index[bone("lowerarm01", side)]
@@ -153,7 +157,7 @@ def set_wrist(
 
 
 def set_arm(model: BodyModel, pose: np.ndarray, side: str, upper: np.ndarray, elbow: float) -> None:
-    """Write the upper arm (raise, twist, adduct) and elbow flexion beyond anny's bent rest arm, in degrees."""
+    """Write the upper arm (raise, twist, adduct) and the elbow beyond anny's rest, in degrees."""
     mirror = 1.0 if side == "right" else -1.0
     vector = np.radians(np.asarray(upper) * np.array([1.0, mirror, mirror]))
     pose[model.index[bone("upperarm01", side)], :3, :3] = rotation(vector)
@@ -161,7 +165,10 @@ def set_arm(model: BodyModel, pose: np.ndarray, side: str, upper: np.ndarray, el
 
 
 def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points (N, 3) along the bones of a hand (21, 3), finger of each (0..4; 5 palm), rank along it."""
+    """Return points (N, 3) along the bones of a hand (21, 3), finger of each (0..4.
+
+    5 palm), rank along it.
+    """
     points, owner, rank = [], [], []
     for f in range(5):
         chain = joints[1 + 4 * f : 5 + 4 * f]
@@ -179,7 +186,9 @@ def _samples(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def hand_spheres(joints: np.ndarray, hand_length_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return spheres along a hand's bones: centres (N, 3), radii (N,) metres, finger of each (0..4; 5 palm).
+    """Return spheres along a hand's bones: centres (N, 3), radii (N,) metres, finger of each (0..4.
+
+    5 palm).
 
     joints: (21, 3).
     """
@@ -192,9 +201,12 @@ def _radius(owner: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 def penetration(joints: np.ndarray, hand_length_m: float) -> float:
-    """Return how far spheres along the bones overlap, of the touching distance: 0 none, 1 bones that cross.
+    """Return how far spheres along the bones overlap, of the touching distance.
 
-    Knuckle rows that touch by nature (neighbouring first bones, finger roots on the palm) are left out.
+    0 none, 1 bones that cross.
+
+    Knuckle rows that touch by nature (neighbouring first bones, finger roots on the palm) are left
+    out.
     """
     points, owner, rank = _samples(joints)
     radius = _radius(owner, rank) * hand_length_m

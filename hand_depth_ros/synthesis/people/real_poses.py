@@ -1,7 +1,7 @@
-"""Poses and views of hands on photographs: poses.npz, drawn with a kernel around each. numpy only.
+"""Poses and views of hands on photographs: poses.npz, drawn with a kernel around each.
 
-The file holds joint angles and view directions that `fit_poses` found for 21 landmarks on photographs of hands; it
-holds no image and no landmark.
+The file holds joint angles and view directions that `fit_poses` found for 21 landmarks on
+photographs of hands; it holds no image and no landmark.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PATH = Path(__file__).with_name("poses.npz")
 
 @dataclass(frozen=True)
 class HandView:
-    """A camera's direction in the hand's axes (towards the thumb's side, the fingers, out of the palm).
+    """A camera's direction in the hand's axes (thumb's side, fingers, out of the palm).
 
-    toward (3,): unit vector from the hand to the camera; up (3,): the image's up. The same numbers for a left hand
-    are the mirror image.
+    toward (3,): unit vector from the hand to the camera; up (3,): the image's up. The same numbers
+    for a left hand are the mirror image.
     """
 
     toward: np.ndarray
@@ -37,7 +37,10 @@ class HandView:
 
 @dataclass(frozen=True)
 class RealPoses:
-    """N fits: angles (N, 20) degrees; toward, up (N, 3); weight (N,) sums to 1, rare poses weigh more."""
+    """N fits: angles (N, 20) degrees; toward, up (N, 3).
+
+    weight (N,) sums to 1, rare poses weigh more.
+    """
 
     angles: np.ndarray
     toward: np.ndarray
@@ -45,7 +48,7 @@ class RealPoses:
     weight: np.ndarray
 
     def draw(self, rng: np.random.Generator) -> tuple[HandAngles, HandView]:
-        """Return a pose near one of the fits, at times on its way to another, and the view it was seen in."""
+        """Return a pose near a fit, at times on its way to another, and the view it was seen in."""
         k, other = rng.choice(len(self.weight), 2, p=self.weight)
         between = rng.uniform(0.2, 0.7) if rng.random() < 0.25 else 0.0
         # Fingers move together, each a little on its own, and the end joint with the middle one.

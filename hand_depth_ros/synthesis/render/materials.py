@@ -20,7 +20,10 @@ _GOLD, _STEEL = (0.9, 0.62, 0.28), (0.75, 0.75, 0.77)
 
 
 class Skin:
-    """Skin with nails, freckles and tattoos; from textures where there are some, else procedural."""
+    """Skin with nails, freckles and tattoos.
+
+    From textures where there are some, else procedural.
+    """
 
     def __init__(self, bpy: Any, textures: list[Path]) -> None:
         shader = self.shader = Shader(bpy, "skin")
@@ -219,7 +222,10 @@ class ObjectImages:
         self._slots: list[Any] = []
 
     def assign(self, material: np.ndarray) -> np.ndarray:
-        """Put each object's image in a slot; return the slots (T,) of triangles with these materials."""
+        """Put each object's image in a slot.
+
+        Return the slots (T,) of triangles with these materials.
+        """
         out = material.copy()
         for slot, index in enumerate(np.unique(material[material >= TEXTURED])):
             self._slot(slot).image = load_image(self._textures[int(index) - TEXTURED])

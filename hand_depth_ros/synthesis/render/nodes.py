@@ -6,7 +6,10 @@ from typing import Any
 
 
 class Shader:
-    """A material and its principled shader. Arguments called colour, value and mask are output sockets."""
+    """A material and its principled shader.
+
+    Arguments called colour, value and mask are output sockets.
+    """
 
     def __init__(self, bpy: Any, name: str) -> None:
         self.material = bpy.data.materials.new(name)
@@ -24,7 +27,7 @@ class Shader:
             self._links.remove(link)
 
     def add(self, kind: str) -> Any:
-        """Add a node: add("TexNoise") makes a ShaderNodeTexNoise."""
+        """Add a node by its kind, such as "TexNoise" for ShaderNodeTexNoise."""
         return self.nodes.new(f"ShaderNode{kind}")
 
     def uv(self) -> Any:
@@ -63,7 +66,10 @@ class Shader:
         return node
 
     def spots(self, colour: Any, mask: Any, paint: tuple[float, float, float]) -> tuple[Any, Any]:
-        """Multiply a colour by paint where the mask is 1; return the colour, and the socket of the strength."""
+        """Multiply a colour by paint where the mask is 1.
+
+        Return the colour, and the socket of the strength.
+        """
         strength = self.product(mask)
         mix = self.multiply(colour)
         self.link(strength.outputs[0], mix.inputs[0])

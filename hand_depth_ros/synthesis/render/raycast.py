@@ -1,7 +1,7 @@
-"""Exact depth and labels: one ray through the centre of each pixel (warp, on the CPU or a CUDA device).
+"""Exact depth and labels: one ray through the centre of each pixel (warp, CPU or CUDA).
 
-The optical frame is REP 103's (x right, y down, z forward); pixel centres are at integer coordinates. Cycles' own
-depth pass is not used: its rays are jittered within the pixel.
+The optical frame is REP 103's (x right, y down, z forward); pixel centres are at integer
+coordinates. Cycles' own depth pass is not used: its rays are jittered within the pixel.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class Pinhole:
 
 @dataclass(frozen=True)
 class Hits:
-    """Ray hits: depth (H, W) float32 metres along the optical axis, 0 nothing; label (H, W) uint8."""
+    """Ray hits: depth (H, W) float32 metres along the optical axis, 0 nothing.
+
+    label (H, W) uint8.
+    """
 
     depth: np.ndarray
     label: np.ndarray

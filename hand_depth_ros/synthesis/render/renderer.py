@@ -1,4 +1,7 @@
-"""The photograph: Cycles path-traces a Surface and returns linear light. One Renderer a process: Blender's scene is global."""
+"""The photograph: Cycles path-traces a Surface and returns linear light.
+
+One Renderer a process: Blender's scene is global.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from hand_depth_ros.synthesis.surface import Surface
 class RenderFiles:
     """Files to render with.
 
-    Without skins, skin is procedural; without maps, bpy's own are the environment; textures are those of objects.
+    Without skins, skin is procedural; without maps, bpy's own are the environment; textures are
+    those of objects.
     """
 
     skins: tuple[Path, ...] = ()
@@ -90,7 +94,7 @@ class Renderer:
         self._scene.camera = self._camera_object
 
     def _set_light(self, light: Light, turn: np.ndarray) -> None:
-        """Turn the scene in the map instead of the map, whose sampling is then not computed again."""
+        """Set map and lamp; the scene turns in the map, which saves sampling the map again."""
         from mathutils import Vector
 
         key = light.map % len(self._maps)
@@ -115,7 +119,7 @@ class Renderer:
         render = self._scene.render
         render.resolution_x, render.resolution_y = camera.width, camera.height
         self._camera.lens = camera.f * self._camera.sensor_width / camera.width
-        # Blender's shift is in image widths, to the right and up, of the image's middle (W - 1) / 2.
+        # Blender's shift is in image widths, right and up, from the middle (W - 1) / 2.
         self._camera.shift_x = ((camera.width - 1) / 2 - camera.cx) / camera.width
         self._camera.shift_y = (camera.cy - (camera.height - 1) / 2) / camera.width
         pose = np.eye(4)

@@ -1,4 +1,4 @@
-"""Tone-map linear light to a camera's 8-bit image: exposure for lit skin, a shoulder, sRGB. numpy only."""
+"""Tone-map linear light to a camera's 8-bit image: exposure for lit skin, a shoulder, sRGB."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 def tonemap(linear: np.ndarray, label: np.ndarray, look: Look, light: Light) -> np.ndarray:
     """Convert premultiplied linear light (H, W, 4) to uint8 sRGB (H, W, 4) with straight alpha.
 
-    The gain makes skin as bright as its albedo under full light, times light.exposure; dark skin is lifted a little,
-    as an automatic exposure does. Brightness above light.shoulder is compressed.
+    The gain makes skin as bright as its albedo under full light, times light.exposure; dark skin is
+    lifted a little, as an automatic exposure does. Brightness above light.shoulder is compressed.
     """
     alpha = linear[..., 3:].clip(0, 1)
     colour = linear[..., :3] / np.maximum(alpha, 1e-3)

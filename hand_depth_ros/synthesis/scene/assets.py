@@ -1,4 +1,4 @@
-"""What a scene may be furnished with: the files given, and how the light falls. No bpy."""
+"""Furnishings of a scene."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Assets:
-    """objects: folders of textured meshes; cloths: how many fabrics there are; exposure: normal, over, under, mixed."""
+    """What a scene may take from outside.
+
+    objects: folders of textured meshes; cloths: number of fabrics; exposure: normal, over, under,
+    mixed.
+    """
 
     objects: tuple[Path, ...] = ()
     cloths: int = 0

@@ -1,6 +1,7 @@
-"""A short clip for the demo: one person counts, waves and points at the camera, the same every time.
+"""A short clip for the demo: one person counts, waves and points at the camera.
 
-`hand-depth synth --kind clip --count 50 --seed 5 --samples 6 --fps 12 --out ...` made the bundled clip.
+`hand-depth synth --kind clip --count 50 --seed 5 --samples 6 --fps 12 --out ...` made the bundled
+clip.
 """
 
 from __future__ import annotations

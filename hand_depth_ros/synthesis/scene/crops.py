@@ -1,4 +1,4 @@
-"""Crops: one hand fills most of the image, as the estimator's crop camera sees it. numpy only.
+"""Crops: one hand fills most of the image, as the estimator's crop camera sees it.
 
 It is alone, in front of the body or the face, touches the other hand, or holds or presses a thing.
 """
@@ -80,7 +80,10 @@ class _Scene:
         return not arms_collide(body_model().bones(self.person, self._pose), self.person)
 
     def show(self, whole: bool) -> Figure | None:
-        """Return surface and joints, with the whole body or without; None where hands cannot be brought together."""
+        """Return surface and joints, with the whole body or without.
+
+        Return None where hands cannot be brought together.
+        """
         hide: tuple[str, ...] = () if whole else ("head", "body", self.other)
         figure = self.clothes.dressed(self._pose, self.look, self.instances, hide, self._worn)
         surfaces, joints = [figure.surface], dict(figure.joints)
@@ -128,7 +131,10 @@ def _direction(scene: _Scene, axes: np.ndarray, rng: np.random.Generator) -> tup
 def _crop_camera(
     points: np.ndarray, direction: np.ndarray, up: np.ndarray, size: int, rng: np.random.Generator
 ) -> Pinhole | None:
-    """Return a crop camera that a hand's points fill, 0.2-1.5 m away; None where it would stand in the hand."""
+    """Return a crop camera that a hand's points fill, 0.2-1.5 m away.
+
+    Return None where it would stand in the hand.
+    """
     distance = float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
     target = (points.min(0) + points.max(0)) / 2
     eye = target + direction * distance

@@ -1,4 +1,4 @@
-"""A desk under a person's hands, and things that stand on it. numpy only."""
+"""A desk under a person's hands, and things that stand on it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _painted(surface: Surface, rng: np.random.Generator) -> Surface:
 
 
 def desk_under(points: np.ndarray, front: float, rng: np.random.Generator) -> tuple[float, Thing]:
-    """Return the height of a desk's top and the desk, just below all of the points (N, 3) in front of its edge.
+    """Return the height of a desk's top, and the desk, just below points (N, 3) beyond its edge.
 
     front: y of the edge at the person; the desk is where y is smaller.
     """
@@ -51,7 +51,7 @@ def desk_surface(desk: Thing, rng: np.random.Generator) -> Surface:
 def clutter(
     desk: Thing, top: float, occupied: np.ndarray, objects: Sequence[Path], rng: np.random.Generator
 ) -> list[Surface]:
-    """Return things that stand on the desk and keep clear of the points `occupied` (N, 3) and of each other."""
+    """Return things on the desk, clear of the points `occupied` (N, 3) and of each other."""
     out: list[Surface] = []
     for _ in range(int(rng.integers(0, 7))):
         solid = _standing(desk, top, occupied, objects, rng)

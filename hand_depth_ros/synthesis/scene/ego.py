@@ -1,4 +1,4 @@
-"""Ego views: own hands over a desk, from a camera at the head or the chest, or above the desk. numpy only."""
+"""Ego views: own hands over a desk, from a camera at the head or the chest, or above the desk."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ def ego_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> Vi
 def _busy_arms(
     pose: np.ndarray, person: Person, busy: tuple[str, ...], assets: Assets, rng: np.random.Generator
 ) -> dict[str, Grasp] | None:
-    """Pose the arms: those that are busy reach in front of the body, some with a thing; None where one cannot."""
+    """Pose the arms: those that are busy reach in front of the body, some with a thing.
+
+    Return None where one cannot.
+    """
     model = body_model()
     bones = model.bones(person, pose)
     chest = bones[model.index["spine01"], :3, 3]
@@ -139,7 +142,10 @@ def _camera(
     bones: np.ndarray, person: Person, joints: dict[str, np.ndarray], size: tuple[int, int],
     rng: np.random.Generator,
 ) -> Pinhole | None:  # fmt: skip
-    """Choose a camera at the forehead, the chest, above the desk or over a shoulder; None if it misses a hand."""
+    """Choose a camera at the forehead, the chest, above the desk or over a shoulder.
+
+    Return None if it misses a hand.
+    """
     model = body_model()
     head, chest = (bones[model.index[name], :3, 3] for name in ("head", "spine01"))
     middle = np.mean([j.mean(0) for j in joints.values()], 0)

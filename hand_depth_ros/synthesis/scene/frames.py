@@ -1,4 +1,4 @@
-"""Frames: an upper body with its hands, as a camera across the table or the person's own eyes see it. numpy only."""
+"""Frames: an upper body with its hands, seen across a table or with the person's own eyes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _MIN_VISIBLE = 0.5
 
 @dataclass(frozen=True)
 class _Posed:
-    """A person in a pose. main: the hand that the view is about; shown: the hands that it must show."""
+    """A person in a pose. main: the hand that the view is about.
+
+    shown: the hands that it must show.
+    """
 
     pose: np.ndarray
     bones: np.ndarray
@@ -38,7 +41,7 @@ class _Posed:
 
 @dataclass(frozen=True)
 class _Shot:
-    """A camera, where it stands, what is up in its image, and the parts of the body that it must not see."""
+    """A camera, its place, the up of its image, and the parts of the body that are left out."""
 
     camera: Pinhole
     eye: np.ndarray
@@ -47,7 +50,7 @@ class _Shot:
 
 
 def frame_view(seed: int, index: int, size: tuple[int, int]) -> View:
-    """Return view `index`: one or two hands 0.3-1.2 m away, seen by somebody else or by the person's own eyes."""
+    """Return view `index`: one or two hands 0.3-1.2 m away, seen by others or by the person."""
     who = index // VIEWS_PER_PERSON
     clothes = wardrobe(seed, who)
     person = clothes.person
@@ -118,7 +121,7 @@ def _random_shot(posed: _Posed, kind: float, size: tuple[int, int], rng: np.rand
 
 
 def _in_frame(posed: _Posed, shot: _Shot, rng: np.random.Generator) -> bool:
-    """Return whether the hands are at a good distance and in the image, 15 % of them cut by its edge."""
+    """Return whether the hands are near enough and in the image; its edge may cut 15 % of them."""
     camera, ok = shot.camera, True
     for side in posed.shown:
         z = camera.transform(posed.joints[side])[:, 2]

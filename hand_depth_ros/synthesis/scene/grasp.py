@@ -1,7 +1,8 @@
 """Hands that hold, pinch or press a thing: fingers close around it until they touch.
 
-Everything here is in the hand's own coordinates: the origin is the wrist joint, the axes point towards the thumb's
-side, the fingers, and out of the palm; so one result serves both hands. numpy only.
+Everything here is in the hand's own coordinates: the origin is the wrist joint, the axes point
+towards the thumb's side, the fingers, and out of the palm; so one result serves both hands. numpy
+only.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ class Grasp:
 
 
 def random_grasp(model: BodyModel, person: Person, rng: np.random.Generator) -> Grasp | None:
-    """Return a thing in the fist, in a pinch, under the hand or under a finger; None where none fitted."""
+    """Return a thing in the fist, in a pinch, under the hand or under a finger.
+
+    Return None where none fitted.
+    """
     for _ in range(_TRIES):
         make = (_held, _held, _held, _pinched, _pinched, _pressed, _touched)[rng.integers(7)]
         grasp = make(model, person, rng)
@@ -159,7 +163,7 @@ def _against(
     model: BodyModel, person: Person, angles: HandAngles, kind: str, half: np.ndarray, turn: np.ndarray,
     aside: np.ndarray, which: np.ndarray,
 ) -> Grasp:  # fmt: skip
-    """Move a thing along its y axis, which points at the hand, until it touches the fingers `which`."""
+    """Move a thing along its y axis, towards the hand, until it touches the fingers `which`."""
     joints = local_joints(model, person, angles)
     points, radius, owner = hand_spheres(joints, person.hand_length_m)
     y = turn[:, 1]

@@ -1,4 +1,4 @@
-"""What hands hold in a scene, and whether it leaves room for the person. numpy only."""
+"""What hands hold in a scene, and whether it leaves room for the person."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def random_held(person: Person, objects: Sequence[Path], rng: np.random.Generato
 def in_the_way(
     solid: Solid, surface: Surface, bones: np.ndarray, person: Person, side: str, other: str
 ) -> bool:
-    """Return whether a thing held by `side` is in the body or in an arm. surface: the solid's own."""
+    """Return whether a thing held by `side` is in the body or in an arm.
+
+    surface: the solid's own.
+    """
     if inside_body(bones, surface.vertices[::7], person.scale):
         return True
     own, own_radius = arm_spheres(bones, person, side)

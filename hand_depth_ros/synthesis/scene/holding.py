@@ -1,4 +1,4 @@
-"""Holding views: a hand with a thing, often larger than itself and cut by the image's edge. numpy only."""
+"""Holding views: a hand with a thing, often larger than itself and cut by the image's edge."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Camera:
 
 
 def holding_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> View:
-    """Return view `index`: somebody holds a thing, as they see it themselves, as others do, or from anywhere."""
+    """Return view `index`: somebody holds a thing, seen by them, by others or from anywhere."""
     who = index // VIEWS_PER_PERSON
     clothes = wardrobe(seed, who)
     person, model = clothes.person, body_model()
@@ -124,7 +124,7 @@ def _shot(
     away = float(np.linalg.norm(centre - eye))
     if away < 0.18 or np.linalg.norm(thing - eye, axis=1).min() < _MIN_NEAR_M:
         return None
-    # The hand's extent is 10 to 80 % of the image's height: by choice of the lens, within what lenses do.
+    # The lens makes the hand 12 to 80 % of the image's height, within what lenses do.
     wanted = np.exp(rng.uniform(np.log(0.12), np.log(0.8))) * size[1]
     low, high = (size[0] / 2 / np.tan(np.radians(fov) / 2) for fov in (85, 32))
     f = float(np.clip(wanted / (0.16 / away), low, high))

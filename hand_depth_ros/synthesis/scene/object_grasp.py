@@ -1,6 +1,7 @@
-"""Grasps of given solids, from pinch to power grip, also of solids larger than the hand. numpy only.
+"""Grasps of given solids, from pinch to power grip, also of solids larger than the hand.
 
-Coordinates as in `grasp`: the origin is the wrist joint; axes towards the thumb's side, the fingers, out of the palm.
+Coordinates as in `grasp`: the origin is the wrist joint; axes towards the thumb's side, the
+fingers, out of the palm.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ _CURLED = (70.0, 80.0, 45.0)
 
 
 def object_grasp(model: BodyModel, person: Person, solid: Solid, rng: np.random.Generator) -> Grasp | None:
-    """Return a hand that holds `solid` in one of the ways its size allows; None where none fitted."""
+    """Return a hand that holds `solid` in one of the ways its size allows.
+
+    Return None where none fitted.
+    """
     length = person.hand_length_m
     thin = float(np.sort(solid.half)[0]) * 2
     ways: list[Callable[..., Grasp | None]] = []
@@ -49,7 +53,10 @@ def object_grasp(model: BodyModel, person: Person, solid: Solid, rng: np.random.
 
 
 def large_thing(rng: np.random.Generator) -> Thing:
-    """Return a plain solid that is mostly larger than a hand: phone, book, tablet, box, tray, large ball, roll."""
+    """Return a plain solid that is mostly larger than a hand.
+
+    Phone, book, tablet, box, tray, large ball, roll.
+    """
     kind = int(rng.integers(6))
     if kind == 0:  # phone
         half = np.array([rng.uniform(0.033, 0.041), rng.uniform(0.068, 0.085), rng.uniform(0.0035, 0.006)])
@@ -68,7 +75,7 @@ def large_thing(rng: np.random.Generator) -> Thing:
 
 
 def _axes_to(order: np.ndarray, frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the rotation that lays the solid's axes `order` along the rows of `frame` (3, 3), either way round."""
+    """Return a rotation that lays the solid's axes `order` along the rows of `frame` (3, 3)."""
     turn = np.zeros((3, 3))
     for axis, direction in zip(order, frame, strict=True):
         turn[:, axis] = direction * rng.choice([-1.0, 1.0])
@@ -80,7 +87,10 @@ def _axes_to(order: np.ndarray, frame: np.ndarray, rng: np.random.Generator) -> 
 def _approach(
     solid: Solid, direction: np.ndarray, points: np.ndarray, radius: np.ndarray, limit: float
 ) -> Solid | None:
-    """Move `solid` along `direction` until it touches a ball; None when it passes `limit` metres without."""
+    """Move `solid` along `direction` until it touches a ball.
+
+    Return None when it passes `limit` metres without.
+    """
     moved = 0.0
     for _ in range(40):
         gap = float((solid.distance(points) - radius).min())
@@ -128,7 +138,10 @@ def _checked(
 
 
 def _power(model: BodyModel, person: Person, solid: Solid, rng: np.random.Generator) -> Grasp | None:
-    """Hold it against the palm, the longest side mostly across the hand; all fingers close around it."""
+    """Hold it against the palm, the longest side mostly across the hand.
+
+    All fingers close around it.
+    """
     length, half = person.hand_length_m, solid.half
     order = np.argsort(half)[::-1] if rng.random() < 0.75 else rng.permutation(3)
     frame = rotation(np.radians(rng.normal(0, [7, 7, 16])))[[0, 1, 2]].T

@@ -1,6 +1,7 @@
-"""Textured everyday objects as solids: triangle meshes in metres, such as the YCB set. numpy and scipy.
+"""Textured everyday objects as solids: triangle meshes in metres, such as the YCB set.
 
-A `MeshThing` answers what a `Thing` answers (half extents, distance, surface), so that a hand can hold either.
+A `MeshThing` answers what a `Thing` answers (half extents, distance, surface), so that a hand can
+hold either.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _NEAR_M = 0.006  # nearer than this, the distance to the tangent plane is the be
 
 @dataclass(frozen=True)
 class Mesh:
-    """A closed triangle mesh in its own axes, centred on its bounding box; z is up when the object stands.
+    """A closed triangle mesh in its own axes, centred on its bounding box.
+
+    z is up when the object stands.
 
     vertices (V, 3) metres; triangles (T, 3); uv (T, 3, 2); half (3,) half extents; points, normals
     (V + T, 3) of vertices and triangles' centres, and their tree; texture: index of its image.
@@ -77,7 +80,7 @@ class MeshThing:
         return replace(self, rotation=rotation, centre=centre)
 
     def moved(self, axes: np.ndarray, origin: np.ndarray) -> MeshThing:
-        """Convert from coordinates along the rows of `axes` (3, 3), maybe left-handed, around `origin`.
+        """Convert from coordinates along the rows of `axes` (3, 3) around `origin`.
 
         In a left-handed frame the object becomes its mirror image (its print reads backwards).
         """
@@ -117,7 +120,7 @@ def texture_of(folder: Path) -> Path:
 
 
 def _parsed(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return vertices (V, 3), triangles (T, 3) and texture coordinates (T, 3, 2) of v, vt and f lines."""
+    """Read vertices (V, 3), triangles (T, 3) and texture coordinates (T, 3, 2)."""
     vertices, uv, corners = [], [], []
     try:
         for line in path.read_text().splitlines():
@@ -161,7 +164,10 @@ def random_object(folders: Sequence[Path], rng: np.random.Generator) -> MeshThin
 
 
 def _upright(points: np.ndarray) -> np.ndarray:
-    """Turn about z so that the footprint's smallest rectangle lies along the axes; centre the bounding box."""
+    """Turn about z so that the footprint's smallest rectangle lies along the axes.
+
+    Centre the bounding box.
+    """
     (_, _, degrees) = cv2.minAreaRect(points[:, :2].astype(np.float32))
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     points = points @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])

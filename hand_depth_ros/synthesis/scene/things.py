@@ -1,4 +1,4 @@
-"""Balls, cylinders and boxes: signed distances and labelled surfaces. numpy only."""
+"""Balls, cylinders and boxes: signed distances and labelled surfaces."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ KINDS = ("ball", "cylinder", "box")
 class Thing:
     """A simple solid.
 
-    half (3,): half extents in metres (ball: the radius thrice; cylinder: the radius twice, then half its length);
-    rotation (3, 3): columns are its axes; centre (3,) metres.
+    half (3,): half extents in metres (ball: the radius thrice; cylinder: the radius twice, then
+    half its length); rotation (3, 3): columns are its axes; centre (3,) metres.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Thing:
     centre: np.ndarray
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Return (N,) metres from points (N, 3) to the surface, negative inside (Quilez' distance functions)."""
+        """Return (N,) metres from points (N, 3) to the surface, negative inside (Quilez)."""
         p = (points - self.centre) @ self.rotation
         if self.kind == "ball":
             return np.linalg.norm(p, axis=1) - self.half[0]
@@ -40,7 +40,7 @@ class Thing:
         return Thing(self.kind, self.half, rotation, centre)
 
     def moved(self, axes: np.ndarray, origin: np.ndarray) -> Thing:
-        """Convert from coordinates along the rows of `axes` (3, 3), maybe left-handed, around `origin`."""
+        """Convert from coordinates along the rows of `axes` (3, 3) around `origin`."""
         rotation = axes.T @ self.rotation
         if np.linalg.det(rotation) < 0:  # its own mirror image
             rotation = rotation * [-1.0, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""Two hands that touch, and arms that reach for a point. numpy only."""
+"""Two hands that touch, and arms that reach for a point."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Move:
     back: np.ndarray  # (3,) unit: the way out of what it touches
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Move points (N, 3)."""
         return points @ self.rotation.T + self.translation
 
 
@@ -60,7 +61,7 @@ def bring_together(
     joints = {s: hand_joints(body_model(), person, bones, s) for s in (side, other)}
     mine, theirs = hand_axes(joints[side], side), hand_axes(joints[other], other)
     kind = rng.random()
-    # The other hand's thumb, fingers and palm in terms of this one's; the frames differ in handedness.
+    # The other hand's axes in terms of this one's; the frames differ in handedness.
     if kind < 0.3:  # palm to palm
         target = np.diag([1.0, 1.0, -1.0])
         turn = rotation(np.radians(rng.normal(0, [8, 8, 35])))

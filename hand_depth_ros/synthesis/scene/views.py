@@ -1,4 +1,4 @@
-"""Views: a person, a pose, a camera, a light. View k depends on (seed, k) and nothing else. numpy only."""
+"""Views: a person, a pose, a camera, a light. View k depends on (seed, k) and nothing else."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def make_view(
     index: int, seed: int, surface: Surface, camera: Pinhole, look: Look, light: Light, hits: Hits,
     instances: dict[str, int], joints: dict[str, np.ndarray], person: Person,
 ) -> View:  # fmt: skip
+    """Return the view; every tenth person is for validation."""
     who = index // VIEWS_PER_PERSON
     in_camera = {side: camera.transform(j) for side, j in joints.items()}
     split = "val" if who % 10 == 9 else "train"
