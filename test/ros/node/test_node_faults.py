@@ -125,7 +125,7 @@ def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_tol
         told.extend(line for line in capfd.readouterr().err.splitlines() if "[WARN]" in line)
         return told
 
-    running.client.spin_until(lambda: running.node._reporter._quiet_until < time.monotonic())
+    running.client.spin_until(lambda: running.node._reporter._grace_until < time.monotonic())
     running.status("running", running.show)
     warnings().clear()
     running.status(r"no image on /image and no camera_info on /camera_info for \d+ s: check the camera")
@@ -166,9 +166,7 @@ def test_a_camera_info_that_is_not_usable_and_whose_publisher_is_gone_is_told_so
     status, _ = running.status(r"/camera_info: camera_info.k\[0\]", lambda: running.show(f=0.0))
     assert status.level == b"\2"
     running.client.drop_publisher("camera_info")
-    gone = (
-        "/camera_info: nobody publishes it any more, start it again; the last one that came: camera_info.k[0]"
-    )
+    gone = "/camera_info: nobody publishes it any more, start it again; the last message: camera_info.k[0]"
     status, _ = running.status(re.escape(gone), lambda: running.show(info=False))
     assert status.level == b"\2" and capfd.readouterr().err.count(gone) == 1
     running.frame()
