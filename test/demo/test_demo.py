@@ -89,7 +89,7 @@ def test_reports_what_came_out_of_the_node(clip: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(images[0])).shape[0] > HEIGHT
 
 
-def test_a_node_that_cannot_start_is_an_error_with_its_own_words(clip: Path, tmp_path: Path) -> None:
+def test_a_node_that_cannot_start_is_an_error_with_its_log(clip: Path, tmp_path: Path) -> None:
     broken = (sys.executable, "-c", "import sys; sys.exit('no weights for you')")
     with pytest.raises(HandDepthError, match="no weights for you"):
         run(clip, tmp_path / "out", 10.0, broken)

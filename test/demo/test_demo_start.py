@@ -16,13 +16,13 @@ from hand_depth_ros.demo.node_process import REAL_NODE
 from hand_depth_ros.errors import DatasetError
 
 
-def test_pictures_without_depth_are_no_clip(tmp_path: Path) -> None:
+def test_rejects_a_folder_of_images_as_a_clip(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((24, 32, 3), np.uint8))
     with pytest.raises(DatasetError, match=r"no clip, it has no cameras\.jsonl"):
         load_clip(tmp_path)
 
 
-def test_the_node_starts_where_another_thing_has_the_packages_name(tmp_path: Path) -> None:
+def test_starts_the_node_where_a_folder_has_the_packages_name(tmp_path: Path) -> None:
     (tmp_path / "hand_depth_ros").mkdir()
     (tmp_path / "hand_depth_ros/__init__.py").write_text(
         "raise SystemExit('taken from the working directory')"

@@ -127,7 +127,7 @@ def command(rig: Rig) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_all_well_is_exit_code_0_and_names_the_consumers(rig: Rig) -> None:
+def test_exits_with_0_and_names_the_consumers_if_all_is_well(rig: Rig) -> None:
     with rig.consumer("rtabmap", **WELL):
         assert not broken(rig.findings(until=lambda found: not broken(found)))
         result = command(rig)
@@ -137,13 +137,13 @@ def test_all_well_is_exit_code_0_and_names_the_consumers(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("name", ["/gone", "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"])
-def test_a_peer_that_is_gone_or_not_known_yet_is_left_out(rig: Rig, name: str) -> None:
+def test_ignores_a_peer_that_is_gone_or_not_discovered(rig: Rig, name: str) -> None:
     assert probe.topics_of_node(rig.client.node.get_subscriber_names_and_types_by_node, name) == {}
     with pytest.raises(HandDepthError, match="ended while it was examined"):
         probe.snapshot(rig.client.node, name)
 
 
-def test_a_consumer_that_asks_for_transient_local_is_named_and_the_exit_code_is_1(rig: Rig) -> None:
+def test_names_a_consumer_that_asks_for_transient_local_and_exits_with_1(rig: Rig) -> None:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     with rig.consumer("latecomer", depth=(DEPTH, Image, latched)):
         (finding,) = broken(rig.findings(until=broken))
@@ -153,21 +153,21 @@ def test_a_consumer_that_asks_for_transient_local_is_named_and_the_exit_code_is_
     assert result.returncode == 1 and "/latecomer" in result.stdout
 
 
-def test_a_consumer_whose_camera_info_nobody_publishes_is_named(rig: Rig) -> None:
+def test_names_a_consumer_whose_camera_info_nobody_publishes(rig: Rig) -> None:
     with rig.consumer("pairing", depth=WELL["depth"], info=("/nowhere/camera_info", CameraInfo, RELIABLE)):
         (finding,) = broken(rig.findings(until=broken))
     assert (finding.topic, finding.peer) == ("/nowhere/camera_info", "/pairing")
     assert INFO in finding.cure
 
 
-def test_a_colour_image_of_another_size_beside_our_depth_is_named(rig: Rig) -> None:
+def test_names_a_colour_image_of_another_size(rig: Rig) -> None:
     with rig.consumer("cloud", depth=WELL["depth"], colour=("/other/image_raw", Image, RELIABLE)):
         (finding,) = broken(rig.findings(until=broken))
     assert (finding.topic, finding.peer) == ("/other/image_raw", "/cloud")
     assert "128x96" in finding.problem and "64x48" in finding.problem and COLOUR in finding.cure
 
 
-def test_a_camera_info_that_does_not_fit_the_image_is_named(rig: Rig) -> None:
+def test_names_a_camera_info_of_another_size(rig: Rig) -> None:
     rig.camera_info = messages.camera_info(WIDTH // 2, HEIGHT // 2)
     try:
         (finding,) = broken(rig.findings(until=broken))
@@ -177,7 +177,7 @@ def test_a_camera_info_that_does_not_fit_the_image_is_named(rig: Rig) -> None:
     assert "camera_info is 32x24 but the image is 64x48" in finding.problem
 
 
-def test_a_node_that_is_not_there_is_an_error_that_lists_those_that_are(
+def test_lists_the_running_nodes_if_the_given_one_is_missing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "DISCOVERY_S", 1.0)
@@ -237,13 +237,13 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("fault", INPUTS)
-def test_what_is_wrong_with_an_input_is_named(fault: str) -> None:
+def test_names_what_is_wrong_with_an_input(fault: str) -> None:
     graph, words = INPUTS[fault]
     found = broken(findings(graph))
     assert any(words in finding.problem for finding in found), found
 
 
-def test_a_node_that_is_not_configured_or_not_active_is_told() -> None:
+def test_names_the_transition_of_an_unconfigured_or_inactive_node() -> None:
     unconfigured, inactive = Graph(NODE, {}, [], []), one_input("/image", IMAGE, CAMERA)
     inactive.inputs = []
     (finding,) = broken(findings(unconfigured))
@@ -252,7 +252,7 @@ def test_a_node_that_is_not_configured_or_not_active_is_told() -> None:
     assert finding.problem == "reads no camera" and f"ros2 lifecycle set {NODE} activate" in finding.cure
 
 
-def test_a_message_of_the_nodes_own_diagnostics_counts_when_nothing_else_is_found() -> None:
+def test_reports_the_nodes_own_diagnostics_if_nothing_else_is_found() -> None:
     graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
     assert not findings(graph)
     graph.status = (2, "out of memory")
@@ -260,7 +260,7 @@ def test_a_message_of_the_nodes_own_diagnostics_counts_when_nothing_else_is_foun
     assert finding.breaks and finding.problem == "out of memory"
 
 
-def test_an_odd_colour_encoding_beside_the_depth_is_looked_at() -> None:
+def test_reports_an_odd_colour_encoding_beside_the_depth() -> None:
     graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
     header = SimpleNamespace(frame_id="a")
     last = SimpleNamespace(encoding="yuyv", width=WIDTH, height=HEIGHT, header=header)
@@ -274,7 +274,7 @@ def test_an_odd_colour_encoding_beside_the_depth_is_looked_at() -> None:
     assert finding.topic == "/yuv" and "yuyv" in finding.problem and not finding.breaks
 
 
-def test_a_colour_image_that_nobody_publishes_beside_the_depth_is_looked_at() -> None:
+def test_reports_a_colour_image_that_nobody_publishes() -> None:
     graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
     consumer = Endpoint("/viewer", IMAGE, RELIABLE)
     graph.topics["/color/image_raw"] = Topic("/color/image_raw", [], [consumer])
@@ -285,7 +285,7 @@ def test_a_colour_image_that_nobody_publishes_beside_the_depth_is_looked_at() ->
     assert "nobody publishes" in finding.problem and "(/image)" in finding.cure
 
 
-def test_a_second_node_of_the_same_name_is_looked_at() -> None:
+def test_reports_a_second_node_of_the_same_name() -> None:
     graph = one_input("/image", IMAGE, CAMERA, messages.image(PICTURE, "rgb8"))
     graph.topics["/depth"].publishers.append(Endpoint(NODE, IMAGE, RELIABLE))
     (finding,) = findings(graph)
@@ -310,7 +310,7 @@ def depth(width: int, height: int) -> Any:
     return SimpleNamespace(data=bytes(2 * width * height), encoding="16UC1", width=width, height=height)
 
 
-def test_a_best_effort_consumer_of_large_images_or_clouds_is_looked_at() -> None:
+def test_reports_a_best_effort_consumer_of_large_images_or_clouds() -> None:
     outputs = ("/depth/image", "/depth/image/compressedDepth")
     (finding,) = findings(with_consumer(IMAGE, qos_profile_sensor_data, depth(640, 480), outputs))
     assert (finding.topic, finding.peer, finding.breaks) == ("/depth/image", "/viewer", False)
@@ -320,7 +320,7 @@ def test_a_best_effort_consumer_of_large_images_or_clouds_is_looked_at() -> None
     assert "clouds best effort" in finding.problem and "compressedDepth" in finding.cure
 
 
-def test_a_consumer_that_loses_nothing_by_best_effort_is_left_in_peace() -> None:
+def test_accepts_a_consumer_that_loses_nothing_by_best_effort() -> None:
     assert not findings(with_consumer(IMAGE, RELIABLE, depth(640, 480)))
     assert not findings(with_consumer(IMAGE, qos_profile_sensor_data, depth(64, 48)))
     assert not findings(with_consumer("sensor_msgs/msg/CompressedImage", qos_profile_sensor_data))
@@ -342,7 +342,7 @@ def test_topic_names_stay_whole_in_a_file(
     ("read", "published", "transport"),
     [("/cam/image", "/cam/image/compressed", "compressed"), ("/cam/image/compressed", "/cam/image", "raw")],
 )
-def test_a_camera_of_the_other_image_transport_is_told(read: str, published: str, transport: str) -> None:
+def test_names_the_image_transport_that_is_published(read: str, published: str, transport: str) -> None:
     graph = one_input(read, IMAGE, [])
     graph.topics[published] = Topic(published, CAMERA)
     (finding,) = broken(findings(graph))

@@ -32,7 +32,7 @@ def test_a_best_effort_reader_without_a_profile_gets_the_depth_images(rig: Rig) 
     assert min(heard.values()) >= 0.95 * FRAMES, heard
 
 
-def test_the_users_own_transports_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_leaves_the_users_own_transports_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS"):
         monkeypatch.delenv(name, raising=False)

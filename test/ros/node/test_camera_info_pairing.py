@@ -14,11 +14,11 @@ def info(stamp: int, f: float = 1.0) -> SimpleNamespace:
     return SimpleNamespace(header=SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec)), f=f)
 
 
-def test_nothing_heard_is_nothing() -> None:
+def test_matches_none_before_any_camera_info() -> None:
     assert CameraInfos().match(5) is None
 
 
-def test_the_same_stamp_wins_over_the_latest() -> None:
+def test_prefers_the_same_stamp_to_the_latest() -> None:
     infos = CameraInfos()
     for stamp in (1_000_000_001, 2_000_000_002, 3_000_000_003):
         infos.add(info(stamp, f=stamp))
@@ -26,7 +26,7 @@ def test_the_same_stamp_wins_over_the_latest() -> None:
     assert infos.match(9).f == 3_000_000_003
 
 
-def test_a_partner_that_is_late_is_waited_for_once_they_come_in_pairs() -> None:
+def test_waits_for_a_late_partner_once_they_come_in_pairs() -> None:
     infos = CameraInfos()
     infos.add(info(1))
     assert infos.match(1, timeout=60.0).f == 1.0
@@ -35,7 +35,7 @@ def test_a_partner_that_is_late_is_waited_for_once_they_come_in_pairs() -> None:
     assert infos.match(2, timeout=60.0).f == 2.0
 
 
-def test_a_partner_that_came_too_late_is_no_reason_not_to_wait_for_the_next() -> None:
+def test_waits_again_after_a_partner_came_too_late() -> None:
     infos = CameraInfos()
     infos.add(info(1))
     infos.match(1)
@@ -46,7 +46,7 @@ def test_a_partner_that_came_too_late_is_no_reason_not_to_wait_for_the_next() ->
     assert infos.match(3, timeout=60.0).f == 3.0
 
 
-def test_a_partner_that_was_lost_is_waited_for_until_the_next_one_comes() -> None:
+def test_stops_waiting_for_a_lost_partner_when_the_next_one_comes() -> None:
     infos = CameraInfos()
     infos.add(info(1))
     infos.match(1)
@@ -55,7 +55,7 @@ def test_a_partner_that_was_lost_is_waited_for_until_the_next_one_comes() -> Non
     assert infos.match(2, timeout=1e6).f == 3.0  # would hang if it waited for its own
 
 
-def test_stamps_before_a_jump_back_are_not_taken_for_later_ones() -> None:
+def test_forgets_stamps_from_before_a_jump_back() -> None:
     infos = CameraInfos()
     infos.add(info(1000))
     infos.match(1000)
@@ -65,14 +65,14 @@ def test_stamps_before_a_jump_back_are_not_taken_for_later_ones() -> None:
     assert infos.match(1, timeout=60.0).f == 1.5
 
 
-def test_a_slow_camera_info_is_not_waited_for_every_time() -> None:
+def test_does_not_wait_for_a_slow_camera_info_every_time() -> None:
     infos = CameraInfos()
     infos.add(info(1))
     assert infos.match(1, timeout=0.01) is infos.match(2, timeout=0.01)
     assert infos.match(3, timeout=1e6) is infos.latest  # would hang if it waited
 
 
-def test_memory_is_bounded_and_forgets_on_demand() -> None:
+def test_memory_is_bounded_and_clear_forgets() -> None:
     infos = CameraInfos()
     for stamp in range(10 * KEPT):
         infos.add(info(stamp, f=stamp))

@@ -73,7 +73,7 @@ def make(gpu: FakeGpu) -> Callable[..., tuple[FallbackEstimator, list[str]]]:
 
 
 @pytest.mark.parametrize("failure", [OUT_OF_MEMORY, GONE, CUBLAS], ids=["out of memory", "gone", "cuBLAS"])
-def test_the_cpu_takes_over_without_losing_the_frame_and_says_so(gpu, make, failure: Exception) -> None:
+def test_falls_back_to_the_cpu_without_losing_the_frame_and_logs_it(gpu, make, failure: Exception) -> None:
     estimator, logged = make()
     assert estimator.device == "cuda" and not estimator.fallback
     gpu.failure = failure
@@ -91,7 +91,7 @@ def test_the_cpu_takes_over_without_losing_the_frame_and_says_so(gpu, make, fail
     assert len(gpu.made) == 2 and len(logged) == 1, "it is not tried at every frame"
 
 
-def test_it_returns_to_the_gpu_when_that_works_again(gpu, make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_returns_to_the_gpu_when_it_works_again(gpu, make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fallback_estimator, "RETRY_S", 0.0)
     estimator, logged = make()
     gpu.failure = OUT_OF_MEMORY
@@ -109,7 +109,7 @@ def test_it_returns_to_the_gpu_when_that_works_again(gpu, make, monkeypatch: pyt
     assert gpu.made[1].closed and gpu.made[-1].warm_ups == 1
 
 
-def test_a_gpu_that_pytorch_does_not_see_any_more_is_not_taken_for_back(
+def test_stays_on_the_cpu_if_pytorch_no_longer_sees_the_gpu(
     gpu, make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fallback_estimator, "RETRY_S", 0.0)
@@ -125,7 +125,7 @@ def test_a_gpu_that_pytorch_does_not_see_any_more_is_not_taken_for_back(
     assert gpu.made[-1].closed and not gpu.made[1].closed, "the one in use stays"
 
 
-def test_whatever_keeps_it_from_the_gpu_the_cpu_serves_on(gpu, make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stays_on_the_cpu_whatever_fails_on_the_way_back(gpu, make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fallback_estimator, "RETRY_S", 0.0)
     estimator, logged = make()
     gpu.failure = GONE
@@ -135,7 +135,7 @@ def test_whatever_keeps_it_from_the_gpu_the_cpu_serves_on(gpu, make, monkeypatch
     assert "WeightsError: the weights are gone" in logged[-1] and estimator.device == "cpu"
 
 
-def test_without_an_estimator_for_the_cpu_the_frame_is_an_error_and_the_next_one_tries_again(
+def test_frame_fails_without_a_cpu_estimator_and_the_next_one_tries_again(
     gpu, make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimator, logged = make()
@@ -151,7 +151,7 @@ def test_without_an_estimator_for_the_cpu_the_frame_is_an_error_and_the_next_one
     assert estimator.estimate(RGB, CAMERA).hands and estimator.device == "cuda" and not logged
 
 
-def test_a_device_asked_for_by_name_is_not_exchanged(gpu, make) -> None:
+def test_never_replaces_a_device_given_by_name(gpu, make) -> None:
     estimator, logged = make(device="cuda:0")
     gpu.failure = OUT_OF_MEMORY
     with pytest.raises(
@@ -163,21 +163,21 @@ def test_a_device_asked_for_by_name_is_not_exchanged(gpu, make) -> None:
     assert estimator.estimate(RGB, CAMERA).hands, "and it goes on when it can"
 
 
-def test_a_gpu_that_fails_at_the_first_run_is_replaced_before_the_first_frame(gpu, make) -> None:
+def test_replaces_a_gpu_that_fails_in_the_warm_up(gpu, make) -> None:
     estimator, logged = make()
     gpu.failure = OUT_OF_MEMORY
     estimator.warm_up()
     assert estimator.device == "cpu" and len(logged) == 1
 
 
-def test_a_gpu_without_room_for_the_weights_is_replaced(gpu, make) -> None:
+def test_replaces_a_gpu_without_room_for_the_weights(gpu, make) -> None:
     gpu.made.append(None)
     gpu.failure = OUT_OF_MEMORY
     estimator, logged = make()
     assert estimator.device == "cpu" and len(logged) == 1 and len(gpu.made) == 2
 
 
-def test_the_models_own_errors_are_not_taken_for_the_gpus(gpu, make) -> None:
+def test_does_not_take_the_models_own_errors_for_the_gpus(gpu, make) -> None:
     for error in (
         RuntimeError("The size of tensor a (3) must match b (4)"),
         ValueError("CUDA"),
@@ -192,7 +192,7 @@ def test_the_models_own_errors_are_not_taken_for_the_gpus(gpu, make) -> None:
         gpu.made.clear()
 
 
-def test_memory_that_a_dead_gpu_does_not_give_back_is_logged(gpu, make) -> None:
+def test_logs_memory_that_a_dead_gpu_does_not_free(gpu, make) -> None:
     estimator, logged = make()
 
     def dead() -> None:

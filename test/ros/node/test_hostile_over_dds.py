@@ -45,7 +45,7 @@ def node(transport: str) -> Iterator[tuple[ros_graph.NodeProcess, ros_graph.Clie
     assert node.stop() == 0, node.output
 
 
-def test_a_node_lives_through_hostile_messages(
+def test_node_survives_hostile_messages(
     node: tuple[ros_graph.NodeProcess, ros_graph.Client], transport: str
 ) -> None:
     process, client = node

@@ -115,7 +115,7 @@ def running() -> Iterator[Running]:
     running.close()
 
 
-def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_told_once(
+def test_logs_once_that_a_camera_stops_and_once_that_it_returns(
     running: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.frame()
@@ -150,7 +150,7 @@ def test_a_camera_that_stops_is_told_once_and_one_that_returns_is_served_and_tol
     assert "the stamp jumps ahead" in jump and "/image and /camera_info come again, after" in back
 
 
-def test_a_camera_info_that_stops_is_told_and_the_last_one_goes_on_counting(running: Running) -> None:
+def test_keeps_using_the_last_camera_info_when_it_stops_and_warns(running: Running) -> None:
     running.frame(f=77.0)
     status, values = running.status("no camera_info on /camera_info for", lambda: running.show(info=False))
     assert status.level == b"\1" and float(values["camera_info age (s)"]) > statistics.STALE_S
@@ -159,7 +159,7 @@ def test_a_camera_info_that_stops_is_told_and_the_last_one_goes_on_counting(runn
     assert running.status("running", running.show)[0].level == b"\0"
 
 
-def test_a_camera_info_that_is_not_usable_and_whose_publisher_is_gone_is_told_so(
+def test_reports_an_unusable_camera_info_whose_publisher_is_gone(
     running: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.frame()
@@ -179,7 +179,7 @@ def test_a_camera_info_that_is_not_usable_and_whose_publisher_is_gone_is_told_so
     running.all_accounted_for()
 
 
-def test_resolution_and_intrinsics_that_change_together_are_right_from_their_first_frame_on(
+def test_follows_resolution_and_intrinsics_from_their_first_frame(
     running: Running,
 ) -> None:
     for size, f in (((40, 30), 35.0), ((WIDTH, HEIGHT), F), ((32, 64), 90.0), ((WIDTH, HEIGHT), 2 * F)):
@@ -194,7 +194,7 @@ def test_resolution_and_intrinsics_that_change_together_are_right_from_their_fir
         assert max(image.data) > 0 and running.statistics.refused == refused
 
 
-def test_a_camera_info_of_another_size_is_told_in_so_many_words(running: Running) -> None:
+def test_reports_a_camera_info_of_another_size(running: Running) -> None:
     def mismatched() -> None:
         stamp = running.client.next_stamp()
         info = ros_graph.to_camera_info(messages.camera_info(2 * WIDTH, 2 * HEIGHT, F), stamp)
@@ -219,7 +219,7 @@ rclpy.spin(node)
 """
 
 
-def test_a_subscriber_that_stalls_holds_up_nobody(running: Running) -> None:
+def test_a_stalled_subscriber_blocks_nobody(running: Running) -> None:
     """A reliable subscriber in a process of its own that stops dead at the first image, and stays
     so."""
     environment = ros_graph.environment(running.client.context.get_domain_id())
@@ -242,7 +242,7 @@ def stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
 
 
-def test_input_at_three_times_the_speed_is_served_newest_first_and_the_rest_counted(running: Running) -> None:
+def test_estimates_the_newest_frame_and_counts_the_dropped_ones(running: Running) -> None:
     """For every frame estimated three come in; no clock: whatever is taken is the newest that
     there is, so what comes out is never older than the frame in work and the one after it."""
     estimator, statistics = running.estimator, running.statistics
@@ -271,7 +271,7 @@ def test_input_at_three_times_the_speed_is_served_newest_first_and_the_rest_coun
     assert int(running.status("running", running.show)[1]["dropped"]) == statistics.dropped
 
 
-def test_a_model_that_raises_in_the_middle_costs_one_frame_and_starts_over(running: Running) -> None:
+def test_an_exception_in_the_model_costs_one_frame_and_resets_tracking(running: Running) -> None:
     running.frame()
     running.all_accounted_for()
     refused, resets = running.statistics.refused, running.estimator.resets
@@ -285,13 +285,15 @@ def test_a_model_that_raises_in_the_middle_costs_one_frame_and_starts_over(runni
     running.all_accounted_for()
 
 
-def test_a_gpu_out_of_memory_is_told_while_the_cpu_serves(
+def test_diagnoses_a_gpu_out_of_memory_while_the_cpu_serves(
     running: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.frame()
     refused = running.statistics.refused
     running.estimator.raises = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 MiB")
-    status, values = running.status("on the CPU, slower, because the GPU failed: CUDA out", running.show)
+    status, values = running.status(
+        "running on the CPU, slower, because the GPU failed: CUDA out", running.show
+    )
     assert status.level == b"\1" and values["device"] == "cpu"
     assert running.statistics.refused == refused, "it costs no frame"
     assert "[ERROR]" in capfd.readouterr().err
@@ -300,7 +302,7 @@ def test_a_gpu_out_of_memory_is_told_while_the_cpu_serves(
     assert values["device"] == "fake GPU" and "back on the GPU" in capfd.readouterr().err
 
 
-def test_the_services_reset_and_recalibrate_between_two_frames(running: Running) -> None:
+def test_services_reset_and_recalibrate_between_two_frames(running: Running) -> None:
     client, estimator = running.client, running.estimator
 
     def ask(name: str) -> Trigger.Response:

@@ -87,7 +87,7 @@ def show(client: ros_graph.Client, stamp: int | None = None, brightness: int | N
     return stamp
 
 
-def test_nothing_is_computed_for_nobody(client, make_node) -> None:
+def test_computes_nothing_without_a_subscriber(client, make_node) -> None:
     node, estimator = make_node()
     client.spin_until(lambda: node._reporter.statistics.received >= 3, lambda: show(client))
     with client.listening(topics.CAMERA_INFO, CameraInfo) as infos:
@@ -105,7 +105,7 @@ def test_the_warm_up_comes_before_the_first_frame(client, make_node) -> None:
     assert estimator.calls[0] == "warm_up" and estimator.calls.count("warm_up") == 1
 
 
-def test_only_the_newest_frame_waits_and_the_others_are_counted(client, make_node) -> None:
+def test_only_the_newest_frame_waits_and_the_others_count_as_dropped(client, make_node) -> None:
     node, estimator = make_node()
     statistics = node._reporter.statistics
     with client.listening(topics.DEPTH_MM, Image) as heard:
@@ -139,7 +139,7 @@ def test_parameters_reach_the_estimator_and_the_outputs(client, make_node) -> No
     assert (node._worker._settings.background, node._worker._settings.far_m) == ("far", 5.0)
 
 
-def test_a_change_is_all_or_nothing(client, make_node) -> None:
+def test_parameter_changes_are_all_or_nothing(client, make_node) -> None:
     node, estimator = make_node()
     before = estimator.settings
     # 666 is refused by the estimator itself, after the table has let everything through.
@@ -155,7 +155,7 @@ def test_a_change_is_all_or_nothing(client, make_node) -> None:
     assert node.get_parameter("max_hands").value == 2
 
 
-def test_a_change_waits_for_the_frame_that_is_being_worked_on(client, make_node) -> None:
+def test_a_parameter_change_waits_for_the_current_frame(client, make_node) -> None:
     node, estimator = make_node()
     with client.listening(topics.DEPTH_MM, Image):
         estimator.go.clear()
@@ -187,7 +187,7 @@ def test_simulated_time_that_jumps_back_resets_the_tracks(client, make_node) -> 
     client.drop_publisher("/clock")
 
 
-def test_a_looping_bag_on_its_own_clock_goes_on_after_every_jump_back(client, make_node) -> None:
+def test_continues_after_every_jump_back_of_a_looping_bag(client, make_node) -> None:
     node, estimator = make_node(use_sim_time=True)
     stamps = [1_600_000_000_000_000_000 + i * 100_000_000 for i in range(12)]
 
@@ -215,13 +215,13 @@ def test_a_looping_bag_on_its_own_clock_goes_on_after_every_jump_back(client, ma
     client.drop_publisher("/clock")
 
 
-def test_parameters_of_other_nodes_are_named_and_do_no_harm(client, make_node, capfd) -> None:
+def test_warns_of_parameters_of_other_nodes(client, make_node, capfd) -> None:
     make_node(**{"camera.exposure": 5, "start_type_description_service": True})
     error = capfd.readouterr().err
     assert "'camera.exposure' is not one of this node's" in error and "start_type" not in error
 
 
-def test_a_topic_of_another_type_is_told(client) -> None:
+def test_reports_a_topic_of_another_type(client) -> None:
     camera = ros_graph.Client(client.context.get_domain_id())  # a participant has one type a topic
     camera.publisher("/odd/image", PointCloud2)
     node = HandDepthNode(
@@ -238,7 +238,7 @@ def test_a_topic_of_another_type_is_told(client) -> None:
     camera.close()
 
 
-def test_a_latched_camera_info_published_once_is_heard(client, make_node) -> None:
+def test_receives_a_latched_camera_info_published_once(client, make_node) -> None:
     for topic, kind in (("camera_info", CameraInfo), ("image", Image)):
         client.publisher(topic, kind)
         client.drop_publisher(topic)
@@ -257,7 +257,7 @@ def test_a_latched_camera_info_published_once_is_heard(client, make_node) -> Non
     client.node.destroy_publisher(latched)
 
 
-def test_the_real_estimator_is_asked_for_what_the_parameters_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passes_the_parameters_to_the_real_estimator(monkeypatch: pytest.MonkeyPatch) -> None:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
 
     asked: dict[str, Any] = {}
@@ -282,7 +282,9 @@ def test_an_estimator_that_cannot_be_made_says_why(client, monkeypatch: pytest.M
         HandDepthNode(broken, context=client.context)
 
 
-def test_an_output_frame_asks_for_tf2_where_it_is_missing(client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_depth_frame_id_without_tf2_names_the_package_to_install(
+    client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rosout, "DISCOVERY_S", 0.0)  # nobody listens
     if importlib.util.find_spec("tf2_ros"):
         pytest.skip("tf2_ros is installed")
@@ -291,7 +293,7 @@ def test_an_output_frame_asks_for_tf2_where_it_is_missing(client, monkeypatch: p
         HandDepthNode(fake_factory, context=client.context, parameter_overrides=overrides)
 
 
-def test_the_output_frame_is_tied_to_the_cameras(client, make_node) -> None:
+def test_broadcasts_the_transform_to_the_output_frame(client, make_node) -> None:
     pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (apt install ros-jazzy-tf2-ros-py)")
     from tf2_msgs.msg import TFMessage
 

@@ -101,7 +101,7 @@ def managed(client: ros_graph.Client) -> Iterator[Callable[..., Managed]]:
         one.close()
 
 
-def test_each_state_has_and_does_what_it_should(client, managed) -> None:
+def test_each_lifecycle_state_has_and_does_what_it_should(client, managed) -> None:
     made: list[FakeEstimator] = []
 
     def factory(values: Any) -> FakeEstimator:
@@ -146,7 +146,7 @@ def test_each_state_has_and_does_what_it_should(client, managed) -> None:
     assert one.state == "finalized" and made[1].closed
 
 
-def test_a_frame_in_work_is_not_published_after_deactivation(client, managed) -> None:
+def test_does_not_publish_the_current_frame_after_deactivation(client, managed) -> None:
     go, at_it = threading.Event(), threading.Event()
 
     class Slow(FakeEstimator):
@@ -220,7 +220,7 @@ def test_a_failed_warm_up_fails_configure_and_the_next_one_can_succeed(client, m
     assert one.change(Transition.TRANSITION_CONFIGURE) and one.diagnosis()[0] == b"\0"
 
 
-def test_parameters_set_before_configure_count(client, managed) -> None:
+def test_applies_parameters_set_before_configure(client, managed) -> None:
     made: list[FakeEstimator] = []
 
     def factory(values: Any) -> FakeEstimator:

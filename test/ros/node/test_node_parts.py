@@ -22,7 +22,7 @@ RGB = messages.sample_rgb()
 IMAGE, INFO = messages.image(RGB, "rgb8"), messages.camera_info()
 
 
-def test_the_mailbox_keeps_the_newest_and_tells_of_the_others() -> None:
+def test_mailbox_keeps_the_newest_and_reports_drops() -> None:
     box: Mailbox[int] = Mailbox()
     assert [box.put(item) for item in range(5)] == [False, True, True, True, True]
     assert box.take() == 4
@@ -69,7 +69,7 @@ def test_sibling_camera_info(image: str, info: str) -> None:
     assert topics.sibling_camera_info(image) == info
 
 
-def test_only_what_is_wanted_is_made() -> None:
+def test_encodes_only_the_wanted_topics() -> None:
     estimator = FakeEstimator()
     assert process_frame(estimator, IMAGE, INFO, set()).outputs == {}
     assert process_frame(estimator, IMAGE, INFO, {topics.CAMERA_INFO}).outputs == {}
@@ -89,7 +89,7 @@ def test_a_far_background_is_in_the_depth_images_alone() -> None:
         assert np.array_equal(far[name]["data"], plain[name]["data"])
 
 
-def test_a_rectified_image_is_seen_through_p() -> None:
+def test_uses_p_for_a_rectified_image() -> None:
     p = [60.0, 0.0, 15.5, 0.0, 0.0, 60.0, 11.5, 0.0, 0.0, 0.0, 1.0, 0.0]
     info = messages.camera_info(p=p, d=[0.3, 0.1, 0.0, 0.0, 0.0])
     widths = []
@@ -122,7 +122,7 @@ def test_the_overlay_colours_the_hands_and_leaves_the_rest() -> None:
     assert np.array_equal(picture[:60], rgb[:60])
 
 
-def test_the_overlay_bears_pictures_smaller_than_its_text() -> None:
+def test_overlay_handles_images_smaller_than_its_text() -> None:
     rgb = messages.sample_rgb(8, 6)
     from hand_depth_ros.geometry.camera import Camera
 

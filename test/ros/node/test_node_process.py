@@ -80,7 +80,7 @@ def fresh() -> Iterator[Remapped]:
         yield remapped
 
 
-def test_a_camera_info_that_comes_late_is_waited_for(fresh: Remapped) -> None:
+def test_waits_for_a_late_camera_info(fresh: Remapped) -> None:
     client, node = fresh.client, fresh.node
     with client.listening("/arm/depth/image_raw", Image) as depth:
         without: list[int] = []
@@ -93,7 +93,7 @@ def test_a_camera_info_that_comes_late_is_waited_for(fresh: Remapped) -> None:
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg"])
-def test_compressed_colour_is_understood(remapped: Remapped, extension: str) -> None:
+def test_decodes_compressed_colour(remapped: Remapped, extension: str) -> None:
     client = remapped.client
     with client.listening("/robot/depth_registered/points", PointCloud2) as clouds:
         client.spin_until(lambda: clouds, lambda: remapped.show(extension=extension))
@@ -144,7 +144,7 @@ def test_parameters_change_at_run_time_and_are_refused_with_the_reason(remapped:
         "background": ("near", "invalid, far"),
         "far_m": ("far", "double is needed"),
         "max_hand": (1, "unknown parameter 'max_hand': did you mean max_hands?"),
-        "exposure": (1, "unknown parameter 'exposure': those of this node that can be set are image_is_rect"),
+        "exposure": (1, "unknown parameter 'exposure': this node can change image_is_rect"),
     }
     for name, (value, reason) in refusals.items():
         result = client.set_parameters("/robot/hand_depth", {"image_is_rectified": True, name: value})
@@ -159,7 +159,7 @@ def test_parameters_change_at_run_time_and_are_refused_with_the_reason(remapped:
     assert rectified.bool_value is False and background.string_value == "far"
 
 
-def test_diagnostics_tell_what_happens(remapped: Remapped) -> None:
+def test_diagnostics_report_what_happens(remapped: Remapped) -> None:
     client = remapped.client
     with client.listening("/diagnostics", DiagnosticArray) as heard:
 
@@ -200,7 +200,7 @@ BAD_STARTS = {
 
 
 @pytest.mark.parametrize("fault", BAD_STARTS)
-def test_a_start_that_cannot_work_says_why_run_cli(
+def test_a_start_that_cannot_work_says_why_in_one_line(
     fault: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in ros_graph.environment(ros_graph.some_domain()).items():
@@ -212,7 +212,7 @@ def test_a_start_that_cannot_work_says_why_run_cli(
     assert reason in said and "\n" not in said
 
 
-def test_weights_that_are_not_there_are_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_names_missing_weights(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["--ros-args", "-p", f"weights:={tmp_path}"]) == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert str(tmp_path) in line
@@ -226,7 +226,7 @@ FAILED_STARTS = {
 
 
 @pytest.mark.parametrize("fault", FAILED_STARTS)
-def test_the_reason_of_a_failed_start_is_on_rosout_too(fault: str) -> None:
+def test_publishes_the_reason_of_a_failed_start_on_rosout(fault: str) -> None:
     program, parameter, reason = FAILED_STARTS[fault]
     domain = ros_graph.some_domain()
     client = ros_graph.Client(domain)
@@ -263,7 +263,7 @@ def test_a_signal_that_an_import_drops_still_ends_the_start() -> None:
     assert "Traceback" not in node.output
 
 
-def test_a_node_that_waits_to_be_told_ends_on_a_signal_too() -> None:
+def test_an_unconfigured_node_ends_on_a_signal() -> None:
     node = NodeProcess(ros_graph.some_domain(), "-p", "autostart:=false", "-p", "camera.exposure:=5")
     node.wait_for("camera.exposure")  # it is up
     assert node.stop() == 0, node.output
@@ -280,7 +280,7 @@ def test_unknown_arguments_are_a_usage_error(capfd: pytest.CaptureFixture[str]) 
     [("--params-file", "no_such.yaml"), ("-r", "image:=/bad name"), ("-p", "max_hands"), ("--frob",)],
     ids=lambda arguments: arguments[0],
 )
-def test_wrong_ros_arguments_are_a_usage_error_run_cli(
+def test_wrong_ros_arguments_are_a_usage_error_in_one_line(
     arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--ros-args", *arguments], fake_factory) == 2

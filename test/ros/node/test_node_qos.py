@@ -129,7 +129,7 @@ INCOMPATIBLE = {
 
 
 @pytest.mark.parametrize("policy", INCOMPATIBLE)
-def test_a_subscriber_that_hears_nothing_is_named_with_the_policy_to_change(
+def test_names_an_incompatible_subscriber_and_the_policy_to_change(
     client, make_node, policy: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     node = make_node()
@@ -146,9 +146,7 @@ def test_a_subscriber_that_hears_nothing_is_named_with_the_policy_to_change(
     assert node._worker.outputs.incompatible_subscribers() == []
 
 
-def test_another_publisher_of_our_topics_is_named(
-    client, make_node, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_names_duplicate_publishers(client, make_node, capfd: pytest.CaptureFixture[str]) -> None:
     node = make_node()
     peer = client.node.get_fully_qualified_name()
     duplicate = client.node.create_publisher(Image, topics.DEPTH_MM, 1)
@@ -171,7 +169,7 @@ def test_another_publisher_of_our_topics_is_named(
         diagnosis(client, lambda message: message == "running", lambda: show(client))
 
 
-def test_a_camera_that_is_not_heard_is_named_with_the_policy_to_change(client, make_node) -> None:
+def test_names_an_incompatible_publisher_and_the_policy_to_change(client, make_node) -> None:
     make_node(**{"/image.subscription.reliability": "reliable"})
     status = diagnosis(client, lambda m: m.startswith("publisher of"), lambda: show(client, reliable=False))
     assert status.level == b"\2"
@@ -191,7 +189,7 @@ def test_a_camera_that_is_not_heard_is_named_with_the_policy_to_change(client, m
         ("/hand_mask.publisher.deadline", 5, "history, depth, reliability, durability"),
     ],
 )
-def test_an_override_that_will_not_do_is_refused(
+def test_rejects_an_invalid_qos_override(
     client, name: str, value: Any, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rosout, "DISCOVERY_S", 0.0)  # nobody listens
@@ -200,7 +198,7 @@ def test_an_override_that_will_not_do_is_refused(
         HandDepthNode(fake_factory, context=client.context, parameter_overrides=given)
 
 
-def test_an_override_for_a_topic_that_is_not_there_is_told(make_node, capfd) -> None:
+def test_warns_of_a_qos_override_without_a_topic(make_node, capfd) -> None:
     make_node(**{"/depth/image_raw.publisher.durability": "transient_local", "/image.subscription.depth": 2})
     warnings = [line for line in capfd.readouterr().err.splitlines() if "has no effect" in line]
     assert len(warnings) == 1 and "qos_overrides./depth/image_raw.publisher.durability" in warnings[0]

@@ -202,13 +202,13 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_encoding_with_padded_rows_is_understood(camera: Camera, encoding: str) -> None:
+def test_decodes_every_encoding_with_padded_rows(camera: Camera, encoding: str) -> None:
     sent, seen, tolerance = ENCODINGS[encoding]
     _, rgb = points(camera.frame(messages.image(sent, encoding, pad=11))[topics.POINTS])
     assert np.abs(rgb[2:-2, 2:-2].astype(int) - seen[2:-2, 2:-2]).max() <= tolerance
 
 
-def test_intrinsics_that_change_count_from_their_own_frame_on(camera: Camera) -> None:
+def test_changed_intrinsics_apply_from_their_own_frame(camera: Camera) -> None:
     for f in (F, 2 * F, F):
         info = messages.camera_info(WIDTH, HEIGHT, f)
         outputs = camera.frame(None, info)
@@ -218,7 +218,7 @@ def test_intrinsics_that_change_count_from_their_own_frame_on(camera: Camera) ->
         assert outputs[topics.CAMERA_INFO].k[0] == f
 
 
-def test_the_latest_camera_info_serves_where_stamps_differ(camera: Camera) -> None:
+def test_uses_the_latest_camera_info_where_stamps_differ(camera: Camera) -> None:
     outputs = camera.frame(None, messages.camera_info(WIDTH, HEIGHT, 77.0), info_late_ns=-5_000_000)
     assert outputs[topics.CAMERA_INFO].k[0] == 77.0
     assert outputs[topics.CAMERA_INFO].header == outputs[topics.DEPTH_MM].header
@@ -275,7 +275,7 @@ def test_a_model_that_raises_costs_one_frame(camera: Camera) -> None:
     )
 
 
-def test_a_stamp_that_jumps_back_starts_over_and_goes_on(camera: Camera) -> None:
+def test_a_stamp_that_jumps_back_resets_tracking(camera: Camera) -> None:
     before = pixels(camera.frame()[topics.HAND_MASK]).max()
     back = camera.client.next_stamp() - 1_000_000_000
     camera.client.spin_until(
@@ -292,7 +292,7 @@ def test_a_stamp_that_jumps_back_starts_over_and_goes_on(camera: Camera) -> None
     assert pixels(camera.frame()[topics.HAND_MASK]).max() == pixels(after).max()
 
 
-def test_a_stamp_far_ahead_starts_over_and_the_way_back_goes_on(camera: Camera) -> None:
+def test_a_stamp_far_ahead_resets_tracking(camera: Camera) -> None:
     before = pixels(camera.frame()[topics.HAND_MASK]).max()
     ahead = camera.client.next_stamp() + 3_600_000_000_000
     camera.client.spin_until(
@@ -305,7 +305,7 @@ def test_a_stamp_far_ahead_starts_over_and_the_way_back_goes_on(camera: Camera) 
     assert pixels(camera.frame()[topics.HAND_MASK]).max() > pixels(mask).max()
 
 
-def test_a_best_effort_camera_that_comes_later_is_heard(camera: Camera) -> None:
+def test_receives_a_best_effort_camera_that_comes_later(camera: Camera) -> None:
     for topic in ("image", "camera_info"):
         camera.client.drop_publisher(topic)
     camera.frame(reliable=False)
@@ -315,11 +315,11 @@ def test_a_best_effort_camera_that_comes_later_is_heard(camera: Camera) -> None:
     camera.frame()
 
 
-def test_a_best_effort_subscriber_hears_the_depth(camera: Camera) -> None:
+def test_a_best_effort_subscriber_receives_the_depth(camera: Camera) -> None:
     with camera.client.listening(topics.DEPTH_MM, Image, reliable=False) as heard:
         camera.client.spin_until(lambda: heard, camera.show)
     assert heard[0].encoding == "16UC1"
 
 
-def test_the_node_is_still_the_same_and_has_no_traceback(camera: Camera) -> None:
+def test_the_node_still_runs_and_has_no_traceback(camera: Camera) -> None:
     assert camera.node.running and "Traceback" not in camera.node.output
