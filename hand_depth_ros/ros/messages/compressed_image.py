@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from hand_depth_ros.errors import ImageError
+from hand_depth_ros.ros.messages import jpeg
 from hand_depth_ros.ros.messages.encodings import validate_size
 
 _PNG_MAGIC, _PNG_CHANNELS = b"\x89PNG\r\n\x1a\n", {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -15,15 +16,24 @@ _TAIL = 64
 """Bytes at the end that must hold the end mark: some cameras append a few of their own."""
 _MAX_JPEG_PIXELS_PER_BYTE = 512
 """Most pixels per byte of Huffman-coded JPEG: one bit per 8 x 8 block (ITU T.81, F.1.2)."""
-_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
-"""Second bytes of markers without a length: stuffing, TEM, RSTn, SOI, EOI."""
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The last chunk of a PNG."""
+_GREY_ROWS = 8
+"""Rows of a block: the fewest that missing JPEG data leaves grey."""
+_GREY_CONTRAST = 32
+"""Least range of pixel values of an image that is not grey all over."""
 
 
-def decode_compressed(data: np.ndarray) -> np.ndarray:
+def decode_compressed(data: np.ndarray, eight_bits: bool = False) -> np.ndarray:
     """Decode whole JPEG or PNG data, uint8 (N,).
 
+    Args:
+        data: The file's bytes.
+        eight_bits: True: reduce a 16-bit PNG to 8 bits.
+
     Returns:
-        OpenCV's pixels: uint8 (H, W) grey or (H, W, 3) BGR, as stored (EXIF orientation ignored).
+        OpenCV's pixels: (H, W) grey or (H, W, 3) BGR, as stored (EXIF orientation ignored); uint8,
+        or uint16 for a 16-bit PNG.
 
     Raises:
         ImageError: The data is neither, truncated, or claims an implausible size.
@@ -32,7 +42,8 @@ def decode_compressed(data: np.ndarray) -> np.ndarray:
         raise ImageError("data is empty: check the camera driver")
     data = _strip_zeros(data)
     width, height = compressed_size(data)
-    pixels = _imdecode(data)
+    depth = 0 if eight_bits or not _is_16_bit_png(data) else cv2.IMREAD_ANYDEPTH
+    pixels = _imdecode(data, depth | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.shape[:2] != (height, width):
         raise ImageError(
             f"the {data.size} bytes of compressed data do not decode: check the camera driver and the link"
@@ -50,17 +61,17 @@ def compressed_size(data: np.ndarray) -> tuple[int, int]:
     """
     raw = data.data
     if bytes(raw[:8]) == _PNG_MAGIC:
-        if b"IEND" not in bytes(raw[-_TAIL:]):
+        if b"IEND" not in bytes(raw[-_TAIL:]) and _PNG_END not in bytes(raw):
             raise ImageError(
                 "the png data is truncated (it has no end): check the link between camera and node"
             )
         width, height, fewest = _png_header(raw)
-    elif bytes(raw[:2]) == b"\xff\xd8":
-        if b"\xff\xd9" not in bytes(raw[-_TAIL:]):
+    elif is_jpeg(data):
+        width, height = jpeg.frame_size(raw)
+        if jpeg.scan(data).end is None:
             raise ImageError(
                 "the jpeg data is truncated (it has no end): check the link between camera and node"
             )
-        width, height = _jpeg_size(raw)
         fewest = width * height // _MAX_JPEG_PIXELS_PER_BYTE
     else:
         raise ImageError(
@@ -75,10 +86,38 @@ def compressed_size(data: np.ndarray) -> tuple[int, int]:
     return width, height
 
 
-def _imdecode(data: np.ndarray) -> np.ndarray | None:
+def is_jpeg(data: np.ndarray) -> bool:
+    """Return whether the data begins like a JPEG."""
+    return bytes(data[:2]) == b"\xff\xd8"
+
+
+def find_damage(data: np.ndarray, pixels: np.ndarray) -> str:
+    """Return what shows that JPEG data lost a part although it was decoded to `pixels`, or "".
+
+    Decoders put up with it: they fill what is missing with grey or decode noise.
+    """
+    if not is_jpeg(data):
+        return ""
+    found = jpeg.scan(data).damage
+    if not found and _has_grey_end(pixels):
+        found = "it ends early, the rest of the image is grey"
+    return found and f"the jpeg data is damaged ({found}): check the link between camera and node"
+
+
+def _has_grey_end(pixels: np.ndarray) -> bool:
+    """Return whether the last rows have the grey of libjpeg for missing data, and others do not."""
+    grey = np.abs(pixels[-_GREY_ROWS:].astype(np.int16) - 128) <= 1
+    return bool(grey.all()) and bool(np.ptp(pixels[:: _GREY_ROWS // 2, ::4]) > _GREY_CONTRAST)
+
+
+def _is_16_bit_png(data: np.ndarray) -> bool:
+    return bytes(data[:8]) == _PNG_MAGIC and data[24] == 16
+
+
+def _imdecode(data: np.ndarray, flags: int) -> np.ndarray | None:
     """Return the image as OpenCV decodes it, None where it cannot."""
     try:
-        return cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return cv2.imdecode(data, flags)
     except cv2.error as error:
         raise ImageError(f"the compressed data does not decode: {str(error).strip()[:200]}") from error
 
@@ -98,22 +137,3 @@ def _png_header(raw: memoryview) -> tuple[int, int, int]:
         raise ImageError("the png data has no proper header: check the camera driver and the link")
     width, height = int.from_bytes(raw[16:20], "big"), int.from_bytes(raw[20:24], "big")
     return width, height, height * (width * bits * _PNG_CHANNELS[colour] // 8) // _MAX_DEFLATE_RATIO
-
-
-def _jpeg_size(raw: memoryview) -> tuple[int, int]:
-    """Return (width, height) from the frame header; reject what decoders may read differently."""
-    position = 2
-    while position + 9 <= len(raw) and raw[position] == 0xFF:
-        marker, length = raw[position + 1], int.from_bytes(raw[position + 2 : position + 4], "big")
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker in _JPEG_WITHOUT_LENGTH or length < 2:
-            break
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return (
-                int.from_bytes(raw[position + 7 : position + 9], "big"),
-                int.from_bytes(raw[position + 5 : position + 7], "big"),
-            )
-        position += 2 + length
-    raise ImageError("the jpeg data has no frame header: check the camera driver and the link")

@@ -10,19 +10,115 @@ is the same: cv_bridge is used only for the encodings where it gave the same byt
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
 from hand_depth_ros.errors import ImageError
-from hand_depth_ros.ros.messages.compressed_image import decode_compressed
+from hand_depth_ros.estimation.bit_depth import CONTAINER_BITS, BitDepth, scale_to_8_bits
+from hand_depth_ros.ros.messages.compressed_image import decode_compressed, find_damage
 from hand_depth_ros.ros.messages.cv_bridge_converter import cv_bridge_converter
-from hand_depth_ros.ros.messages.encodings import ENCODINGS, SEMI_PLANAR, lookup_encoding, validate_size
+from hand_depth_ros.ros.messages.encodings import (
+    ENCODINGS,
+    SEMI_PLANAR,
+    resolve_encoding,
+    validate_size,
+)
+
+_DEPTH_FORMAT = re.compile(r"\s*(16|32|64)[USF]C1\b|.*depth", re.IGNORECASE | re.DOTALL)
+"""CompressedImage.format of depth images: "16UC1; png compressed ", "32FC1; compressedDepth"."""
+_MAX_PADDING_ROWS = 128
+"""Most rows that a driver adds below each plane of an nv12 image, to align its height."""
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How to read images; each field is the node parameter of the same name.
+
+    Attributes:
+        bit_depth: Bit depth of 16-bit images; 0: told from the data.
+        untyped_encoding: Encoding as which to read 8UC1, 8UC3, ...; "": reject them.
+    """
+
+    bit_depth: int = 0
+    untyped_encoding: str = ""
+
+
+class ImageDecoder:
+    """Decodes the images of one camera; remembers their bit depth from image to image.
+
+    Attributes:
+        damage: What is wrong with the data of the latest image although it was decoded, or "".
+    """
+
+    def __init__(
+        self, settings: DecodeSettings = DecodeSettings(), report: Callable[[str], None] | None = None
+    ) -> None:
+        """Call `report` with a sentence whenever the bit depth is found, or found to be larger."""
+        self.settings = settings
+        self.damage = ""
+        self._depth = BitDepth(settings.bit_depth)
+        self._report = report
+
+    @property
+    def bit_depth(self) -> int | None:
+        """Bit depth of 16-bit images; None before the first one that shows it."""
+        return self._depth.bits
+
+    def decode(self, msg: Any) -> np.ndarray:
+        """Decode one message; see `decode_image`."""
+        self.damage = ""
+        return self._decode_compressed(msg) if hasattr(msg, "format") else self._decode_raw(msg)
+
+    def _decode_raw(self, msg: Any) -> np.ndarray:
+        name = resolve_encoding(str(msg.encoding), self.settings.untyped_encoding)
+        return self._to_rgb(raw_pixels(msg, name), name)
+
+    def _decode_compressed(self, msg: Any) -> np.ndarray:
+        declared = str(msg.format)
+        if _DEPTH_FORMAT.match(declared):
+            raise ImageError(f"format {declared[:80]!r} is a depth image: remap image to a colour topic")
+        data = _bytes_of(msg.data)
+        pixels = decode_compressed(data)
+        self.damage = find_damage(data, pixels)
+        if pixels.dtype == np.uint16 and self._bits_of(pixels) == CONTAINER_BITS:
+            pixels = decode_compressed(data, eight_bits=True)
+        if pixels.ndim == 3:
+            return self._to_rgb(pixels, "bgr16" if pixels.dtype == np.uint16 else "bgr8")
+        source = declared.split(";")[0].strip()
+        name = source.rstrip("0123456789") if source.startswith("bayer_") and source in ENCODINGS else "mono"
+        return self._to_rgb(pixels, f"{name}{8 * pixels.itemsize}")
+
+    def _to_rgb(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """Convert contiguous native-endian pixels of encoding `name` to RGB uint8."""
+        if name == "rgb8":
+            return pixels if pixels.flags.writeable else pixels.copy()
+        if name.startswith("bayer") and min(pixels.shape) < 2:
+            raise ImageError(
+                f"a {name} image needs at least 2x2 pixels, this one is {pixels.shape[1]}x{pixels.shape[0]}"
+            )
+        bits = self._bits_of(pixels) if pixels.dtype == np.uint16 else 8
+        if bits not in (8, CONTAINER_BITS):
+            return np.ascontiguousarray(opencv_to_rgb(pixels, name, bits))
+        convert = cv_bridge_converter(name, opencv_to_rgb) or opencv_to_rgb
+        return np.ascontiguousarray(convert(pixels, name))
+
+    def _bits_of(self, pixels: np.ndarray) -> int:
+        before = self._depth.bits
+        bits = self._depth.update(pixels)
+        if self._report is not None and self._depth.bits not in (before, CONTAINER_BITS):
+            self._report(
+                f"the 16-bit images hold {bits}-bit values and are read as such: set bit_depth if that is wrong"
+            )
+        return bits
 
 
 def decode_image(msg: Any) -> np.ndarray:
-    """Decode a colour image message.
+    """Decode one colour image message on its own.
 
     Args:
         msg: sensor_msgs/Image or sensor_msgs/CompressedImage (JPEG or PNG), of rclpy or of rosbags.
@@ -34,25 +130,25 @@ def decode_image(msg: Any) -> np.ndarray:
         ImageError: Its fields contradict each other, the encoding is no colour encoding, or data is
             missing.
     """
-    return _decode_compressed_msg(msg) if hasattr(msg, "format") else _decode_raw_msg(msg)
+    return ImageDecoder().decode(msg)
 
 
-def opencv_to_rgb(pixels: np.ndarray, name: str) -> np.ndarray:
+def opencv_to_rgb(pixels: np.ndarray, name: str, bits: int = CONTAINER_BITS) -> np.ndarray:
     """Convert contiguous pixels of encoding `name` to RGB uint8 (H, W, 3).
 
-    16 bits become 8 by v * 255 / 65535, rounded.
+    16-bit pixels become 8-bit by v * 255 / (2**bits - 1), rounded.
     """
     code = ENCODINGS[name].to_rgb
     rgb = pixels if code is None else cv2.cvtColor(pixels, code)
-    return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0)
+    return rgb if rgb.dtype == np.uint8 else scale_to_8_bits(rgb, bits)
 
 
-def _decode_raw_msg(msg: Any) -> np.ndarray:
-    return _to_rgb(raw_pixels(msg), str(msg.encoding))
+def raw_pixels(msg: Any, name: str) -> np.ndarray:
+    """Return the pixels of a sensor_msgs/Image, contiguous and native-endian.
 
-
-def raw_pixels(msg: Any) -> np.ndarray:
-    """Return the pixels of a sensor_msgs/Image in its own encoding, contiguous and native-endian.
+    Args:
+        msg: The message.
+        name: Its encoding, a key of ENCODINGS.
 
     Returns:
         (H, W) or (H, W, C), uint8 or uint16; (3 H / 2, W) for nv12 and nv21.
@@ -60,8 +156,8 @@ def raw_pixels(msg: Any) -> np.ndarray:
     Raises:
         ImageError: Its fields contradict each other or data is missing.
     """
-    width, height, step, name = int(msg.width), int(msg.height), int(msg.step), str(msg.encoding)
-    encoding = lookup_encoding(name)
+    width, height, step = int(msg.width), int(msg.height), int(msg.step)
+    encoding = ENCODINGS[name]
     validate_size(width, height)
     if encoding.even_width and width % 2:
         raise ImageError(
@@ -74,6 +170,8 @@ def raw_pixels(msg: Any) -> np.ndarray:
             "fix step in the camera driver"
         )
     data = _bytes_of(msg.data)
+    if name in SEMI_PLANAR:
+        data = _without_row_padding(data, height, step)
     rows = _rows_in(data.size, height, step, width * pixel, name)
     order = ">" if msg.is_bigendian and encoding.dtype == "u2" else "<"
     pixels = np.ndarray(
@@ -85,28 +183,18 @@ def raw_pixels(msg: Any) -> np.ndarray:
     return np.ascontiguousarray(pixels, dtype=encoding.dtype)
 
 
-def _to_rgb(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Convert contiguous native-endian pixels of encoding `name` to RGB uint8."""
-    if name == "rgb8":
-        return pixels if pixels.flags.writeable else pixels.copy()
-    if name.startswith("bayer") and min(pixels.shape) < 2:
-        raise ImageError(
-            f"a {name} image needs at least 2x2 pixels, this one is {pixels.shape[1]}x{pixels.shape[0]}"
-        )
-    convert = cv_bridge_converter(name, opencv_to_rgb) or opencv_to_rgb
-    return np.ascontiguousarray(convert(pixels, name))
+def _without_row_padding(data: np.ndarray, height: int, step: int) -> np.ndarray:
+    """Return nv12 or nv21 data without the rows that a driver added below each plane.
 
-
-def _decode_compressed_msg(msg: Any) -> np.ndarray:
-    declared = str(msg.format)
-    if "compressedDepth" in declared:
-        raise ImageError(f"format {declared[:80]!r} is a depth image: remap image to a colour topic")
-    pixels = decode_compressed(_bytes_of(msg.data))
-    if pixels.ndim == 3:
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    source = declared.split(";")[0].strip()
-    mosaic = source.startswith("bayer_") and source in ENCODINGS
-    return _to_rgb(pixels, f"{source.rstrip('0123456789')}8" if mosaic else "mono8")
+    Hardware decoders align the height to 8, 16, 32, ... rows: 1080 rows are stored as 1088.
+    """
+    stored, rest = divmod(2 * data.size, 3 * step)
+    added = stored - height
+    aligned = any(stored == -(-height // multiple) * multiple for multiple in (8, 16, 32, 64, 128))
+    if rest or stored % 2 or height % 2 or not 0 < added < _MAX_PADDING_ROWS or not aligned:
+        return data
+    luma, chroma = data[: step * height], data[step * stored : step * (stored + height // 2)]
+    return np.concatenate((luma, chroma))
 
 
 def _rows_in(size: int, height: int, step: int, row_bytes: int, name: str) -> int:

@@ -64,23 +64,48 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
-def lookup_encoding(name: str) -> Encoding:
-    """Return the colour encoding called `name`.
+def resolve_encoding(name: str, untyped: str = "") -> str:
+    """Return the name of the colour encoding, a key of ENCODINGS, that a message means.
+
+    Args:
+        name: encoding of the message.
+        untyped: Encoding as which to read images that name only their pixels' type (8UC3); "":
+            reject them.
 
     Raises:
         ImageError: It is unknown, or a depth encoding.
     """
     if name in ENCODINGS:
-        return ENCODINGS[name]
-    if UNTYPED.fullmatch(name):
+        return name
+    if not UNTYPED.fullmatch(name):
         raise ImageError(
-            f"encoding {name[:40]!r} does not say which colours it holds (depth images look like this): "
-            "remap image to a colour topic"
+            f"encoding {name[:40]!r} is not supported: "
+            "set the camera to rgb8, bgr8, mono8, yuyv, uyvy, nv12, nv21 or bayer"
+        )
+    fitting = [other for other in ENCODINGS if _untyped_name(other) == name]
+    if untyped in fitting:
+        return untyped
+    if untyped and fitting:
+        raise ImageError(
+            f"encoding {name!r} cannot be read as {untyped}, which untyped_encoding says: "
+            f"set it to one of {', '.join(fitting)}"
+        )
+    if fitting and name.startswith("8"):
+        raise ImageError(
+            f"encoding {name!r} does not say which colours it holds: publish it as {' or '.join(fitting[:2])}, "
+            "or set the parameter untyped_encoding to what it is"
         )
     raise ImageError(
-        f"encoding {name[:40]!r} is not supported: "
-        "set the camera to rgb8, bgr8, mono8, yuyv, uyvy, nv12, nv21 or bayer"
+        f"encoding {name[:40]!r} does not say which colours it holds (depth images look like this): "
+        "remap image to a colour topic"
     )
+
+
+def _untyped_name(name: str) -> str:
+    """Return OpenCV's name for the pixel type of an encoding: 8UC3 for rgb8."""
+    encoding = ENCODINGS[name]
+    shared_chroma = encoding.even_width
+    return "" if shared_chroma else f"{8 * int(encoding.dtype[1])}UC{encoding.channels}"
 
 
 def validate_size(width: int, height: int) -> None:
