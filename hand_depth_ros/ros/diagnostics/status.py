@@ -103,7 +103,7 @@ class Health:
         if self.camera_info_topic in self.stopped():
             return self.stop_text([self.camera_info_topic])
         if self.fallback:
-            return f"running on the CPU, slower, because the GPU failed: {self.fallback}"
+            return f"on the CPU, slower, because the GPU failed: {self.fallback}"
         if self.best_effort and self.image_rate < (1.0 - _LOST_FRACTION) * self.camera_info_rate:
             lost = self.camera_info_rate - self.image_rate
             return (

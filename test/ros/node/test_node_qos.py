@@ -124,7 +124,7 @@ INCOMPATIBLE = {
         "asks for transient local and we offer volatile: set "
         "qos_overrides./depth_registered/image_raw.publisher.durability to transient_local",
     ),
-    "deadline": (QoSProfile(depth=1, deadline=Duration(seconds=1)), "hears nothing: "),
+    "deadline": (QoSProfile(depth=1, deadline=Duration(seconds=1)), "receives nothing: "),
 }
 
 
