@@ -47,6 +47,8 @@ def bag(
     ] = False,
     image_is_rectified: options.ImageIsRectified = False,
     far_m: options.FarDepth = None,
+    bit_depth: options.BitDepth = None,
+    untyped_encoding: options.UntypedEncoding = None,
     storage: Annotated[
         Storage | None, typer.Option(help="Storage of OUT.  [default: as IN]", show_default=False)
     ] = None,
@@ -92,11 +94,13 @@ def bag(
         image_is_rectified=image_is_rectified,
         background=None if far_m is None else "far",
         far_m=far_m,
+        bit_depth=bit_depth,
+        untyped_encoding=untyped_encoding,
     )
     validate_new_path(target)
     with exit_on_sigint():
         from hand_depth_ros.bag.convert import BagOptions, convert
-        from hand_depth_ros.ros.parameters import output_settings
+        from hand_depth_ros.ros.parameters import decode_settings, output_settings
     bag_options = BagOptions(
         image=image,
         camera_info=camera_info,
@@ -104,6 +108,7 @@ def bag(
         wanted=wanted_topics(points or points_organized, debug, compressed_depth),
         storage=None if storage is None else storage.value,
         zstd=zstd,
+        decode=decode_settings(values),
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the unfinished bag is removed
     estimator = options.load_estimator(weights, device, values)
@@ -130,3 +135,5 @@ def print_summary(summary: BagSummary, target: Path) -> None:
     )
     for reason, count in summary.skipped.items():
         print(f"hand-depth: {counted(count, 'frame')} without depth: {reason}", file=sys.stderr)
+    for notice, count in summary.notices.items():
+        print(f"hand-depth: {counted(count, 'frame')}: {notice}", file=sys.stderr)

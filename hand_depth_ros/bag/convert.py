@@ -7,6 +7,7 @@ same bytes for the same frame. Needs no ROS installation.
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +28,17 @@ from hand_depth_ros.bag.rosbag2 import (
     validate_new_path,
 )
 from hand_depth_ros.errors import BagError, HandDepthError, ImageError
+from hand_depth_ros.ros.diagnostics.image_monitor import ImageMonitor
 from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.camera_info import complete_camera_info
 from hand_depth_ros.ros.messages.camera_info_history import CameraInfoHistory
+from hand_depth_ros.ros.messages.decode import DEFAULT_SETTINGS, ImageDecoder
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.stamps import Stamps, stamp_ns
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
-    from hand_depth_ros.ros.messages.settings import OutputSettings
+    from hand_depth_ros.ros.messages.settings import DecodeSettings, OutputSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -51,6 +55,7 @@ class BagOptions:
         wanted: Output topics to add, names of `ros.messages.topics.OUTPUT_TOPICS`.
         storage: "sqlite3" or "mcap"; None for that of the input.
         zstd: Compress the new bag even if the input is not compressed.
+        decode: How to read the images.
     """
 
     image: str
@@ -59,6 +64,7 @@ class BagOptions:
     wanted: frozenset[str] = frozenset()
     storage: str | None = None
     zstd: bool = False
+    decode: DecodeSettings = DEFAULT_SETTINGS
 
 
 @dataclass
@@ -69,11 +75,13 @@ class BagSummary:
         frames: Colour frames with depth images.
         with_hands: Those with the depth of at least one hand in them.
         skipped: Colour frames without depth, counted by reason.
+        notices: What else the user should know, with the number of frames it concerns.
     """
 
     frames: int = 0
     with_hands: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    notices: Counter[str] = field(default_factory=Counter)
 
 
 def convert(
@@ -125,6 +133,9 @@ class DepthTopicWriter:
         self._types: dict[str, Any] = reader.typestore.types
         self._stamps = Stamps()
         self.summary = BagSummary()
+        self._decoder = ImageDecoder(options.decode, self._notice)
+        self._received_s = 0.0
+        self._images = ImageMonitor(clock=lambda: self._received_s)
 
         recorded = {connection.topic for connection in reader.connections}
         prefix = options.namespace.strip("/")
@@ -151,10 +162,17 @@ class DepthTopicWriter:
             image = self._reader.read(connection, data)
             camera_info = self._camera_infos.select(stamp_ns(image.header), timestamp)
             self._reset_at_jump(image.header)
-            processed = process_frame(self._estimator, image, camera_info, self._wanted, self._settings)
+            processed = process_frame(
+                self._estimator, image, camera_info, self._wanted, self._settings, self._decoder
+            )
         except HandDepthError as error:
             self.summary.skipped[str(error)] += 1
             return
+        self._received_s = 1e-9 * timestamp
+        if processed.rgb is not None:
+            self._notice(self._images.update(processed.rgb, self._decoder.damage))
+        camera_info, filled_in = complete_camera_info(camera_info)
+        self._notice(filled_in)
         camera_info = copy.copy(camera_info)
         camera_info.header = image.header
         for added in self._info_connections:
@@ -165,6 +183,11 @@ class DepthTopicWriter:
         self.summary.frames += 1
         frame = processed.frame
         self.summary.with_hands += bool(frame is not None and np.isfinite(frame.depth).any())
+
+    def _notice(self, text: str) -> None:
+        """Count a notice about the current frame; "" is none."""
+        if text:
+            self.summary.notices[re.sub(r" for \d+ s\b", " for seconds", text)] += 1
 
     def _reset_at_jump(self, header: Any) -> None:
         """Restart tracking where the live node does; refuse a frame whose stamp jumps back."""

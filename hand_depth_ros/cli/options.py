@@ -53,6 +53,8 @@ MaxRange = Annotated[float | None, parameter_option("max_range_m")]
 MaxSigma = Annotated[float | None, parameter_option("max_sigma_m")]
 ImageIsRectified = Annotated[bool, parameter_option("image_is_rectified", "--image-is-rectified")]
 PointsOrganized = Annotated[bool, parameter_option("points_organized", "--points-organized")]
+BitDepth = Annotated[int | None, parameter_option("bit_depth")]
+UntypedEncoding = Annotated[str | None, parameter_option("untyped_encoding", default="refuse them")]
 FarDepth = Annotated[float | None, parameter_option("far_m", default="no background")]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from hand_depth_ros.errors import HandDepthError
 from hand_depth_ros.estimation.settings import EstimatorSettings
-from hand_depth_ros.ros.messages.settings import OutputSettings
+from hand_depth_ros.ros.messages.settings import DecodeSettings, OutputSettings
 
 Value = Any  # bool, int, float or str: the type of the parameter's default
 
@@ -87,6 +87,23 @@ class Parameter:
         return value
 
 
+UNTYPED_ENCODINGS = (
+    "",
+    "mono8",
+    "rgb8",
+    "bgr8",
+    "rgba8",
+    "bgra8",
+    "bayer_rggb8",
+    "bayer_bggr8",
+    "bayer_gbrg8",
+    "bayer_grbg8",
+    "mono16",
+    "rgb16",
+    "bgr16",
+)
+"""Encodings as which images may be read that name only the type of their pixels."""
+
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "autostart",
@@ -129,6 +146,24 @@ PARAMETERS: tuple[Parameter, ...] = (
         False,
         "True for image_rect and image_rect_color: use P of camera_info and ignore distortion. "
         "False for image_raw: use K and the distortion coefficients.",
+    ),
+    Parameter(
+        "bit_depth",
+        0,
+        "Bits of a pixel in 16-bit images (mono16, rgb16, bayer_rggb16, 16-bit PNG). Many sensors use only 10 or 12. "
+        "0: tell it from the images; the log and /diagnostics name the result.",
+        low=8,
+        high=16,
+        off=0,
+        off_label="automatic",
+        read_only=True,
+    ),
+    Parameter(
+        "untyped_encoding",
+        "",
+        "Encoding as which to read images whose encoding names no colours (8UC1, 8UC3, 8UC4). Empty: refuse them.",
+        choices=UNTYPED_ENCODINGS,
+        read_only=True,
     ),
     Parameter(
         "max_hands",
@@ -318,6 +353,11 @@ def estimator_settings(values: Mapping[str, Value]) -> dict[str, Any]:
 def output_settings(values: Mapping[str, Value]) -> OutputSettings:
     """Return the settings of the output messages."""
     return OutputSettings(**{field.name: values[field.name] for field in fields(OutputSettings)})
+
+
+def decode_settings(values: Mapping[str, Value]) -> DecodeSettings:
+    """Return the settings of the image decoder."""
+    return DecodeSettings(**{field.name: values[field.name] for field in fields(DecodeSettings)})
 
 
 def _parameter(name: str) -> Parameter:

@@ -98,6 +98,7 @@ def test_every_parameter_is_used() -> None:
         (folder / f"{name}.py").read_text() for name in ("hand_depth_node", "fallback_estimator")
     )
     used = set(parameters.estimator_settings(DEFAULTS)) | set(vars(parameters.output_settings(DEFAULTS)))
+    used |= set(vars(parameters.decode_settings(DEFAULTS)))
     used |= {name for name in BY_NAME if f'"{name}"' in source}
     assert used == {parameter.name for parameter in PARAMETERS}
 
@@ -123,3 +124,9 @@ def test_rejects_former_names_with_the_new_one(old: str, new: str) -> None:
 def test_rejects_unknown_name_among_values() -> None:
     with pytest.raises(ParameterError, match="unknown parameter 'colour'"):
         check_values({**DEFAULTS, "colour": "blue"})
+
+
+def test_untyped_encodings_are_colour_encodings() -> None:
+    from hand_depth_ros.ros.messages.encodings import ENCODINGS
+
+    assert set(parameters.UNTYPED_ENCODINGS) - {""} <= set(ENCODINGS)

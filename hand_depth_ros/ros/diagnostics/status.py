@@ -47,6 +47,7 @@ class Health:
         hands: How many of them have a valid depth.
         problem: Why the inputs cannot be received, or "".
         refusal: Why the latest frame was refused, or "".
+        image_problem: What makes depth impossible in the latest valid image, or "".
         fallback: Why the CPU is used although there is a GPU, or "".
         values: More values to show.
     """
@@ -73,6 +74,7 @@ class Health:
     hands: int = 0
     problem: str = ""
     refusal: str = ""
+    image_problem: str = ""
     fallback: str = ""
     values: dict[str, str] = field(default_factory=dict)
 
@@ -102,6 +104,8 @@ class Health:
         """Return what is wrong although usable frames come in, or ""."""
         if self.camera_info_topic in self.stopped():
             return self.stop_text([self.camera_info_topic])
+        if self.image_problem:
+            return f"{self.image_topic}: {self.image_problem}"
         if self.fallback:
             return f"on the CPU, slower, because the GPU failed: {self.fallback}"
         if self.best_effort and self.image_rate < (1.0 - _LOST_FRACTION) * self.camera_info_rate:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -28,6 +27,7 @@ from hand_depth_ros.ros.messages.encodings import (
     resolve_encoding,
     validate_size,
 )
+from hand_depth_ros.ros.messages.settings import DecodeSettings
 
 _DEPTH_FORMAT = re.compile(r"\s*(16|32|64)[USF]C1\b|.*depth", re.IGNORECASE | re.DOTALL)
 """CompressedImage.format of depth images: "16UC1; png compressed ", "32FC1; compressedDepth"."""
@@ -35,17 +35,7 @@ _MAX_PADDING_ROWS = 128
 """Most rows that a driver adds below each plane of an nv12 image, to align its height."""
 
 
-@dataclass(frozen=True)
-class DecodeSettings:
-    """How to read images; each field is the node parameter of the same name.
-
-    Attributes:
-        bit_depth: Bit depth of 16-bit images; 0: told from the data.
-        untyped_encoding: Encoding as which to read 8UC1, 8UC3, ...; "": reject them.
-    """
-
-    bit_depth: int = 0
-    untyped_encoding: str = ""
+DEFAULT_SETTINGS = DecodeSettings()
 
 
 class ImageDecoder:
@@ -56,7 +46,7 @@ class ImageDecoder:
     """
 
     def __init__(
-        self, settings: DecodeSettings = DecodeSettings(), report: Callable[[str], None] | None = None
+        self, settings: DecodeSettings = DEFAULT_SETTINGS, report: Callable[[str], None] | None = None
     ) -> None:
         """Call `report` with a sentence whenever the bit depth is found, or found to be larger."""
         self.settings = settings

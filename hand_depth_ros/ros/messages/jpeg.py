@@ -1,4 +1,4 @@
-"""Structure of JPEG data: size, end and signs of damage, without decoding it (ITU T.81, annex B)."""
+"""Structure of JPEG data: size, end and signs of damage, without decoding (ITU T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 """Second bytes of markers without a length: stuffing, TEM, RSTn, SOI, EOI."""
 _BETWEEN_SCANS = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
-"""Markers that may follow the data of a scan, apart from EOI: DHT, SOS, DQT, DNL, DRI, COM, APPn."""
+"""Markers that may follow a scan, apart from EOI: DHT, SOS, DQT, DNL, DRI, COM, APPn."""
 _IS_DATA = np.zeros(256, bool)
 _IS_DATA[[0x00, 0xFF, *range(0xD0, 0xD8)]] = True
 """Second bytes after 0xFF that belong to the data of a scan: stuffing, fill bytes, RSTn."""
+_MAX_SCAN_HEADER = 14
+"""Longest header of a scan, in bytes: four components."""
 _STANDARD_TABLE = bytes((0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0))
 """Code lengths of the standard table of luminance DC (ITU T.81, table K.3)."""
 _ZERO_RUN = bytes(64)
@@ -74,12 +76,13 @@ def scan(data: np.ndarray) -> Scan:
         if marker == _EOI:
             end = mark + 2
             break
-        if marker == _SOI:
+        if marker == _SOI and bytes(data[mark + 2 : mark + 3]) == b"\xff":
             return Scan(None, "")  # another image begins before this one ends
-        if marker in _BETWEEN_SCANS:
-            position = mark + 2 + int.from_bytes(bytes(data[mark + 2 : mark + 4]), "big")
-        else:
+        behind = _segment_end(data, mark)
+        if behind is None:
             damage = damage or f"marker 0xFF{marker:02X} within the image"
+        else:
+            position = behind
     coded = bytes(data[start:end])
     if not damage and _STANDARD_TABLE in bytes(data[:start]) and _ZERO_RUN in coded:
         damage = "zeros within the image"
@@ -102,6 +105,20 @@ def _first_scan(data: np.ndarray) -> int | None:
         if marker == _SOS:
             return position if position < data.size else None
     return None
+
+
+def _segment_end(data: np.ndarray, mark: int) -> int | None:
+    """Return the end of a segment between two scans, None if `mark` begins none.
+
+    Noise has markers, too: but another marker follows a segment, and scan headers are short.
+    """
+    marker, length = int(data[mark + 1]), int.from_bytes(bytes(data[mark + 2 : mark + 4]), "big")
+    end = mark + 2 + length
+    if marker not in _BETWEEN_SCANS or length < 2 or end + 1 >= data.size:
+        return None
+    if marker == _SOS:
+        return end if length <= _MAX_SCAN_HEADER else None
+    return end if data[end] == 0xFF and data[end + 1] in (*_BETWEEN_SCANS, _EOI, 0xFF) else None
 
 
 def _restarts_in_order(coded: np.ndarray) -> bool:

@@ -17,7 +17,7 @@ from hand_depth_ros.estimation.overlay import overlay
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.messages.compressed_depth import compress_depth
-from hand_depth_ros.ros.messages.decode import decode_image
+from hand_depth_ros.ros.messages.decode import ImageDecoder
 from hand_depth_ros.ros.messages.encode import (
     Fields,
     encode_depth_m,
@@ -51,6 +51,7 @@ class ProcessedFrame:
     outputs: dict[str, Fields]
     frame: HandDepthFrame | None
     timings: dict[str, float] = field(default_factory=dict)
+    rgb: np.ndarray | None = None
 
 
 def process_frame(
@@ -59,6 +60,7 @@ def process_frame(
     camera_info: Any,
     wanted: Collection[str],
     settings: OutputSettings = DEFAULT_SETTINGS,
+    decoder: ImageDecoder | None = None,
 ) -> ProcessedFrame:
     """Decode the image, estimate depth, encode the wanted outputs.
 
@@ -69,11 +71,11 @@ def process_frame(
         wanted: Names of `topics.OUTPUT_TOPICS`. Only these are computed; none that needs inference,
             no inference.
         settings: Settings of the outputs.
+        decoder: Decodes the images of this camera; None: a new one, which judges this image alone.
 
     Returns:
         The fields of each wanted message except its header. `depth_registered/camera_info` is not
-            among them: the
-        caller copies `camera_info` under the image's header.
+        among them: the caller copies `camera_info` under the image's header.
 
     Raises:
         ImageError: The image cannot be decoded.
@@ -83,7 +85,7 @@ def process_frame(
         return ProcessedFrame({}, None)
     start = time.perf_counter()
     camera = Camera.from_camera_info(camera_info, rectified=settings.image_is_rectified)
-    rgb = decode_image(image)
+    rgb = (decoder or ImageDecoder()).decode(image)
     validate_same_size(rgb, camera)
     if not topics.NEED_INFERENCE.intersection(wanted):
         return ProcessedFrame({}, None)
@@ -96,7 +98,7 @@ def process_frame(
         "estimate": 1e3 * (estimated - decoded),
         "encode": 1e3 * (time.perf_counter() - estimated),
     }
-    return ProcessedFrame(outputs, frame, timings)
+    return ProcessedFrame(outputs, frame, timings, rgb)
 
 
 def encode_frame(

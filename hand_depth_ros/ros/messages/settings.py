@@ -1,8 +1,21 @@
-"""Settings of the output messages. Imports nothing, so that the parameter table stays light."""
+"""Settings of input and output messages. Imports nothing: the parameter table stays light."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How to read images; each field is the node parameter of the same name.
+
+    Attributes:
+        bit_depth: Bit depth of 16-bit images; 0: told from the data.
+        untyped_encoding: Encoding as which to read 8UC1, 8UC3, ...; "": reject them.
+    """
+
+    bit_depth: int = 0
+    untyped_encoding: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from rclpy.node import Node
 
 from hand_depth_ros.errors import CameraError, HandDepthError
+from hand_depth_ros.ros.messages.decode import ImageDecoder
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.stamps import stamp_ns
 from hand_depth_ros.ros.node.fallback_estimator import EstimatorFactory, FallbackEstimator
@@ -21,7 +22,7 @@ from hand_depth_ros.ros.node.outputs import Outputs
 from hand_depth_ros.ros.node.reporter import Reporter
 from hand_depth_ros.ros.node.tf import OutputFrame
 from hand_depth_ros.ros.node.worker import Worker
-from hand_depth_ros.ros.parameters import Value, output_settings
+from hand_depth_ros.ros.parameters import Value, decode_settings, output_settings
 
 PARTNER_TIMEOUT_S = 0.25
 """How long an image waits for the camera_info of its stamp, while they come in pairs."""
@@ -63,6 +64,7 @@ class DepthWorker:
     ) -> None:
         self._node, self._frame, self._reporter = node, frame, reporter
         self._settings = output_settings(values)
+        self._decoder = ImageDecoder(decode_settings(values), self._report_bit_depth)
         self._between_frames = threading.Lock()  # held while a frame is estimated
         self._publishing = threading.Lock()  # held while one is published
         self._reset_requested = threading.Event()
@@ -98,6 +100,7 @@ class DepthWorker:
     def activate(self, camera: ColourCamera) -> None:
         """Publish the frames of `camera` from now on; nothing seen before counts."""
         self.request_reset()
+        self._reporter.images.clear()
         self._camera = camera
 
     def deactivate(self) -> None:
@@ -136,7 +139,15 @@ class DepthWorker:
         with self._between_frames:
             return self._estimator.recalibrate()
 
+    @property
+    def bit_depth(self) -> int | None:
+        """Bit depth of 16-bit images; None if there were none."""
+        return self._decoder.bit_depth
+
     # The worker thread
+
+    def _report_bit_depth(self, text: str) -> None:
+        self._node.get_logger().info(f"{self._reporter.topics.image}: {text}")
 
     def _work(self, job: Job) -> None:
         topics = self._reporter.topics
@@ -174,7 +185,9 @@ class DepthWorker:
             if self._reset_requested.is_set():
                 self._reset_requested.clear()
                 self._estimator.reset()
-            result = process_frame(self._estimator, job.image, info, wanted, self._settings)
+            result = process_frame(self._estimator, job.image, info, wanted, self._settings, self._decoder)
+        if result.rgb is not None:
+            self._reporter.check_image(result.rgb, self._decoder.damage)
         with self._publishing:
             if job.camera is not self._camera:  # deactivated meanwhile
                 statistics.add_dropped()

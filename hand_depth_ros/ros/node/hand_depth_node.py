@@ -320,6 +320,9 @@ class HandDepthNode(LifecycleNode):
             {
                 "device": str(self._values["device"]) if worker is None else worker.device,
                 "weights": str(self._values["weights"]) or "shipped",
+                **(
+                    {} if worker is None or worker.bit_depth is None else {"bit depth": str(worker.bit_depth)}
+                ),
             },
         )
 

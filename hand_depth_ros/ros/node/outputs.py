@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from std_msgs.msg import Header
 
 from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.camera_info import complete_camera_info
 from hand_depth_ros.ros.messages.encode import Fields
 from hand_depth_ros.ros.qos import full_name, incompatible_subscriber, is_known, output_qos, overridable
 
@@ -36,6 +37,7 @@ class Outputs:
 
     def __init__(self, node: Node, camera_infos_in: Collection[str]) -> None:
         self._node = node
+        self._reported: set[str] = set()
         self._publishers = {
             topic.name: self._publisher(node, _TYPES[topic.type], _resolved_name(node, topic.name))
             for topic in topics.OUTPUT_TOPICS
@@ -100,7 +102,11 @@ class Outputs:
     def publish(self, outputs: Mapping[str, Fields], camera_info: CameraInfo, header: Header) -> None:
         """Publish one frame under one header; camera_info first, for consumers that pair."""
         if any(publisher.get_subscription_count() for publisher in self._infos):
-            info = copy.copy(camera_info)
+            completed, filled_in = complete_camera_info(camera_info)
+            if filled_in and filled_in not in self._reported:
+                self._reported.add(filled_in)
+                self._node.get_logger().warning(filled_in)
+            info = copy.copy(completed)
             info.header = header
             for publisher in self._infos:
                 publisher.publish(info)

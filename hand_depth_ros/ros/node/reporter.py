@@ -6,9 +6,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
+from hand_depth_ros.ros.diagnostics.image_monitor import ImageMonitor
 from hand_depth_ros.ros.diagnostics.stalled_topics import StalledTopics
 from hand_depth_ros.ros.diagnostics.statistics import Rate, Statistics
 from hand_depth_ros.ros.diagnostics.status import Health
@@ -35,6 +37,7 @@ class Reporter:
     def __init__(self, node: Node, topics: InputTopics) -> None:
         self._node, self.topics = node, topics
         self.statistics = Statistics()
+        self.images = ImageMonitor()
         self.failure = ""
         self._may_log = Throttle()
         self._grace_until = 0.0
@@ -61,6 +64,17 @@ class Reporter:
         self.statistics.add_refused(reason)
         if not (may_come and time.monotonic() < self._grace_until):
             self.log(kind, reason, error=kind != "stamp")
+
+    def check_image(self, rgb: np.ndarray, damage: str) -> None:
+        """Look for what makes depth impossible in a valid image; log a damaged one.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            damage: What the image's data shows to be wrong, or "".
+        """
+        self.images.update(rgb, damage)
+        if damage:
+            self.log("damage", f"{self.topics.image}: {damage}")
 
     def log(self, kind: str, text: str, error: bool = False) -> None:
         """Log a line unless one like it was just logged."""
@@ -156,6 +170,7 @@ class Reporter:
             hands_seen=seen,
             hands=with_depth,
             refusal=statistics.refusal,
+            image_problem=self.images.problem if camera is not None else "",
             fallback=fallback,
             values={
                 "latency p50 (ms)": f"{p50:.1f}",

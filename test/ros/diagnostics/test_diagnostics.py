@@ -96,6 +96,7 @@ WELL = {
             )
             for latched in (False, True)
         ),
+        ({"image_problem": "the image is dark"}, b"\1", ["/cam/image: the image is dark"]),
         ({"fallback": "CUDA out of memory"}, b"\1", ["on the CPU", "CUDA out of memory"]),
         (
             {"incompatible_subscribers": ("subscriber /a of /x asks",), "subscribers": 0},

@@ -13,8 +13,9 @@ from support import messages
 
 from hand_depth_ros.errors import ImageError
 from hand_depth_ros.ros.messages import cv_bridge_converter as bridge_module
-from hand_depth_ros.ros.messages.decode import decode_image, opencv_to_rgb
+from hand_depth_ros.ros.messages.decode import ImageDecoder, decode_image, opencv_to_rgb
 from hand_depth_ros.ros.messages.encodings import ENCODINGS
+from hand_depth_ros.ros.messages.settings import DecodeSettings
 
 RGB = messages.sample_rgb()
 ALPHA = np.full((*RGB.shape[:2], 1), 77, np.uint8)
@@ -274,3 +275,173 @@ def test_installed_cv_bridge_gives_the_same_pixels() -> None:
     pytest.importorskip("cv_bridge", reason="cv_bridge is not installed (apt install ros-jazzy-cv-bridge)")
     for name, pixels in PACKED.items():
         assert np.array_equal(decode_image(messages.image(pixels, name, 7)), RGB)
+
+
+@pytest.mark.parametrize(
+    "format",
+    [
+        "16UC1; png compressed ",
+        "16UC1; png compressed 16UC1",
+        "16UC1;png",
+        "16uc1; png compressed",
+        " 16UC1 ; png",
+        "32FC1; tiff compressed",
+        "compressedDepth",
+        "16UC1; compressedDepth rvl",
+        "32FC1; compresseddepth png",
+        "png; depth",
+    ],
+)
+def test_rejects_compressed_images_whose_format_says_depth(format: str) -> None:
+    depth = np.full((24, 32), 600, np.uint16)
+    with pytest.raises(ImageError, match="depth image: remap image to a colour topic"):
+        decode_image(compressed(".png", depth, format))
+
+
+SMOOTH = messages.sample_rgb(120, 160)
+"""Larger than RGB, so that a few pixels are no outliers."""
+
+
+def as_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Return 8-bit pixels as a sensor of `bits` bits stores them in 16."""
+    return np.rint(pixels * ((2**bits - 1) / 255)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("name", ["rgb16", "bgr16", "rgba16", "mono16", "bayer_rggb16", "png", "grey png"])
+def test_sensors_of_any_bit_depth_give_the_same_image(name: str, bits: int) -> None:
+    """Within one grey level, of raw images, Bayer mosaics and 16-bit PNG."""
+    alpha = np.full((*SMOOTH.shape[:2], 1), 255, np.uint8)
+    pixels = {
+        "bgr16": SMOOTH[..., ::-1],
+        "rgba16": np.concatenate((SMOOTH, alpha), -1),
+        "mono16": SMOOTH[..., 0],
+        "bayer_rggb16": messages.mosaic(SMOOTH, "rggb"),
+        "png": SMOOTH[..., ::-1],
+        "grey png": SMOOTH[..., 0],
+    }.get(name, SMOOTH)
+    if "png" in name:
+        source = "mono16" if "grey" in name else "rgb16"
+        msg = compressed(".png", as_bits(pixels, bits), f"{source}; png compressed {source}")
+        expected = decode_image(compressed(".png", pixels))
+    else:
+        msg = messages.image(as_bits(pixels, bits), name)
+        expected = decode_image(messages.image(pixels, name.replace("16", "8")))
+    decoder = ImageDecoder()
+    assert np.abs(decoder.decode(msg).astype(int) - expected).max() <= 1
+    assert decoder.bit_depth == bits
+
+
+def test_reports_the_bit_depth_once() -> None:
+    told: list[str] = []
+    decoder = ImageDecoder(report=told.append)
+    for bits in (10, 10, 12, 10, 16):
+        decoder.decode(messages.image(as_bits(SMOOTH, bits), "rgb16"))
+    assert [text.split("-bit values")[0][-2:] for text in told] == ["10", "12"]
+    assert all("set bit_depth if that is wrong" in text for text in told)
+
+
+def test_parameter_overrides_the_bit_depth() -> None:
+    msg = messages.image(as_bits(SMOOTH, 10), "rgb16")
+    dark = ImageDecoder(DecodeSettings(bit_depth=12)).decode(msg)
+    assert np.abs(dark.astype(int) - SMOOTH / 4).max() <= 1
+    with pytest.raises(ImageError, match="bit_depth is 8"):
+        ImageDecoder(DecodeSettings(bit_depth=8)).decode(msg)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "untyped"),
+    [("8UC3", "bgr8"), ("8UC3", "rgb8"), ("8UC1", "mono8"), ("8UC1", "bayer_grbg8"), ("8UC4", "bgra8")],
+)
+def test_untyped_encoding_is_read_as_the_parameter_says(encoding: str, untyped: str) -> None:
+    channels = ENCODINGS[untyped].channels
+    pixels = {1: RGB[..., 0], 3: RGB, 4: np.concatenate((RGB, ALPHA), -1)}[channels]
+    expected = decode_image(messages.image(pixels, untyped))
+    decoder = ImageDecoder(DecodeSettings(untyped_encoding=untyped))
+    assert np.array_equal(decoder.decode(messages.image(pixels, encoding)), expected)
+    with pytest.raises(ImageError, match="untyped_encoding"):
+        decode_image(messages.image(pixels, encoding))
+
+
+def test_untyped_encoding_must_fit_the_pixels() -> None:
+    decoder = ImageDecoder(DecodeSettings(untyped_encoding="bgr8"))
+    with pytest.raises(ImageError, match=r"8UC1.*cannot be read as bgr8.*mono8"):
+        decoder.decode(messages.image(RGB[..., 0], "8UC1"))
+    with pytest.raises(ImageError, match="remap image to a colour topic"):
+        decoder.decode(messages.image(RGB[..., 0].astype(np.float32), "32FC1"))
+
+
+@pytest.mark.parametrize("stored_rows", [32, 64])
+@pytest.mark.parametrize("name", ["nv12", "nv21"])
+def test_decodes_semi_planar_with_padded_height(name: str, stored_rows: int) -> None:
+    """Hardware decoders align both planes' height; `height` is the image's."""
+    blocks = np.repeat(np.repeat(RGB[::2, ::2], 2, 0), 2, 1)
+    height = blocks.shape[0]
+    planes = messages.semi_planar(blocks, vu=name == "nv21")
+    added = np.full((stored_rows - height, planes.shape[1]), 77, np.uint8)
+    padded = np.concatenate((planes[:height], added, planes[height:], added[: len(added) // 2]))
+    msg = messages.image(padded, name, 8)
+    msg.height = height
+    whole = messages.image(planes, name, 8)
+    whole.height = height
+    assert np.array_equal(decode_image(msg), decode_image(whole))
+
+
+@pytest.mark.parametrize("junk", [b"\x00\x01junk" * 50, b"\xff\xd8\xff\xe0" * 100, bytes(5000) + b"end"])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_ignores_junk_after_the_end_of_a_complete_image(extension: str, junk: bytes) -> None:
+    whole = compressed(extension, RGB)
+    decoder = ImageDecoder()
+    data = np.concatenate((whole.data, np.frombuffer(junk, np.uint8)))
+    decoded = decoder.decode(SimpleNamespace(format=whole.format, data=data))
+    assert np.array_equal(decoded, decode_image(whole)) and not decoder.damage
+
+
+DETAILED = np.random.default_rng(3).integers(0, 255, (30, 40, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+
+
+def damaged(kind: str, seed: int) -> np.ndarray:
+    """Return a JPEG of DETAILED, 320 x 240, that lost a part of its second half."""
+    options = (cv2.IMWRITE_JPEG_RST_INTERVAL, 4) if kind == "restart" else ()
+    data = cv2.imencode(".jpg", DETAILED, options)[1].reshape(-1).copy()
+    half = data.size // 2 + 100 * seed
+    if kind == "zeros":
+        data[half : half + 2000] = 0
+    elif kind == "noise":
+        data[half : half + 2000] = np.random.default_rng(seed).integers(0, 256, 2000)
+    elif kind == "cut":
+        data = np.delete(data, slice(half, data.size - 2))
+    else:
+        data = np.delete(data, slice(half, half + 2000))
+    return data
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["zeros", "noise", "cut", "restart"])
+def test_reports_a_half_damaged_jpeg(kind: str, seed: int) -> None:
+    decoder = ImageDecoder()
+    decoder.decode(SimpleNamespace(format="jpeg", data=damaged(kind, seed)))
+    assert "the jpeg data is damaged" in decoder.damage and "check the link" in decoder.damage
+    decoder.decode(compressed(".jpg", RGB))
+    assert not decoder.damage
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+        (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+    ],
+)
+@pytest.mark.parametrize("quality", [5, 60, 100])
+def test_whole_jpegs_show_no_damage(options: tuple[int, ...], quality: int) -> None:
+    bars = np.pad(DETAILED, ((64, 64), (0, 0), (0, 0)))
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    decoder = ImageDecoder()
+    for pixels in (DETAILED, bars, grey, np.zeros_like(grey), SMOOTH, DETAILED[..., 0]):
+        data = cv2.imencode(".jpg", pixels, (*options, cv2.IMWRITE_JPEG_QUALITY, quality))[1].reshape(-1)
+        decoder.decode(SimpleNamespace(format="jpeg", data=data))
+        assert not decoder.damage
