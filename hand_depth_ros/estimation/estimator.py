@@ -47,7 +47,7 @@ from hand_depth_ros.geometry.boxes import Box
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.geometry.crop_camera import CropCamera
 from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
-from hand_depth_ros.geometry.masks import convex_hull, largest_part, remove_small_parts
+from hand_depth_ros.geometry.masks import convex_hull, hand_parts, remove_small_parts
 from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, NetworkConfig, load_weights
 from hand_depth_ros.network.inference import compile_for_inference, fuse_batch_norms, fuse_detector
 from hand_depth_ros.network.weights import calibration_factors
@@ -63,6 +63,14 @@ _CANDIDATES_PER_HAND = 3
 _MIN_GIVEN_BOX_IOU = 0.4
 """Above this overlap of a given box with its mask's box, the mask's hull says where in the box
 the hand is."""
+
+
+_WIDENING = 1.8
+"""Growth of a located hand's box in the search for parts that are cut off."""
+_MAX_WIDENINGS = 2
+_MIN_WIDE_PRESENCE = 0.3
+_MIN_WIDENED_RATIO = 1.25
+"""A wider mask counts if its longer side exceeds the narrow one's by this factor."""
 
 
 @dataclasses.dataclass
@@ -279,7 +287,7 @@ class HandDepthEstimator:
         tracks = [Track(i + 1, _validated_box(roi), 1.0) for i, roi in enumerate(rois)]
         if self._has_joints and tracks:
             for track, crop, prediction in self._locate(frame, tracks):
-                part = largest_part(self._binary_mask(prediction))
+                part = hand_parts(self._binary_mask(prediction))
                 if part is not None:
                     mask_box = crop.box_to_frame(frame.camera, part[0])
                     if mask_box.iou(track.box) >= _MIN_GIVEN_BOX_IOU:
@@ -324,13 +332,35 @@ class HandDepthEstimator:
         """
         kept = []
         for track, crop, prediction in self._locate(frame, tracks):
-            part = largest_part(self._binary_mask(prediction))
-            if part is not None:
-                track.box = crop.box_to_frame(frame.camera, part[0])
-                track.hull = crop.to_frame(frame.camera, part[1])
+            parts = hand_parts(self._binary_mask(prediction))
+            if parts is not None:
+                track.box = crop.box_to_frame(frame.camera, parts[0])
+                track.hull = crop.to_frame(frame.camera, parts[1])
             if not tracker.reject(track, prediction.scalars.presence):
                 kept.append(track)
+        self._widen(frame, kept)
         return kept
+
+    def _widen(self, frame: Frame, tracks: list[Track]) -> None:
+        """Look around each located hand for parts that a thing in front cuts off.
+
+        A hand behind a bar is detected as its palm. A crop of the grown box shows the fingers beyond; if its
+        mask reaches much farther, the hand is that large, and is looked at in a wider crop once more.
+        """
+        for _ in range(_MAX_WIDENINGS):
+            wide = [dataclasses.replace(t, box=_grown(t.box, _WIDENING)) for t in tracks]
+            widened = []
+            for track, (seen, crop, prediction) in zip(
+                tracks, self._locate(frame, wide) if wide else (), strict=True
+            ):
+                parts = hand_parts(self._binary_mask(prediction))
+                if parts is None or prediction.scalars.presence < _MIN_WIDE_PRESENCE:
+                    continue
+                box = crop.box_to_frame(frame.camera, parts[0])
+                if box.longer_side > _MIN_WIDENED_RATIO * track.box.longer_side:
+                    track.box, track.hull, track.roll = box, crop.to_frame(frame.camera, parts[1]), seen.roll
+                    widened.append(track)
+            tracks = widened
 
     def _locate(self, frame: Frame, tracks: list[Track]) -> list[tuple[Track, CropCamera, CropPrediction]]:
         """Predict hands of which only a box is known, in crops that aren't upright.
@@ -470,6 +500,12 @@ def _upright_crop(track: Track, camera: Camera, size: int) -> CropCamera:
     if hull is not None and np.isfinite(camera.unproject(hull)).all(1).sum() > 2:
         return CropCamera.from_points(camera, hull, size, roll=track.roll)
     return CropCamera.from_box(camera, track.predicted_box(), size, roll=track.roll)
+
+
+def _grown(box: Box, factor: float) -> Box:
+    """Return a box grown about its centre."""
+    (x, y), width, height = box.centre, factor * box.width, factor * box.height
+    return Box(x - width / 2, y - height / 2, width, height)
 
 
 def _validated_box(roi: Any) -> Box:

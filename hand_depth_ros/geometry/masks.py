@@ -9,8 +9,10 @@ from hand_depth_ros.geometry.boxes import Box
 
 _MIN_HAND_PX = 30
 """Smaller connected parts are specks, not hands."""
-_MIN_PART_FRACTION = 0.15
-"""Parts smaller than this fraction of the largest are dropped."""
+_MIN_PART_FRACTION = 0.01
+"""Parts smaller than this fraction of the largest are dropped: a fingertip beyond a bar is 0.02."""
+_MIN_PART_PX = 12
+"""Parts with fewer pixels are dropped."""
 
 
 def visible_fraction(mask: np.ndarray, pixels: np.ndarray) -> float:
@@ -25,17 +27,19 @@ def visible_fraction(mask: np.ndarray, pixels: np.ndarray) -> float:
     return float(around[y, x].mean())
 
 
-def largest_part(mask: np.ndarray) -> tuple[Box, np.ndarray] | None:
-    """Return the tight box and convex hull of the largest connected part, None for a speck."""
+def hand_parts(mask: np.ndarray) -> tuple[Box, np.ndarray] | None:
+    """Return the tight box and convex hull of all visible parts of a hand, None for a speck.
+
+    A thing in front cuts a hand into parts; specks beside them are left out.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return None
-    number = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    x, y, w, h, area = stats[number].tolist()
-    if area < _MIN_HAND_PX:
+    keep = _parts_to_keep(stats)
+    if not keep.any():
         return None
-    box = Box(float(x), float(y), float(w), float(h))
-    return box, convex_hull(labels == number, box)
+    box = _union_box(stats[keep])
+    return box, convex_hull(keep[labels], box)
 
 
 def convex_hull(mask: np.ndarray, box: Box) -> np.ndarray:
@@ -63,15 +67,27 @@ def remove_small_parts(mask: np.ndarray, instance: int) -> Box | None:
     window = mask[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
     own = (window == instance).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(own, connectivity=8)
+    keep = _parts_to_keep(stats)
+    if not keep.any():
+        window[own > 0] = 0
+        return None
+    if keep.sum() < count - 1:
+        window[(own > 0) & ~keep[labels]] = 0
+    return _union_box(stats[keep]).moved(left, top)
+
+
+def _parts_to_keep(stats: np.ndarray) -> np.ndarray:
+    """Select parts by OpenCV's component statistics (n, 5), the background first: bool (n,)."""
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
     if areas.max() < _MIN_HAND_PX:
-        window[own > 0] = 0
-        return None
-    keep = areas >= _MIN_PART_FRACTION * areas.max()
-    if keep.sum() < count - 1:
-        window[(own > 0) & ~keep[labels]] = 0
-    x0, y0 = stats[keep, cv2.CC_STAT_LEFT].min(), stats[keep, cv2.CC_STAT_TOP].min()
-    x1 = (stats[keep, cv2.CC_STAT_LEFT] + stats[keep, cv2.CC_STAT_WIDTH]).max()
-    y1 = (stats[keep, cv2.CC_STAT_TOP] + stats[keep, cv2.CC_STAT_HEIGHT]).max()
-    return Box(float(left + x0), float(top + y0), float(x1 - x0), float(y1 - y0))
+        return np.zeros(len(areas), bool)
+    return areas >= max(_MIN_PART_PX, _MIN_PART_FRACTION * areas.max())
+
+
+def _union_box(stats: np.ndarray) -> Box:
+    """Return the box around all parts with these statistics (n, 5)."""
+    x0, y0 = stats[:, cv2.CC_STAT_LEFT].min(), stats[:, cv2.CC_STAT_TOP].min()
+    x1 = (stats[:, cv2.CC_STAT_LEFT] + stats[:, cv2.CC_STAT_WIDTH]).max()
+    y1 = (stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]).max()
+    return Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0))
