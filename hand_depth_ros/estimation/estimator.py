@@ -344,8 +344,9 @@ class HandDepthEstimator:
     def _widen(self, frame: Frame, tracks: list[Track]) -> None:
         """Look around each located hand for parts that a thing in front cuts off.
 
-        A hand behind a bar is detected as its palm. A crop of the grown box shows the fingers beyond; if its
-        mask reaches much farther, the hand is that large, and is looked at in a wider crop once more.
+        A hand behind a bar is detected as its palm. A crop of the grown box shows the fingers
+        beyond; if its mask reaches much farther, the hand is that large, and is looked at in a
+        wider crop once more.
         """
         for _ in range(_MAX_WIDENINGS):
             wide = [dataclasses.replace(t, box=_grown(t.box, _WIDENING)) for t in tracks]

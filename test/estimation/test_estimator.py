@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -352,7 +353,7 @@ def test_a_bar_that_moves_across_a_followed_hand_leaves_it_one_hand_and_whole_a_
         assert [hand.id for hand in frame.hands] == [1]
         visible = rgb[..., 0] > 0
         covered.append(((frame.mask > 0) & visible).sum() / visible.sum())
-    assert min(map(max, zip(covered, covered[1:], strict=False))) > 0.95
+    assert min(map(max, pairwise(covered))) > 0.95
 
 
 def test_a_second_hand_beside_the_first_is_not_taken_for_a_part_of_it() -> None:
