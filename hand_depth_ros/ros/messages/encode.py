@@ -46,8 +46,14 @@ def encode_rgb(rgb: np.ndarray) -> Fields:
     return _image(np.ascontiguousarray(rgb, dtype=np.uint8), "rgb8")
 
 
-def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organized: bool = False) -> Fields:
-    """Encode hand points, undistorted and without flying pixels, as PointCloud2 (x y z rgb).
+def encode_points(
+    depth: np.ndarray,
+    rgb: np.ndarray,
+    camera: Camera,
+    organized: bool = False,
+    remove_flying_pixels: bool = True,
+) -> Fields:
+    """Encode hand points, undistorted, as PointCloud2 (x y z rgb).
 
     Args:
         depth: (H, W) metres along the optical axis, NaN = invalid.
@@ -56,9 +62,12 @@ def encode_points(depth: np.ndarray, rgb: np.ndarray, camera: Camera, organized:
         camera: Camera of both.
         organized: True: one point per pixel, in image order, NaN where invalid. False: valid points
             only.
+        remove_flying_pixels: Take pixels that float between two surfaces for invalid.
     """
     height, width = depth.shape
-    valid = is_valid(depth) & ~flying_pixels(depth, min(camera.fx, camera.fy))
+    valid = is_valid(depth)
+    if remove_flying_pixels:
+        valid &= ~flying_pixels(depth, min(camera.fx, camera.fy))
     rays = np.asarray(camera.rays())
     if organized:
         xyz, colours = np.where(valid, depth, np.nan)[..., None] * rays, rgb

@@ -112,7 +112,9 @@ def encode_frame(
         topics.DEPTH_MM: lambda: encode_depth_mm(depth),
         topics.DEPTH_M: lambda: encode_depth_m(depth),
         topics.SIGMA: lambda: encode_sigma(frame.sigma, frame.depth),
-        topics.POINTS: lambda: encode_points(frame.depth, rgb, camera, settings.points_organized),
+        topics.POINTS: lambda: encode_points(
+            frame.depth, rgb, camera, settings.points_organized, settings.remove_flying_pixels
+        ),
         topics.HAND_MASK: lambda: encode_mask(frame.mask),
         topics.DEBUG: lambda: encode_rgb(overlay(rgb, frame)),
     }

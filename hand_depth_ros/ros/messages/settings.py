@@ -26,6 +26,8 @@ class OutputSettings:
         background: "invalid", or "far" to put `far_m` into the depth images where there is no hand.
         far_m: Depth of the background in metres.
         points_organized: True: one point per pixel. False: hand points only.
+        remove_flying_pixels: True: the point cloud leaves out pixels that float between two
+            surfaces. The depth images always keep them.
         image_is_rectified: True: use P of camera_info. False: use K and the distortion
             coefficients.
     """
@@ -33,4 +35,5 @@ class OutputSettings:
     background: str = "invalid"
     far_m: float = 4.0
     points_organized: bool = False
+    remove_flying_pixels: bool = True
     image_is_rectified: bool = False

@@ -124,6 +124,9 @@ def test_removes_flying_pixels_between_finger_and_palm(ramp: int, turned: bool, 
     xyz, _ = read_cloud(encode_points(depth, messages.sample_rgb(40, 40), camera, organized))
     z = xyz[np.isfinite(xyz[:, 2]), 2]
     assert set(np.round(z.astype(float), 4)) == {0.40, 0.45} and len(z) == 20 * 22
+    kept = encode_points(depth, messages.sample_rgb(40, 40), camera, organized, remove_flying_pixels=False)
+    xyz, _ = read_cloud(kept)
+    assert np.isfinite(xyz[:, 2]).sum() == np.isfinite(depth).sum() == (20 + ramp) * 22
 
 
 def test_steep_surfaces_and_clean_steps_keep_every_point() -> None:
