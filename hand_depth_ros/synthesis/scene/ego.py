@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from hand_depth_ros.synthesis.people.arms import arms_collide, random_arm
@@ -17,7 +19,7 @@ from hand_depth_ros.synthesis.people.people import (
     with_sleeves,
 )
 from hand_depth_ros.synthesis.people.poses import set_hand
-from hand_depth_ros.synthesis.render.raycast import Pinhole, raycast
+from hand_depth_ros.synthesis.render.raycast import Hits, Pinhole, raycast
 from hand_depth_ros.synthesis.scene.assets import Assets
 from hand_depth_ros.synthesis.scene.desk import clutter, desk_surface, desk_under
 from hand_depth_ros.synthesis.scene.grasp import Grasp
@@ -43,55 +45,80 @@ _MIN_NEAR_M = 0.1
 _DOWN = np.array([0.0, 0.0, -1.0])
 
 
+@dataclass(frozen=True)
+class _Busy:
+    """A person at work. main: the hand with instance 1; busy: the hands that a view must show."""
+
+    pose: np.ndarray
+    bones: np.ndarray
+    joints: dict[str, np.ndarray]
+    main: str
+    busy: tuple[str, ...]
+    things: list[Surface]
+
+
 def ego_view(seed: int, index: int, size: tuple[int, int], assets: Assets) -> View:
     """Return view `index`: one or two of one's own hands, busy in front of the body."""
     who = index // VIEWS_PER_PERSON
     clothes = wardrobe(seed, who)
-    person, model = clothes.person, body_model()
+    person = clothes.person
     for attempt in range(_TRIES):
         rng = rng_for(seed, 22, index, attempt)
-        main = SIDES[rng.integers(2)]
-        other = SIDES[1 - SIDES.index(main)]
-        busy = (main, other) if rng.random() < _TWO else (main,)
-        pose = model.identity()
-        grasps = _busy_arms(pose, person, busy, assets, rng)
-        if grasps is None:
-            continue
-        bones = model.bones(person, pose)
-        if arms_collide(bones, person):
-            continue
-        solids = {side: in_world(grasp, bones, person, side) for side, grasp in grasps.items()}
-        things = [solid.surface(rng) for solid in solids.values()]
-        if any(
-            in_the_way(solid, thing, bones, person, side, SIDES[1 - SIDES.index(side)])
-            for (side, solid), thing in zip(solids.items(), things, strict=True)
-        ):
-            continue
-        joints = {side: hand_joints(model, person, bones, side) for side in busy}
-        camera = _camera(bones, person, joints, size, rng)
-        if camera is None:
+        busy = _random_busy(person, assets, rng)
+        camera = None if busy is None else _camera(busy, person, size, rng)
+        if busy is None or camera is None:
             continue
         look = with_sleeves(random_look(seed, who, rng), rng, assets.cloths)
         light = with_exposure(random_light(seed, who, rng), assets.exposure, rng)
-        instances = {main: 1, other: 2}
-        figure = clothes.dressed(
-            pose, look, instances, ("head",), random_accessories(seed * 1_000_003 + who, rng)
-        )
+        instances = {side: 1 if side == busy.main else 2 for side in SIDES}
+        accessories = random_accessories(seed * 1_000_003 + who, rng)
+        figure = clothes.dressed(busy.pose, look, instances, ("head",), accessories)
+        things = busy.things
         if rng.random() < _DESK:
-            things += _furniture(figure, things, person, assets, rng)
+            things = things + _furniture(figure, things, person, assets, rng)
         surface = cull(join([figure.surface, *things]), camera)
         hits = raycast(surface, camera)
-        if hits.depth[hits.depth > 0].min() < _MIN_NEAR_M:
-            continue
-        pixels = _MIN_PIXELS * size[0] * size[1]
-        if any(
-            np.count_nonzero(hits.label == instances[side]) < pixels
-            or visible_fraction(surface, camera, hits, instances[side]) < _MIN_VISIBLE
-            for side in busy
-        ):
-            continue
-        return make_view(index, seed, surface, camera, look, light, hits, instances, figure.joints, person)
+        if _shows_enough(surface, camera, hits, [instances[side] for side in busy.busy]):
+            return make_view(
+                index, seed, surface, camera, look, light, hits, instances, figure.joints, person
+            )
     raise RuntimeError(f"view {index} of seed {seed}: no visible hand in {_TRIES} tries")
+
+
+def _random_busy(person: Person, assets: Assets, rng: np.random.Generator) -> _Busy | None:
+    """Pose a person at work; None where arms or held things are in the way of each other."""
+    model = body_model()
+    main = SIDES[rng.integers(2)]
+    other = SIDES[1 - SIDES.index(main)]
+    busy = (main, other) if rng.random() < _TWO else (main,)
+    pose = model.identity()
+    grasps = _busy_arms(pose, person, busy, assets, rng)
+    if grasps is None:
+        return None
+    bones = model.bones(person, pose)
+    if arms_collide(bones, person):
+        return None
+    solids = {side: in_world(grasp, bones, person, side) for side, grasp in grasps.items()}
+    things = [solid.surface(rng) for solid in solids.values()]
+    if any(
+        in_the_way(solid, thing, bones, person, side, SIDES[1 - SIDES.index(side)])
+        for (side, solid), thing in zip(solids.items(), things, strict=True)
+    ):
+        return None
+    joints = {side: hand_joints(model, person, bones, side) for side in busy}
+    return _Busy(pose, bones, joints, main, busy, things)
+
+
+def _shows_enough(surface: Surface, camera: Pinhole, hits: Hits, instances: list[int]) -> bool:
+    """Return whether enough of these hands is visible, and nothing is too near."""
+    if hits.depth[hits.depth > 0].min() < _MIN_NEAR_M:
+        return False
+    pixels = _MIN_PIXELS * camera.width * camera.height
+    return all(
+        np.count_nonzero(hits.label == instance) >= pixels
+        and visible_fraction(surface, camera, hits, instance) >= _MIN_VISIBLE
+        for instance in instances
+    )
 
 
 def _busy_arms(
@@ -138,15 +165,13 @@ def _furniture(
     return [desk_surface(desk, rng), *clutter(desk, top, points, assets.objects, rng)]
 
 
-def _camera(
-    bones: np.ndarray, person: Person, joints: dict[str, np.ndarray], size: tuple[int, int],
-    rng: np.random.Generator,
-) -> Pinhole | None:  # fmt: skip
+def _camera(busy: _Busy, person: Person, size: tuple[int, int], rng: np.random.Generator) -> Pinhole | None:
     """Choose a camera at the forehead, the chest, above the desk or over a shoulder.
 
     Return None if it misses a hand.
     """
     model = body_model()
+    bones, joints = busy.bones, busy.joints
     head, chest = (bones[model.index[name], :3, 3] for name in ("head", "spine01"))
     middle = np.mean([j.mean(0) for j in joints.values()], 0)
     kind = rng.random()
