@@ -76,7 +76,7 @@ def bag(
     frame has depth, 1 if none has or the bag cannot be read or written, 2 for wrong usage.
     """
     with exit_on_sigint():
-        from hand_depth_ros.bag.rosbag2 import validate_new_path
+        from hand_depth_ros.bag.writer import validate_new_path
 
     if not NAMESPACE.fullmatch(namespace):
         raise typer.BadParameter(
@@ -127,7 +127,9 @@ def wanted_topics(points: bool, debug: bool, compressed_depth: bool) -> frozense
 
 
 def print_summary(summary: BagSummary, target: Path) -> None:
-    """Print how many frames have depth, and why the others have none."""
+    """Print how many frames have depth, why the others have none, and the notes."""
+    for note in summary.notes:
+        print(f"hand-depth: {note}", file=sys.stderr)
     skipped = sum(summary.skipped.values())
     print(
         f"{counted(summary.frames, 'frame')} with depth added to {target}, {summary.with_hands} of them "

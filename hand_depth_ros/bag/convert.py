@@ -17,16 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from hand_depth_ros.bag.rosbag2 import (
-    BagReader,
-    BagWriter,
-    Connection,
-    StoragePlugin,
-    compression_for,
-    find_topic,
-    new_bag,
-    validate_new_path,
-)
+from hand_depth_ros.bag.reader import BagReader, RecordedMessage, RecordedTopic, find_topic
+from hand_depth_ros.bag.writer import BagWriter, compression_for, new_bag, validate_new_path
 from hand_depth_ros.errors import BagError, HandDepthError, ImageError
 from hand_depth_ros.ros.diagnostics.image_monitor import ImageMonitor
 from hand_depth_ros.ros.messages import topics
@@ -76,12 +68,14 @@ class BagSummary:
         with_hands: Those with the depth of at least one hand in them.
         skipped: Colour frames without depth, counted by reason.
         notices: What else the user should know, with the number of frames it concerns.
+        notes: What the user should know about the bag as a whole, one line each.
     """
 
     frames: int = 0
     with_hands: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     notices: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def convert(
@@ -97,20 +91,21 @@ def convert(
     with BagReader(source) as reader:
         colour = find_topic(reader, options.image, (RAW, COMPRESSED), "--image")
         camera_infos = _read_camera_infos(reader, options)
-        storage = StoragePlugin[options.storage.upper()] if options.storage else reader.storage
+        storage = options.storage or reader.storage
         compression = compression_for(storage, reader.compression, options.zstd)
         with new_bag(target, reader, storage, compression) as writer:
             depth = DepthTopicWriter(reader, writer, options, settings, estimator, camera_infos)
             messages = track(
                 reader.messages(), "bag", total=reader.message_count, console=Console(stderr=True)
             )
-            for connection, timestamp, data in messages:
-                writer.copy(connection, timestamp, data)
-                if connection.topic == colour:
-                    depth.add_frame(connection, timestamp, data)
+            for message in messages:
+                writer.copy(message)
+                if message.connection.topic == colour and message.connection.is_ros2:
+                    depth.add_frame(message)
             if not depth.summary.frames:
                 reasons = "; ".join(depth.summary.skipped) or "it has no messages"
                 raise BagError(f"{source}: no frame of {colour} could be used: {reasons}")
+        depth.summary.notes += reader.notes
         return depth.summary
 
 
@@ -142,8 +137,8 @@ class DepthTopicWriter:
         names = {name: f"/{prefix}/{name}".replace("//", "/") for name in options.wanted}
         if taken := sorted(recorded.intersection(names.values())):
             raise BagError(f"the bag already has {', '.join(taken)}: give a --namespace for the added topics")
-        self._info_connections: list[Connection] = []
-        self._connections: dict[str, Connection] = {}
+        self._info_connections: list[RecordedTopic] = []
+        self._connections: dict[str, RecordedTopic] = {}
         for topic in topics.OUTPUT_TOPICS:
             if topic.name in names and topic.name != topics.CAMERA_INFO:
                 self._connections[topic.name] = writer.add_topic(names[topic.name], topic.type)
@@ -156,11 +151,11 @@ class DepthTopicWriter:
                 if name not in recorded
             ]
 
-    def add_frame(self, connection: Connection, timestamp: int, data: bytes) -> None:
+    def add_frame(self, message: RecordedMessage) -> None:
         """Estimate one colour message and write the results; count it as skipped if unusable."""
         try:
-            image = self._reader.read(connection, data)
-            camera_info = self._camera_infos.select(stamp_ns(image.header), timestamp)
+            image = self._reader.read(message.connection, message.data)
+            camera_info = self._camera_infos.select(stamp_ns(image.header), message.timestamp)
             self._reset_at_jump(image.header)
             processed = process_frame(
                 self._estimator, image, camera_info, self._wanted, self._settings, self._decoder
@@ -168,7 +163,7 @@ class DepthTopicWriter:
         except HandDepthError as error:
             self.summary.skipped[str(error)] += 1
             return
-        self._received_s = 1e-9 * timestamp
+        self._received_s = 1e-9 * message.timestamp
         if processed.rgb is not None:
             self._notice(self._images.update(processed.rgb, self._decoder.damage))
         camera_info, filled_in = complete_camera_info(camera_info)
@@ -176,10 +171,10 @@ class DepthTopicWriter:
         camera_info = copy.copy(camera_info)
         camera_info.header = image.header
         for added in self._info_connections:
-            self._writer.add(added, timestamp, camera_info)
+            self._writer.add(added, message.timestamp, camera_info)
         for name, fields in processed.outputs.items():
             added = self._connections[name]
-            self._writer.add(added, timestamp, self._message(added.msgtype, fields, image.header))
+            self._writer.add(added, message.timestamp, self._message(added.msgtype, fields, image.header))
         self.summary.frames += 1
         frame = processed.frame
         self.summary.with_hands += bool(frame is not None and np.isfinite(frame.depth).any())
@@ -208,10 +203,12 @@ class DepthTopicWriter:
 def _read_camera_infos(reader: BagReader, options: BagOptions) -> CameraInfoHistory:
     name = options.camera_info or topics.sibling_camera_info(options.image.removesuffix("/compressed"))
     name = find_topic(reader, name, (CAMERA_INFO,), "--camera-info")
-    connections = [connection for connection in reader.connections if connection.topic == name]
+    topics_of_name = [topic for topic in reader.connections if topic.topic == name and topic.is_ros2]
+    # Files of a split recording may overlap in time.
+    messages = sorted(reader.messages(topics_of_name), key=lambda message: message.timestamp)
     camera_infos = CameraInfoHistory()
-    for connection, timestamp, data in reader.messages(connections):
-        camera_infos.add(reader.read(connection, data), timestamp)
+    for message in messages:
+        camera_infos.add(reader.read(message.connection, message.data), message.timestamp)
     if not camera_infos:
         raise BagError(f"{name} has no messages in this bag: name another topic with --camera-info")
     return camera_infos

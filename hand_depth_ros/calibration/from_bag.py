@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from hand_depth_ros.bag.rosbag2 import BagReader, find_topic
+from hand_depth_ros.bag.reader import BagReader, find_topic
 from hand_depth_ros.calibration.lengths import REFERENCE_LENGTH_M, LengthMeasurement, measure_frame
 from hand_depth_ros.errors import BagError
 from hand_depth_ros.geometry.camera import Camera
@@ -41,6 +42,8 @@ def measure_bag(
         BagError: A topic is missing, or the depth image is not registered to the colour image.
     """
     with BagReader(path) as reader:
+        for note in reader.notes:
+            print(f"hand-depth: {note}", file=sys.stderr)
         camera = _read_camera(reader, image, camera_info)
         partners = _pair_stamps(reader, image, depth)
         wanted = set(partners.values())
@@ -114,5 +117,5 @@ def _partners(colours: list[int], depths: list[int]) -> dict[int, int]:
 def _messages(reader: BagReader, topic: str, msgtypes: tuple[str, ...], option: str) -> Any:
     """Iterate over the messages of a topic; BagError lists the topics that would fit."""
     name = find_topic(reader, topic, msgtypes, option)
-    connections = [connection for connection in reader.connections if connection.topic == name]
-    return (reader.read(connection, data) for connection, _, data in reader.messages(connections))
+    topics = [one for one in reader.connections if one.topic == name and one.is_ros2]
+    return (reader.read(message.connection, message.data) for message in reader.messages(topics))
