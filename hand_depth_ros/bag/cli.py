@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hand_depth_ros.cli import options
+from hand_depth_ros.cli.camera_options import CameraOptions
 from hand_depth_ros.cli.interrupt import exit_on_sigint
-from hand_depth_ros.errors import counted
+from hand_depth_ros.errors import DatasetError, counted
 
 if TYPE_CHECKING:
+    from hand_depth_ros.bag.camera import GivenCamera
     from hand_depth_ros.bag.convert import BagSummary
 
 NAMESPACE = re.compile(r"/?|/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?")
@@ -34,6 +36,22 @@ def bag(
     image: Annotated[str, typer.Option("--image", help="Colour topic: Image or CompressedImage.")],
     camera_info: Annotated[
         str | None, typer.Option(help="Its CameraInfo topic.  [default: beside --image]", show_default=False)
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Use this camera instead of camera_info: YAML as camera_calibration writes it."),
+    ] = None,
+    cameras: Annotated[
+        Path | None, typer.Option(help="The same from a cameras.jsonl, see infer, that has one camera.")
+    ] = None,
+    fx: Annotated[
+        float | None, typer.Option(help="The same by focal length, pixels; with --fy --cx --cy.")
+    ] = None,
+    fy: Annotated[float | None, typer.Option(help="Focal length, pixels.")] = None,
+    cx: Annotated[float | None, typer.Option(help="Principal point, pixels.")] = None,
+    cy: Annotated[float | None, typer.Option(help="Principal point, pixels.")] = None,
+    hfov: Annotated[
+        float | None, typer.Option(help="The same roughly, by horizontal field of view, degrees.")
     ] = None,
     namespace: Annotated[str, typer.Option(help="Prefix for the names of the added topics.")] = "/",
     points: Annotated[bool, typer.Option("--points", help="Also add the point cloud.")] = False,
@@ -68,6 +86,8 @@ def bag(
 
     For example: hand-depth bag my_bag my_bag_depth --image /camera/color/image_raw
 
+    A bag without camera_info needs a camera: --calibration, --fx --fy --cx --cy, or --hfov.
+
     Every recorded message is copied unchanged. Added messages take header stamp, frame id and
     receive time from their colour message. OUT appears only when it is complete.
 
@@ -97,6 +117,10 @@ def bag(
         bit_depth=bit_depth,
         untyped_encoding=untyped_encoding,
     )
+    camera_options = CameraOptions(cameras, fx, fy, cx, cy, hfov, calibration)
+    camera_options.validate(required=False, with_calibration=True)
+    if camera_options.given and camera_info is not None:
+        raise typer.BadParameter(f"--camera-info and {camera_options.given[0]}: give one camera")
     validate_new_path(target)
     with exit_on_sigint():
         from hand_depth_ros.bag.convert import BagOptions, convert
@@ -109,10 +133,43 @@ def bag(
         storage=None if storage is None else storage.value,
         zstd=zstd,
         decode=decode_settings(values),
+        camera=given_camera(camera_options),
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the unfinished bag is removed
     estimator = options.load_estimator(weights, device, values)
     print_summary(convert(source, target, estimator, bag_options, output_settings(values)), target)
+
+
+def given_camera(camera: CameraOptions) -> GivenCamera | None:
+    """Return the camera that the options describe, or None.
+
+    Raises:
+        CameraError: The calibration file cannot be used.
+        DatasetError: The list of cameras cannot be used.
+    """
+    from hand_depth_ros.bag.camera import GivenCamera
+    from hand_depth_ros.infer.camera_list import read_camera_list
+    from hand_depth_ros.ros.messages.calibration_file import fields_of_camera, read_calibration
+
+    if not camera.given:
+        return None
+    (origin,) = camera.given
+    if camera.calibration is not None:
+        fields = read_calibration(camera.calibration)
+        return GivenCamera(origin, lambda width, height: fields)
+    if camera.cameras is not None:
+        listed = read_camera_list(camera.cameras)
+        if listed.errors:
+            raise DatasetError(listed.errors[0])
+        known = {one.camera for one in listed.images}
+        if len(known) != 1:
+            raise DatasetError(
+                f"{camera.cameras}: it lists {len(known)} cameras, a bag has one: give a list of one camera, "
+                "or --calibration"
+            )
+        fields = fields_of_camera(known.pop())
+        return GivenCamera(origin, lambda width, height: fields)
+    return GivenCamera(origin, lambda width, height: fields_of_camera(camera.for_size(width, height)))
 
 
 def wanted_topics(points: bool, debug: bool, compressed_depth: bool) -> frozenset[str]:

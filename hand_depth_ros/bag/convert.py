@@ -17,13 +17,19 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from hand_depth_ros.bag.camera import (
+    CAMERA_INFO,
+    AssumedCameraInfo,
+    CameraInfoSource,
+    GivenCamera,
+    RecordedCameraInfo,
+)
 from hand_depth_ros.bag.reader import BagReader, RecordedMessage, RecordedTopic, find_topic
 from hand_depth_ros.bag.writer import BagWriter, compression_for, new_bag, validate_new_path
 from hand_depth_ros.errors import BagError, HandDepthError, ImageError
 from hand_depth_ros.ros.diagnostics.image_monitor import ImageMonitor
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.messages.camera_info import complete_camera_info
-from hand_depth_ros.ros.messages.camera_info_history import CameraInfoHistory
 from hand_depth_ros.ros.messages.decode import DEFAULT_SETTINGS, ImageDecoder
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.stamps import Stamps, stamp_ns
@@ -33,7 +39,6 @@ if TYPE_CHECKING:
     from hand_depth_ros.ros.messages.settings import DecodeSettings, OutputSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class BagOptions:
     Attributes:
         image: Colour topic.
         camera_info: Its CameraInfo topic; None for the sibling of `image`.
+        camera: Use this camera instead of recorded camera_info.
         namespace: Prefix for the names of the added topics.
         wanted: Output topics to add, names of `ros.messages.topics.OUTPUT_TOPICS`.
         storage: "sqlite3" or "mcap"; None for that of the input.
@@ -57,6 +63,7 @@ class BagOptions:
     storage: str | None = None
     zstd: bool = False
     decode: DecodeSettings = DEFAULT_SETTINGS
+    camera: GivenCamera | None = None
 
 
 @dataclass
@@ -90,7 +97,7 @@ def convert(
     validate_new_path(target)
     with BagReader(source) as reader:
         colour = find_topic(reader, options.image, (RAW, COMPRESSED), "--image")
-        camera_infos = _read_camera_infos(reader, options)
+        camera_infos = _camera_info_source(reader, options)
         storage = options.storage or reader.storage
         compression = compression_for(storage, reader.compression, options.zstd)
         with new_bag(target, reader, storage, compression) as writer:
@@ -119,7 +126,7 @@ class DepthTopicWriter:
         options: BagOptions,
         settings: OutputSettings,
         estimator: HandDepthEstimator,
-        camera_infos: CameraInfoHistory,
+        camera_infos: CameraInfoSource,
     ) -> None:
         """Create the added topics; BagError if the bag already has one of them."""
         self._reader, self._writer = reader, writer
@@ -155,7 +162,7 @@ class DepthTopicWriter:
         """Estimate one colour message and write the results; count it as skipped if unusable."""
         try:
             image = self._reader.read(message.connection, message.data)
-            camera_info = self._camera_infos.select(stamp_ns(image.header), message.timestamp)
+            camera_info = self._camera_infos.select(image, message.timestamp)
             self._reset_at_jump(image.header)
             processed = process_frame(
                 self._estimator, image, camera_info, self._wanted, self._settings, self._decoder
@@ -200,15 +207,7 @@ class DepthTopicWriter:
         return self._types[msgtype](header=header, **fields)
 
 
-def _read_camera_infos(reader: BagReader, options: BagOptions) -> CameraInfoHistory:
-    name = options.camera_info or topics.sibling_camera_info(options.image.removesuffix("/compressed"))
-    name = find_topic(reader, name, (CAMERA_INFO,), "--camera-info")
-    topics_of_name = [topic for topic in reader.connections if topic.topic == name and topic.is_ros2]
-    # Files of a split recording may overlap in time.
-    messages = sorted(reader.messages(topics_of_name), key=lambda message: message.timestamp)
-    camera_infos = CameraInfoHistory()
-    for message in messages:
-        camera_infos.add(reader.read(message.connection, message.data), message.timestamp)
-    if not camera_infos:
-        raise BagError(f"{name} has no messages in this bag: name another topic with --camera-info")
-    return camera_infos
+def _camera_info_source(reader: BagReader, options: BagOptions) -> CameraInfoSource:
+    if options.camera is None:
+        return RecordedCameraInfo(reader, options.image, options.camera_info)
+    return AssumedCameraInfo(options.camera, reader.typestore.types, reader.notes)

@@ -204,7 +204,7 @@ class BagReader:
         )
 
     def _merge_topics(self) -> None:
-        """Give topics of the files that are the same one connection, in the order of metadata.yaml."""
+        """Make one connection of equal topics of the files, in the order of metadata.yaml."""
         listed = list(self._metadata.topics) if self._metadata else []
         by_key: dict[object, RecordedTopic] = {}
         for file in self._files:
@@ -219,7 +219,7 @@ class BagReader:
         )
 
     def _detect_compression(self) -> str:
-        """Return "message" if messages are compressed one by one, for bags without metadata.yaml."""
+        """Return "message" if messages are compressed one by one, without metadata.yaml."""
         for file in self._files:
             topics = {topic for topic in file.topics.values() if topic.is_ros2}
             for message in file.messages(topics):
@@ -227,7 +227,7 @@ class BagReader:
         return ""
 
     def _check_complete(self) -> None:
-        """Note what is missing from a killed recording; BagError if a finished one was cut later."""
+        """Note what a killed recording lacks; BagError if a finished one was cut later."""
         held: Counter[tuple[str, str]] = Counter()
         for topic, count in self.counts().items():
             held[topic.topic, topic.msgtype] += count

@@ -95,7 +95,7 @@ class Sqlite3Storage:
 
 
 def _channel(topic: RecordedTopic, definition: str, profiles: list[Qos]) -> Channel:
-    """Return the mcap channel of a topic; that of the source, unless its QoS differs from `profiles`."""
+    """Return the mcap channel of a topic: that of the source, if its QoS is `profiles`."""
     if topic.channel is not None and not topic.is_ros2:
         return topic.channel
     schema, pairs = None, {}

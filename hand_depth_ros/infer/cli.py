@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hand_depth_ros.cli import options
+from hand_depth_ros.cli.camera_options import CameraOptions
 from hand_depth_ros.cli.interrupt import exit_on_sigint
 from hand_depth_ros.errors import counted
 
 if TYPE_CHECKING:
-    from hand_depth_ros.geometry.camera import Camera
-    from hand_depth_ros.infer.images import CameraOf, Summary
+    from hand_depth_ros.infer.images import Summary
 
 
 def infer(
@@ -28,11 +27,15 @@ def infer(
     cameras: Annotated[
         Path | None, typer.Option(help="cameras.jsonl: process exactly the images that it lists.")
     ] = None,
-    fx: Annotated[float | None, typer.Option(help="Focal length, pixels; with --fy --cx --cy.")] = None,
+    fx: Annotated[
+        float | None, typer.Option(help="Focal length, pixels of the image as stored; with --fy --cx --cy.")
+    ] = None,
     fy: Annotated[float | None, typer.Option(help="Focal length, pixels.")] = None,
     cx: Annotated[float | None, typer.Option(help="Principal point, pixels.")] = None,
     cy: Annotated[float | None, typer.Option(help="Principal point, pixels.")] = None,
-    hfov: Annotated[float | None, typer.Option(help="Horizontal field of view, degrees.")] = None,
+    hfov: Annotated[
+        float | None, typer.Option(help="Horizontal field of view of the image as stored, degrees.")
+    ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write NAME.overlay.png.")] = False,
     hand_length_m: options.HandLength = None,
     max_hands: options.MaxHands = None,
@@ -49,7 +52,8 @@ def infer(
 
     Writes NAME.depth.png (16-bit, mm, 0 = no hand) and NAME.sigma.png (16-bit, 0.1 mm). NAME is
     the file name without its extension; images of the same name keep their folder or extension in
-    it. Give the camera with --cameras, with --fx --fy --cx --cy, or with --hfov.
+    it. Give the camera with --cameras, with --fx --fy --cx --cy, or with --hfov; a camera for all
+    images is that of the pixels as stored, and turns with photographs that EXIF turns.
 
     cameras.jsonl has one JSON object per line. Required: image (path below the given folders or
     beside the list), width, height, fx, fy, cx, cy (pixels). Optional: distortion_model (plumb_bob,
@@ -58,8 +62,8 @@ def infer(
 
     Exit code: 0 if every image was processed, 1 if one was not, 2 for wrong usage.
     """
-    intrinsics = {"--fx": fx, "--fy": fy, "--cx": cx, "--cy": cy}
-    validate_camera_options(cameras, intrinsics, hfov)
+    camera = CameraOptions(cameras, fx, fy, cx, cy, hfov)
+    camera.validate(required=True)
     options.validate_folder("--out", out)
     values = options.checked(
         hand_length_m=hand_length_m,
@@ -76,7 +80,7 @@ def infer(
     if cameras is not None:
         jobs, errors = jobs_from_list(cameras, paths)
     else:
-        jobs, errors = jobs_from_paths(paths, camera_of_options(fx, fy, cx, cy, hfov))
+        jobs, errors = jobs_from_paths(paths, camera.for_size)
     summary = Summary()
     if jobs:
         estimator = options.load_estimator(weights, device, values)
@@ -87,46 +91,6 @@ def infer(
         print(f"hand-depth: {line}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
-
-
-def validate_camera_options(
-    cameras: Path | None, intrinsics: dict[str, float | None], hfov: float | None
-) -> None:
-    """Raise typer.BadParameter unless the options describe the camera in exactly one way.
-
-    Args:
-        cameras: Value of --cameras.
-        intrinsics: --fx, --fy, --cx and --cy (pixels) by option.
-        hfov: Value of --hfov, degrees.
-    """
-    missing = [name for name, value in intrinsics.items() if value is None]
-    if (cameras is not None) + (len(missing) < 4) + (hfov is not None) != 1:
-        raise typer.BadParameter(
-            "describe the camera in one way: --cameras FILE, or --fx --fy --cx --cy, or --hfov DEGREES"
-        )
-    if 0 < len(missing) < 4:
-        raise typer.BadParameter(f"{' '.join(missing)} missing: give all of --fx --fy --cx --cy, in pixels")
-    for name, value in intrinsics.items():
-        if value is not None and not (math.isfinite(value) and (value > 0 or name in ("--cx", "--cy"))):
-            raise typer.BadParameter(
-                f"{name} is {value:g}: give a number of pixels; a focal length is above 0"
-            )
-    options.validate_hfov(hfov)
-
-
-def camera_of_options(
-    fx: float | None, fy: float | None, cx: float | None, cy: float | None, hfov: float | None
-) -> CameraOf:
-    """Return the function from image size to camera that the validated options describe."""
-    from hand_depth_ros.geometry.camera import Camera
-
-    def camera_of(width: int, height: int) -> Camera:
-        if hfov is not None:
-            return Camera.from_hfov(width, height, hfov)
-        assert fx is not None and fy is not None and cx is not None and cy is not None
-        return Camera(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
-
-    return camera_of
 
 
 def summary_line(summary: Summary, out: Path, failed: int) -> str:

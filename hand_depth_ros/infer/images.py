@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 
 from hand_depth_ros.errors import HandDepthError, ImageError, counted
 from hand_depth_ros.estimation.quantize import depth_to_mm, sigma_to_units
+from hand_depth_ros.infer.orientation import find_orientation
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 OUTPUT_SUFFIXES = (".depth.png", ".sigma.png", ".overlay.png")
+_ORIENTATION_TAG = re.compile(rb"(?i)exif|^(II\*\0|MM\0\*)")  # JPEG, PNG and WebP; or TIFF
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 CameraOf = Callable[[int, int], "Camera"]
@@ -211,14 +214,16 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
     """Return the pixels, (H, W, 3) uint8 RGB, and their camera.
 
     A photograph is turned upright as its EXIF says, unless its camera has the size of the stored
-    pixels.
+    pixels. A camera that is a function of the size is that of the stored pixels, and turns with
+    them.
 
     Raises:
         ImageError: Not an image, or not of the camera's size.
     """
     import cv2
 
-    encoded = np.frombuffer(job.path.read_bytes(), np.uint8)
+    data = job.path.read_bytes()
+    encoded = np.frombuffer(data, np.uint8)
     upright = _decode(encoded, cv2.IMREAD_COLOR)
     if upright is None:
         raise ImageError(
@@ -227,7 +232,13 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
             else "the file is empty: copy it again"
         )
     if callable(job.camera):
-        return upright, job.camera(upright.shape[1], upright.shape[0])
+        as_stored = upright
+        if _ORIENTATION_TAG.search(data):
+            again = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            assert again is not None  # it was decoded above
+            as_stored = again
+        camera = job.camera(as_stored.shape[1], as_stored.shape[0])
+        return upright, find_orientation(as_stored, upright).turn_camera(camera)
     size = (job.camera.height, job.camera.width)
     if upright.shape[:2] == size:
         return upright, job.camera

@@ -1,4 +1,4 @@
-"""Bags as crashes, editors and other tools leave them: everything is read, or the error says what helps."""
+"""Bags after crashes, edits and other tools: everything is read, or the error says what helps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ import pytest
 pytest.importorskip("rosbags", reason="the bag extra is not installed")
 pytest.importorskip("mcap", reason="the mcap library is not installed")
 
-import bags
 from backports import zstd
-from bags import GRIP, IMAGE, IMAGE_TYPE, INFO, INFO_TYPE, Entry
-from fakes import FakeEstimator
 from mcap import writer as mcap_writer
 from mcap.exceptions import McapError
 from mcap.records import Channel, Message
@@ -29,6 +26,9 @@ from mcap.stream_reader import StreamReader
 from rosbags import rosbag1
 from rosbags.rosbag2 import CompressionMode, Reader
 from rosbags.typesys import Stores, get_typestore
+from support import bags
+from support.bags import GRIP, IMAGE, IMAGE_TYPE, INFO, INFO_TYPE, Entry
+from support.fakes import FakeEstimator
 
 from hand_depth_ros.bag.convert import BagOptions, BagSummary, convert
 from hand_depth_ros.errors import BagError
@@ -150,7 +150,7 @@ def test_notes_messages_that_metadata_yaml_lists_and_the_files_lack(tmp_path: Pa
 
 
 def with_log(path: Path, entries: list[Entry], kept: int) -> Path:
-    """Record `kept` entries into a .db3 and the others only into the log beside it, as a crash leaves it."""
+    """Record `kept` entries into a .db3 and the others only into its log, as after a crash."""
     folder = path.parent.parent
     whole = bags.storage_file(bags.write_bag(folder / "whole", entries[:kept]))
     work = folder / "work.db3"
@@ -233,7 +233,7 @@ def test_paths_may_have_special_characters(tmp_path: Path, storage: str) -> None
 
 
 def write_mcap(path: Path, entries: list[Entry], lost: int | None = None) -> None:
-    """Write an mcap file with the mcap library; with `lost`, without its end and that many bytes."""
+    """Write an mcap file; with `lost`, without index and without that many bytes before it."""
     with path.open("wb") as file:
         writer = mcap_writer.Writer(file, chunk_size=2000)
         writer.start(profile="ros2", library="test")

@@ -14,14 +14,14 @@ import pytest
 pytest.importorskip("rosbags", reason="the bag extra is not installed")
 pytest.importorskip("mcap", reason="the mcap library is not installed")
 
-import bags
-from bags import GRIP, IMAGE, INFO, Entry
-from fakes import FakeEstimator
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mcap import writer as mcap_writer
 from mcap.reader import make_reader
 from rosbags.rosbag2 import CompressionMode
+from support import bags
+from support.bags import GRIP, IMAGE, INFO, Entry
+from support.fakes import FakeEstimator
 
 from hand_depth_ros.bag import writer as bag_writer
 from hand_depth_ros.bag.convert import BagOptions, BagSummary, convert
@@ -199,7 +199,7 @@ def test_every_record_of_a_random_mcap_is_copied(
 
 
 def channels(file: Any) -> Counter[Any]:
-    """Return the channels of an mcap file with their schemas and metadata, as the library reads them."""
+    """Return the channels of an mcap file with their schemas and metadata."""
     from mcap.stream_reader import StreamReader
 
     file.seek(0)
@@ -216,7 +216,7 @@ def channels(file: Any) -> Counter[Any]:
 
 
 def everything_else(file: Any) -> tuple[Counter[Any], Counter[Any]]:
-    """Return attachments and metadata records, but for rosbag2's own, as the library's reader sees them."""
+    """Return attachments and metadata records, but for rosbag2's own."""
     from mcap.stream_reader import StreamReader
 
     file.seek(0)
