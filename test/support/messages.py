@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 
 
+@cache
 def sample_rgb(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
-    """Return a smooth colour image with structure, (H, W, 3) uint8."""
+    """Return a smooth colour image with structure, (H, W, 3) uint8, read-only."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
     waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(0.2, 1.0, (3, 3))]
-    return np.clip(127 + 100 * np.stack(waves, -1), 0, 255).astype(np.uint8)
+    rgb = np.clip(127 + 100 * np.stack(waves, -1), 0, 255).astype(np.uint8)
+    rgb.flags.writeable = False  # every caller gets the same one
+    return rgb
 
 
 def image(pixels: np.ndarray, encoding: str, pad: int = 0, is_bigendian: int = 0) -> SimpleNamespace:
