@@ -1,4 +1,4 @@
-"""Entry point of the `hand-depth` command, and of `python -m hand_depth_ros`: quiet about Ctrl-C from the start."""
+"""Run the `hand-depth` command. Ctrl-C ends it without a traceback from the first import on."""
 
 from hand_depth_ros.cli.interrupt import exit_on_sigint
 

@@ -151,7 +151,7 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     def project(self, points: Array) -> Array:
-        """Project points (..., 3) in the optical frame, metres, to pixels (..., 2) of the raw image.
+        """Project points (..., 3) in the optical frame, metres, to raw image pixels (..., 2).
 
         NaN behind the camera and beyond the range of the lens's polynomial.
         """

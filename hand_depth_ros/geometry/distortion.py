@@ -182,7 +182,7 @@ def _homography(matrix: np.ndarray, x: Any, y: Any) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=64)
 def radial_limit(model: str, d: tuple[float, ...]) -> float:
-    """Return the largest ideal radius (x/z) up to which the radial part rises; inf if it always does."""
+    """Return the largest ideal radius (x/z) up to which the radial part rises, or inf."""
     if is_pinhole(model, d):
         return float("inf")
     if model == EQUIDISTANT:

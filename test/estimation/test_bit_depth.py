@@ -25,7 +25,7 @@ def test_bit_depth_is_told_from_the_data(bits: int) -> None:
 
 
 def test_bit_depth_does_not_follow_the_light() -> None:
-    """It is steady: clouds, a lens cap and a few broken pixels change nothing; only a rise counts."""
+    """It is steady: clouds, a lens cap and a few broken pixels change nothing; only a rise does."""
     depth = BitDepth()
     assert depth.update(sensor(12)) == 12
     assert depth.update(sensor(12, 0.1)) == 12

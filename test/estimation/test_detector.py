@@ -24,7 +24,7 @@ CELL = 8  # input pixels a cell of the heat map is wide
 
 
 def maps(boxes: list[tuple[float, float, float, float]], h: int = 20, w: int = 24) -> tuple:
-    """Heat map and box map, as the detector network's documentation has them, for boxes x, y, width, height in pixels."""
+    """Return the network's heat map and box map for boxes x, y, width, height in pixels."""
     centre, box = torch.full((1, h, w), -9.0), torch.zeros(4, h, w)
     for number, (x, y, bw, bh) in enumerate(boxes):
         cx, cy = (x + bw / 2) / CELL, (y + bh / 2) / CELL

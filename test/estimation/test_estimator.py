@@ -1,5 +1,8 @@
-"""The estimator with stand-in networks whose answer is known: a flat hand facing the crop's camera, so its depth is a
-plane that can be written down. Networks with random weights where only the form of the answer counts."""
+"""The estimator with stand-in networks whose answer is known.
+
+They predict a flat hand facing the crop's camera, whose depth is a plane with a formula. Where only
+the form of the answer counts, networks with random weights are used.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ def with_spots(*middles: tuple[float, float], camera: Camera = PINHOLE, radius: 
 def plane(
     camera: Camera, roi: tuple[float, ...], length: float, log_apparent_size: float = LOG_APPARENT_SIZE
 ) -> np.ndarray:
-    """(H, W) depth of the plane that faces the ray through the box's middle, at L * f / S * exp(-log_apparent_size) along it."""
+    """Return the depth (H, W) of the plane that faces the ray through the box's middle.
+
+    It lies at L * f / S * exp(-log_apparent_size) along that ray.
+    """
     pixels = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), -1).astype(float)
     normal = camera.unproject(np.array([roi[0] + roi[2] / 2, roi[1] + roi[3] / 2]))
     normal = normal / np.linalg.norm(normal)
@@ -463,7 +469,10 @@ def test_settings_that_have_nothing_to_do_with_it_keep_the_followed_hands() -> N
 def with_hand(
     middle: tuple[float, float], angle: float, marks: bool = True, camera: Camera = PINHOLE
 ) -> np.ndarray:
-    """A bright oblong of 120 by 60 px, clockwise by ``angle`` from upright; with ``marks`` blue at the wrist and red above."""
+    """Draw a bright oblong of 120 by 60 px, turned clockwise by ``angle`` from upright.
+
+    With ``marks`` it is blue at the wrist and red above.
+    """
     picture = black(camera)
     right, up = np.array((math.cos(angle), math.sin(angle))), np.array((math.sin(angle), -math.cos(angle)))
     t = np.linspace(0, 2 * math.pi, 90)
@@ -532,7 +541,7 @@ def test_a_hand_that_turns_is_followed_upright_a_frames_turn_behind() -> None:
 
 
 def test_where_no_way_is_up_a_hand_is_looked_at_as_before() -> None:
-    """The marks go, as palm and fingers do that point at the camera; the oblong stays upright in the crop."""
+    """The marks vanish, as where fingers point at the camera; the oblong stays upright."""
     estimator = rigged(by_colour=True, wrist_to_knuckles=by_marks, detection_interval=1000)
     estimator.estimate(with_hand((250, 210), 0.9), PINHOLE)
     looks(estimator)
@@ -601,7 +610,7 @@ def test_a_box_from_outside_gives_way_to_the_mask_in_it_only_where_they_are_abou
 
 @pytest.mark.parametrize("angle", TURNS)
 def test_metric_depth_in_a_turned_crop_is_the_plane_that_the_network_said(angle: float) -> None:
-    """A box on the optical axis, turned: it takes up cos + sin as much and so, for the same log scale, is that much nearer."""
+    """A turned box on the optical axis takes up cos + sin as much, so it is that much nearer."""
     camera, half = Camera(640, 480, 600.0, 600.0, 319.5, 239.5), 70.0
     estimator = rigged(
         wrist_to_knuckles=turned(angle), radius=0.2, max_range_m=5.0
@@ -632,7 +641,7 @@ def test_a_plane_stays_one_however_the_crop_is_turned(camera: Camera, angle: flo
 
 
 def untrained(device: str = "cpu") -> HandDepthEstimator:
-    """The real network, random weights, batch norms that have seen something; about half of its pixels are "hand"."""
+    """Use the real networks with random weights; about half of their pixels are "hand"."""
     torch.manual_seed(11)
     network, detector = HandDepthNet(TINY), HandDetectorNet(DetectorConfig(features=4))
     crops = torch.rand(4, 3, 32, 32)

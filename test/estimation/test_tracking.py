@@ -26,8 +26,11 @@ def found(*rois: Box) -> list[Detection]:
 
 
 def step(tracker: Tracker, hands: list[Box], interval: int = 5) -> dict[int, Box]:
-    """One frame in a world of ``hands``: a perfect detector when it is due, and a network that sees the hand whose middle
-    is nearest to where it looks, if that hand is in the look's box. Returns what is shown, by id."""
+    """Run one frame in a world of ``hands`` and return what is shown, by id.
+
+    The detector, when due, is perfect. The network sees the hand nearest to the middle of the
+    requested box, if that hand is in it.
+    """
     if tracker.detection_due(interval):
         tracker.associate(found(*hands))
     shown = {}
@@ -95,7 +98,7 @@ def test_what_the_network_does_not_confirm_at_first_sight_is_no_hand() -> None:
 
 
 def looks(tracker: Tracker, detection: Detection, presence: float) -> bool:
-    """One frame in which the detector sees that alone; whether it is looked at, which shows a hand with this ``presence``."""
+    """Run a frame with this detection only, of this ``presence``; return True if it is verified."""
     assert tracker.detection_due(5)
     placed = tracker.associate([detection])
     for track in placed:

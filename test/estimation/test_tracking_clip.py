@@ -1,4 +1,4 @@
-"""The shipped networks follow the bundled clip's hands, also when the computer is slow and sees every sixth frame only."""
+"""The shipped networks follow the bundled clip's hands, also at every sixth frame only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Camera: intrinsics, distortion, roi and binning, by OpenCV, image_geometry's formulas and a known plane.
+"""Camera: intrinsics, distortion, roi and binning.
 
-No oracle here calls the code that it checks: OpenCV's distortion, or the formulas written out again.
+The oracles are OpenCV's distortion, image_geometry's formulas written out again, and a known plane.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ def test_every_pixel_has_the_ray_that_opencv_projects_onto_it(name: str) -> None
 def test_back_projection_of_a_plane_is_within_a_millimetre(
     name: str, roi: tuple | None, binning: int
 ) -> None:
-    """A slanted plane near 0.5 m: every pixel's ray, found by OpenCV on the whole sensor, meets it somewhere.
+    """Return a slanted plane near 0.5 m, seen through OpenCV's rays of the whole sensor.
 
-    The message describes the sensor with a roi and binning. As image_geometry has it, binned pixel i is pixel
-    i * binning + offset of the sensor.
+    The message describes the sensor with a roi and binning. As in image_geometry, binned pixel i is
+    pixel i * binning + offset of the sensor.
     """
     full = LENSES[name]
     left, top, width, height = roi or (0, 0, 640, 480)
@@ -164,7 +164,7 @@ def test_roi_and_binning_are_image_geometrys(
 
 
 def test_a_point_outside_the_lens_or_behind_it_does_not_appear_in_the_picture() -> None:
-    """Strong barrel polynomials fold back: without care a point at 70 degrees lands in the middle."""
+    """Strong barrel polynomials fold back: unchecked, a point at 70 degrees lands in the middle."""
     camera = Camera(640, 480, 400.0, 400.0, 320.0, 240.0, "plumb_bob", (-0.3, 0.0, 0, 0, 0))
     folding = np.array([[3.0, 0.0, 1.0], [0.1, 0.1, -1.0], [0.0, 0.0, 0.0]])
     assert np.isnan(camera.project(folding)).all()

@@ -1,4 +1,4 @@
-"""The virtual crop camera, both ways, against scenes whose depth and colour are known by formula."""
+"""The virtual crop camera, both ways, against scenes whose depth and colour have a formula."""
 
 from __future__ import annotations
 
@@ -74,10 +74,14 @@ def test_the_turn_is_the_smallest_and_roll_turns_the_picture_counter_clockwise()
 
 
 def hand_in_space(camera: Camera, at: tuple[float, float], angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """An oblong flat hand that faces the camera, its middle on pixel ``at``, turned clockwise by ``angle`` from upright as a
-    camera sees it that looks at it by the smallest turn.
+    """Return an oblong flat hand that faces the camera, its middle on pixel ``at``.
 
-    Frame pixels of its outline (n, 2) and of wrist and middle fingertip (2, 2); it is 0.8 by 0.4 wide where its distance is 4.
+    It is turned clockwise by ``angle`` from upright, as seen by a camera that looks at it by the
+    smallest turn.
+
+    Returns:
+        Frame pixels of its outline (n, 2), and of wrist and middle fingertip (2, 2). Its size is
+        0.8 by 0.4 at a distance of 4.
     """
     ray = camera.unproject(np.array(at))
     ray /= np.linalg.norm(ray)
@@ -112,7 +116,7 @@ def test_a_hand_that_is_turned_stands_upright_in_a_crop_with_its_roll(
 
 
 def test_the_outline_fills_the_crop_where_its_box_is_larger() -> None:
-    """A hand that lies across the frame: its box there is square, its outline is not. Upright it is twice as large."""
+    """A hand across the frame has a square box; upright in the crop it is twice as large."""
     camera = CAMERAS["pinhole"]
     outline, _ = hand_in_space(camera, (322.1, 238.0), np.pi / 4)
     low, high = outline.min(0), outline.max(0)
@@ -196,7 +200,7 @@ def test_boxes_without_a_size_are_refused(roi: tuple) -> None:
 def test_sample_shows_what_lies_along_the_crops_rays(
     name: str, size: int, channels_last: bool, dtype: torch.dtype
 ) -> None:
-    """A frame whose value is a smooth function of its pixel: the crop shows that function at its rays.
+    """The crop of a smooth function of the pixel shows that function at its rays.
 
     Sizes from three-fold shrinking to enlarging; uint8 may be half a level off (its own rounding).
     """
@@ -233,7 +237,7 @@ def test_sample_is_exact_on_a_linear_picture_and_zero_beside_the_frame() -> None
 
 
 def test_shrinking_does_not_alias() -> None:
-    """A one-pixel checkerboard shrunk three-fold is grey; plain bilinear sampling would show moire."""
+    """A one-pixel checkerboard shrunk to a third is grey; bilinear sampling would show moire."""
     camera = CAMERAS["pinhole"]
     board = (torch.arange(640)[None] + torch.arange(480)[:, None]) % 2 * 255.0
     seen = CropCamera.from_box(camera, (200.0, 100.0, 280.0, 280.0), 120).sample(camera, board[None])
@@ -321,7 +325,7 @@ def test_an_empty_mask_places_nothing() -> None:
 def test_every_placed_point_lies_where_the_crop_saw_it(
     x: float, y: float, side: float, name: str, roll: float
 ) -> None:
-    """Points of the crop, kept at one range, are the frame's points: the same place in space either way."""
+    """Points of the crop at a given range are the frame's points: the same place in space."""
     camera = CAMERAS[name]
     crop = CropCamera.from_box(camera, (x, y, side, side), 64, roll=roll)
     placed = crop.reproject(camera, torch.full((64, 64), 0.5), torch.ones(64, 64))

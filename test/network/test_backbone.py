@@ -1,4 +1,4 @@
-"""The backbone: its values are those of a TensorFlow Lite file, and a network that gets one goes on from what it knew without."""
+"""The backbone has a TensorFlow Lite file's values; a network that gets one keeps its function."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def begun(bare: Path | None, model: Path | None, network: NetworkConfig = WITH_T
 
 
 def trusting(network: HandDepthNet, much: float) -> HandDepthNet:
-    """With the backbone's landmarks taken for the joints (1), left alone (0) or something in between."""
+    """Set the gate: the backbone's landmarks are the joints (1), unused (0) or in between."""
     with torch.no_grad():
         for layer in network.gate:
             layer.bias.fill_(math.log(much / (1 - much)) if 0 < much < 1 else 100 * (2 * much - 1))
@@ -92,7 +92,7 @@ def said(network: HandDepthNet, pictures: torch.Tensor) -> list[torch.Tensor]:
 
 
 def backbone_holds(network: HandDepthNet, layers: list[Layer]) -> bool:
-    """Value by value, at places drawn at random from each layer that is the backbone's: two are not."""
+    """Compare values at random places of each layer of the backbone; two layers are not its."""
     rng = np.random.default_rng(1)
     theirs = [*layers[:-3], layers[-1]]
     for layer, (weight, bias, depthwise) in zip(network.backbone.layers(), theirs, strict=True):
@@ -110,7 +110,7 @@ def backbone_holds(network: HandDepthNet, layers: list[Layer]) -> bool:
 
 
 def convolved(picture: np.ndarray, layer: Layer, stride: int = 1, same: bool = False) -> np.ndarray:
-    """What TensorFlow Lite defines, one output pixel of (h, w, channels) after the other; padding "valid" or ``same``."""
+    """Convolve (h, w, channels) pixel by pixel as TensorFlow Lite defines it."""
     weight, bias, depthwise = layer
     sizes = []
     for axis in (0, 1):
@@ -292,7 +292,7 @@ def test_the_backbone_gives_features_at_a_quarter_to_a_thirty_second_and_landmar
 
 
 def told_landmarks(backbone: Backbone, places: np.ndarray, world: np.ndarray) -> None:
-    """Make the backbone say these whatever it sees: px (21, 2) of a picture of 224 pixels, metres (21, 3)."""
+    """Make the backbone output these: px (21, 2) of a 224-pixel image, metres (21, 3)."""
     with torch.no_grad():
         for layer, values in (
             (backbone.landmarks, np.pad(places, ((0, 0), (0, 1)))),
@@ -320,8 +320,10 @@ def test_the_backbones_landmarks_are_shares_of_the_picture_and_hand_lengths(size
 
 
 def test_the_hourglasses_see_the_backbones_features_where_they_are_in_the_picture() -> None:
-    """Of maps that say where each of their pixels is, 0 at the left edge, 1 at the right: at every stride, within a tenth of a
-    pixel, at the border within half of one."""
+    """Sample maps of their own pixels' places, 0 to 1 from left to right, at every stride.
+
+    The error is within a tenth of a pixel, at the border within half of one.
+    """
     for stride in (1, 4, 8, 16, 32):
         side, inner = PICTURE // stride, SIDE // stride
         ramp = ((torch.arange(side) + 0.5) / side).expand(1, 1, side, side)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not mkldnn._functions(), reason="this PyTorch ha
 
 
 def network() -> nn.Sequential:
-    """Every kind of convolution that ours have: pointwise, strided, of each channel by itself, without bias, padded outside."""
+    """Return each kind of convolution in use: pointwise, strided, depthwise, no bias, padded."""
     torch.manual_seed(3)
     return nn.Sequential(
         nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.Identity(), nn.ReLU()),

@@ -1,4 +1,4 @@
-"""Weights files: the same network comes back bit for bit; anything else is refused with the reason."""
+"""Weights files load bit for bit; anything else is rejected with the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 
 def rewritten(path: Path, tensors: Callable[[dict], dict] | None = None, **metadata: str | None) -> Path:
-    """A copy with other tensors or metadata (None: without that entry), whole as a safetensors file."""
+    """Write a copy with other tensors or metadata (None: without), a valid safetensors file."""
     values = load_file(path)
     header = {**metadata_of(path), **metadata}
     copy = path.with_name("other.safetensors")
