@@ -70,7 +70,9 @@ ROWS: dict[str, Row] = {
         "without the joints (and so not upright, without a backbone)", {"joints": False, "backbone": False}
     ),
     "no_backbone": Row("without the backbone", {"backbone": False}),
-    "synthetic_only": Row("synthetic only: without photographs", config={"landmarks": [], "real_share": 0.0}),
+    "synthetic_only": Row(
+        "synthetic only: without photographs", config={"landmarks": [], "real_fraction": 0.0}
+    ),
 }
 
 

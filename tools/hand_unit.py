@@ -24,11 +24,11 @@ from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.estimation.estimator import DEPTH_FILE, SHIPPED_WEIGHTS
 from hand_depth_ros.network import HandDepthNet, load_weights
 from hand_depth_ros.synthesis.units import REAL_PER_RENDERED
-from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.data.photographs import Photograph, PseudoLabel
 from hand_depth_ros.training.data.rendered import RenderedView, load_views
 from hand_depth_ros.training.labels import skeleton_fit as skeleton
-from hand_depth_ros.training.labels.pseudo_labels import PseudoLabel
-from hand_depth_ros.training.samples.crops import load_backgrounds
+from hand_depth_ros.training.labels.label_photographs import load_photographs
+from hand_depth_ros.training.samples.training_data import load_backgrounds
 
 OPEN = 0.93
 """Length in the image over length in space, from wrist to middle fingertip, of an open hand."""
@@ -37,7 +37,7 @@ CHAIN = (8, 9, 10, 11)
 MIN_PIXELS = 1500
 
 
-def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None:
+def photographed(view: RenderedView, background: np.ndarray) -> Photograph | None:
     """Return a rendered view of one hand as a photograph whose label is exact; None for others."""
     if len(view.hands) != 1 or not np.isfinite(view.hands[0].joints).all():
         return None
@@ -52,7 +52,7 @@ def photographed(view: RenderedView, background: np.ndarray) -> RealImage | None
     relief = np.zeros(view.size, np.float32)
     label = PseudoLabel(0, 0, mask, relief, float(np.log(length_px)), 1.0, hand.joints)
     encoded = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
-    return RealImage(encoded, (label,), hand.joints[None, :, :2])
+    return Photograph(encoded, (label,), hand.joints[None, :, :2])
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     network, _ = load_weights(arguments.weights / DEPTH_FILE, HandDepthNet)
-    photographs = load_real_images(arguments.data / "real_train" / "landmarks.jsonl", arguments.cache)
+    photographs = load_photographs(arguments.data / "real_train" / "landmarks.jsonl", arguments.cache)
     photographs = photographs[:: max(1, len(photographs) // arguments.limit)]
     background = load_backgrounds(arguments.data / "backgrounds")
     views = [view.decode() for view in load_views(arguments.rendered, "val", arguments.limit)]
@@ -78,7 +78,7 @@ def main() -> None:
     proportions = None
     for name, images in (("photographs", photographs), ("rendered", [image for image in made if image])):
         expected = np.array([label.log_length_px for image in images for label in image.usable])
-        seen = skeleton.see(images, network)
+        seen = skeleton.predict(images, network)
         if proportions is None:
             proportions = skeleton.proportions(seen, expected)
         fitted = skeleton.fit(seen, proportions)

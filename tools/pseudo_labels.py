@@ -24,9 +24,9 @@ from rich.table import Table
 from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
-from hand_depth_ros.training.data.photographs import MIN_WEIGHT, RealImage, load_real_images
+from hand_depth_ros.training.data.photographs import MIN_WEIGHT, Photograph, PseudoLabel
+from hand_depth_ros.training.labels.label_photographs import load_photographs
 from hand_depth_ros.training.labels.pseudo_labels import (
-    PseudoLabel,
     hand_length,
     label_hand,
     pixels_per_metre,
@@ -93,7 +93,7 @@ def against_true_masks(masks: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(cut), np.array(fitted)
 
 
-def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
+def tile(image: Photograph, label: PseudoLabel, photograph: bool) -> np.ndarray:
     """Return one label drawn, (TILE, TILE, 3) BGR, twice as wide with the photograph."""
     level = np.clip(np.nan_to_num(label.relief) / (2 * DEEP) + 0.5, 0, 1)
     drawn = cv2.applyColorMap((255 * (1 - level)).astype(np.uint8), cv2.COLORMAP_TURBO)
@@ -122,7 +122,7 @@ def tile(image: RealImage, label: PseudoLabel, photograph: bool) -> np.ndarray:
     return np.hstack(done)
 
 
-def sheet(images: list[RealImage], photographs: bool) -> np.ndarray:
+def sheet(images: list[Photograph], photographs: bool) -> np.ndarray:
     """Return a sheet of some labelled hands, drawn at random: (ROWS * TILE, ...) BGR."""
     hands = [(image, label) for image in images for label in image.usable]
     chosen = np.random.default_rng(0).choice(len(hands), COLUMNS * ROWS, replace=False)
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/pseudo_labels"))
     arguments = parser.parse_args()
     landmarks = arguments.data / "real_train" / "landmarks.jsonl"
-    images = load_real_images(landmarks, arguments.cache)
+    images = load_photographs(landmarks, arguments.cache)
     labels = [label for image in images for label in image.labels]
     weights = np.array([label.weight for label in labels])
     errors = 100 * reprojections(landmarks)

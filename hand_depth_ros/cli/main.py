@@ -55,10 +55,13 @@ COMMANDS: dict[str, SubCommand] = {
         "hand_depth_ros.synthesis.cli", "synth", "Render a data set with exact depth and masks."
     ),
     "train": SubCommand("hand_depth_ros.training.cli", "train", "Train the detector and the depth network."),
-    "pack": SubCommand(
-        "hand_depth_ros.training.cli", "pack", "Archive a training set for transfer to another machine."
+    "archive": SubCommand(
+        "hand_depth_ros.training.cli", "archive", "Archive a training set for transfer to another machine."
     ),
 }
+
+RENAMED_COMMANDS = {"pack": "archive"}
+"""Earlier names of sub-commands, with their names now."""
 
 EXTRAS: dict[str, str] = {
     "anny": "synth",
@@ -149,7 +152,13 @@ class LazyGroup(typer.core.TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the placeholder of a sub-command, or None if there is no such name."""
+        """Return the placeholder of a sub-command, or None if there is no such name.
+
+        Raises:
+            UsageError: The sub-command was renamed; the message has its name now.
+        """
+        if cmd_name in RENAMED_COMMANDS:
+            ctx.fail(f"{cmd_name} is now called {RENAMED_COMMANDS[cmd_name]}")
         return LazyCommand(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: Any) -> Any:

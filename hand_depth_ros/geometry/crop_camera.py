@@ -98,7 +98,7 @@ class CropCamera:
         rays = rays[np.isfinite(rays).all(axis=1)]
         if not np.isfinite(axis).all() or len(rays) < 3:
             raise CameraError(f"roi {tuple(box)} lies where this lens has no rays.")
-        rotation = _smallest_rotation(_unit(axis))
+        rotation = smallest_rotation(axis)
         low, high = _extent(rays @ rotation.T)
         extent = float((high - low).max())
         rotation = _rolled(rotation, roll)
@@ -127,12 +127,31 @@ class CropCamera:
         rays = rays[np.isfinite(rays).all(axis=1)]
         if len(rays) < 3:
             raise CameraError("an outline of fewer than three pixels that this lens has rays for")
-        rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-        rotation = _smallest_rotation(_unit(rays.mean(axis=0)))
-        rotation = _rolled(rotation, roll)
+        return cls.from_rays(rays / np.linalg.norm(rays, axis=1, keepdims=True), size, margin, roll)
+
+    @classmethod
+    def from_rays(
+        cls,
+        rays: np.ndarray,
+        size: int,
+        margin: float = MARGIN,
+        roll: float = 0.0,
+        offset: Sequence[float] | np.ndarray = (0.0, 0.0),
+    ) -> CropCamera:
+        """Build the crop camera for a hand that is seen along ``rays``, as `from_points` does.
+
+        Args:
+            rays: (n, 3) in frame axes; their lengths weight the mean ray.
+            size: Side of the crop in pixels.
+            margin: Side of the crop over the longer side of the hand.
+            roll: Radians about the optical axis.
+            offset: (2,) x, y by which to aim beside the hand, in longer sides of the hand.
+        """
+        rotation = _rolled(smallest_rotation(rays.mean(axis=0)), roll)
         low, high = _extent(rays @ rotation.T)
-        rotation = _smallest_rotation(_unit(np.append((low + high) / 2, 1.0))) @ rotation
         extent = float((high - low).max())
+        centre = (low + high) / 2 + np.asarray(offset) * extent
+        rotation = smallest_rotation(np.append(centre, 1.0)) @ rotation
         return cls(tuple(map(tuple, rotation.tolist())), size / (margin * max(extent, 1e-6)), int(size))
 
     def resized(self, size: int) -> CropCamera:
@@ -378,10 +397,6 @@ def _occupied(hand: torch.Tensor) -> Box:
     return Box(box.x - 1, box.y - 1, box.width + 1, box.height + 1)
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
-
-
 def _rolled(rotation: np.ndarray, roll: float) -> np.ndarray:
     """Append a roll (radians) to a rotation: the image turns counter-clockwise."""
     cos, sin = math.cos(roll), math.sin(roll)
@@ -395,8 +410,8 @@ def _extent(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return normalized.min(axis=0), normalized.max(axis=0)
 
 
-def _smallest_rotation(axis: np.ndarray) -> np.ndarray:
-    """Return the rotation without roll that takes a unit vector (z > -1) to +z (Rodrigues)."""
-    x, y, z = axis
+def smallest_rotation(ray: np.ndarray) -> np.ndarray:
+    """Return the (3, 3) rotation without roll that takes a ray (3,), z > 0, to +z (Rodrigues)."""
+    x, y, z = ray / np.linalg.norm(ray)
     cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0.0]])
     return np.eye(3) + cross + cross @ cross / (1 + z)

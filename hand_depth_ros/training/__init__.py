@@ -1,1 +1,1 @@
-"""Data sets, losses and the training loops (extra: train). Never imported by the node or the estimator."""
+"""Data sets, labels, samples and training loops (extra: train). Inference never imports it."""

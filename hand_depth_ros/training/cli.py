@@ -1,28 +1,22 @@
-"""``hand-depth train``: one config file, resumable, weights exported after every epoch; and ``hand-depth pack``: its data."""
+"""The commands ``hand-depth train`` and ``hand-depth archive``."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hand_depth_ros.cli import options
-from hand_depth_ros.errors import DatasetError, MissingDependencyError, differences
-
-if TYPE_CHECKING:
-    from hand_depth_ros.training.config import TrainConfig
-    from hand_depth_ros.training.datasets import Material
-    from hand_depth_ros.training.modules.base import NetworkTraining
+from hand_depth_ros.errors import MissingDependencyError
 
 
 def train(
     config: Annotated[
         Path,
-        typer.Argument(help="YAML file, for example config/train_depth.yaml.", exists=True, dir_okay=False),
+        typer.Argument(
+            help="YAML file, for example config/training/detector.yaml.", exists=True, dir_okay=False
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="Folder for checkpoints, curves and weights; run again to resume.")
@@ -31,184 +25,84 @@ def train(
         Path | None, typer.Option(help="Folder for pseudo labels.  [default: OUT/cache]", show_default=False)
     ] = None,
     devices: Annotated[
-        str, typer.Option(help="How many devices, or which, as Lightning's Trainer takes it: auto, 2, 0,1.")
+        str, typer.Option(help="Number or indices of devices, as for Lightning's Trainer: auto, 2, 0,1.")
     ] = "auto",
-    num_nodes: Annotated[int, typer.Option(help="Machines, for Lightning's DDP.", min=1)] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Number of machines, for Lightning's DDP.", min=1)] = 1,
     precision: Annotated[
-        str, typer.Option(help="As Lightning's Trainer takes it: bf16-mixed, 32-true, ...")
+        str, typer.Option(help="As for Lightning's Trainer: bf16-mixed, 32-true, ...")
     ] = "bf16-mixed",
     limit_views: Annotated[
         int | None,
-        typer.Option(help="Read only so many rendered views of each set, to try things out.", min=1),
+        typer.Option(help="Read at most this many rendered views of each set, for a trial run.", min=1),
     ] = None,
-    packed: Annotated[
+    archive: Annotated[
         Path | None,
-        typer.Option(help="Folder that `hand-depth pack` made: read that, not what the config names."),
+        typer.Option(
+            help="Read the data from this folder of `hand-depth archive`, not from the config's paths."
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="The budget is so much time, whatever number of samples that is; the learning rate follows the clock.",
+            help="Train for this long instead of a number of samples; the learning rate follows the clock.",
             min=0.01,
         ),
     ] = None,
+    packed: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Train the depth network or the detector from rendered sets and photographs with landmarks."""
+    """Train the depth network or the detector on rendered sets and photographs with landmarks."""
     options.validate_folder("--out", out)
+    if packed is not None:
+        raise typer.BadParameter("--packed is now called --archive")
+    if archive is not None and limit_views is not None:
+        raise typer.BadParameter("--limit-views does not go with --archive, whose views are all read")
     try:
-        import lightning
-        from lightning.pytorch.callbacks import ModelCheckpoint
-        from lightning.pytorch.loggers import CSVLogger
-        from lightning.pytorch.utilities.exceptions import MisconfigurationException
+        import lightning  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError.for_extra("train", "lightning") from error
-    import cv2
-    import torch
+    from hand_depth_ros.training.archive import read_archive
+    from hand_depth_ros.training.config import TrainConfig
+    from hand_depth_ros.training.datasets import read_datasets
+    from hand_depth_ros.training.run import TrainerOptions, find_checkpoint, run_training
 
-    from hand_depth_ros.training.config import PATHS, TrainConfig
-    from hand_depth_ros.training.datasets import read_material
-    from hand_depth_ros.training.packing import read_packed
-
-    cv2.setNumThreads(0)  # its thread pool does not survive the fork of the data loader's workers
-
-    torch.set_float32_matmul_precision("high")
-    plan = TrainConfig.read(config)
-    if packed is not None and limit_views is not None:
-        raise typer.BadParameter("--limit-views does not go with --packed, whose views are all read")
-    plan.check_files(packed is not None)
-    checkpoint = _checkpoint(out, plan)
-    material = read_packed(packed) if packed else read_material(plan, cache or out / "cache", limit_views)
-    module = _module(plan, material)
-    module.minutes = minutes
-
-    class Export(lightning.Callback):
-        step = -1
-
-        def on_validation_end(self, trainer: Any, module: Any) -> None:
-            self.step = trainer.global_step
-            if trainer.is_global_zero and not trainer.sanity_checking:
-                found = {k: float(v) for k, v in trainer.callback_metrics.items()}
-                metrics = {k: round(v, 5) for k, v in found.items() if math.isfinite(v)}
-                seen = trainer.global_step * plan.batch * trainer.world_size
-                info = {
-                    "samples": seen,
-                    "validation": metrics,
-                    "calibration": module.calibration(metrics),
-                    "config": dataclasses.asdict(plan),
-                }
-                info["config"] = {k: v for k, v in info["config"].items() if k not in PATHS}
-                module.export(out / f"{plan.task}.safetensors", info)
-                print(
-                    f"samples {seen}: " + " ".join(f"{k}={v:.4f}" for k, v in sorted(metrics.items())),
-                    flush=True,
-                )
-
-    export = Export()
-    try:
-        trainer = lightning.Trainer(
-            max_epochs=-1,
-            devices=devices,
-            num_nodes=num_nodes,
-            precision=precision,  # type: ignore[arg-type]
-            default_root_dir=out,
-            logger=CSVLogger(out, name="log"),  # a resumed run gets a log of its own: the next version
-            callbacks=[
-                export,
-                ModelCheckpoint(out, filename="last", save_last=False, enable_version_counter=False),
-            ],
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            enable_model_summary=False,
-            gradient_clip_val=2.0,
-            benchmark=True,
-            log_every_n_steps=20,
-        )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise typer.BadParameter(f"--devices {devices}, --precision {precision}: {error}") from error
-    if minutes is None and plan.batch * trainer.world_size > plan.samples:
-        raise typer.BadParameter(
-            f"{trainer.world_size} devices with a batch of {plan.batch} each are more than samples: {plan.samples}"
-        )
-    if (
-        minutes is None
-    ):  # The budget is counted over all devices, and how many those are only the trainer knows.
-        trainer.fit_loop.epoch_loop.max_steps = plan.samples // (plan.batch * trainer.world_size)
-    try:
-        trainer.fit(module, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=False)
-    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        if not trainer.interrupted:
-            raise
-        print("hand-depth: the same command goes on from the end of the last epoch", file=sys.stderr)
-        raise KeyboardInterrupt from stopped
-    if export.step != trainer.global_step:  # the budget ended within an epoch
-        trainer.save_checkpoint(out / _CHECKPOINT)
-        trainer.validate(module, verbose=False)
+    settings = TrainConfig.read(config)
+    settings.check_files(from_archive=archive is not None)
+    checkpoint = find_checkpoint(out, settings)
+    datasets = (
+        read_archive(archive) if archive else read_datasets(settings, cache or out / "cache", limit_views)
+    )
+    trainer_options = TrainerOptions(devices, num_nodes, precision, minutes)
+    run_training(settings, datasets, out, trainer_options, checkpoint)
 
 
-_CHECKPOINT = "last.ckpt"
-_MAY_CHANGE = {"epoch_samples", "val_samples", "workers"}
-
-
-def _checkpoint(out: Path, plan: TrainConfig) -> Path | None:
-    """Where an earlier run of the same plan stopped; DatasetError if it was of another one, or can't be read."""
-    import torch
-
-    from hand_depth_ros.training.config import PATHS
-
-    path = out / _CHECKPOINT
-    if not path.is_file():
-        return None
-    try:
-        begun = torch.load(path, map_location="cpu", weights_only=False, mmap=True).get("plan")
-    except Exception as error:  # whatever pickle and zip make of a file that was cut
-        raise DatasetError(f"{path} cannot be read ({error}): remove it to begin anew") from error
-    now = dataclasses.asdict(plan)
-    known = {key: now.get(key) for key in begun or {}}  # an option that came later is not another one
-    if other := differences(begun or {}, known, _MAY_CHANGE.union(PATHS)):
-        raise DatasetError(f"{out} was begun with another config ({other}): give another --out")
-    return path
-
-
-def _module(plan: TrainConfig, material: Material) -> NetworkTraining:
-    sources, validation = material.sources(plan)
-    if plan.task == "depth":
-        from hand_depth_ros.training.modules.depth import DepthTraining
-
-        return DepthTraining(plan, sources, validation)
-    from hand_depth_ros.training.modules.detector import DetectorTraining
-
-    return DetectorTraining(plan, sources, validation)
-
-
-def pack(
+def archive(
     config: Annotated[
         Path, typer.Argument(help="YAML file of a training, as for `train`.", exists=True, dir_okay=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    out: Annotated[Path, typer.Option(help="Folder for the archive.")],
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for pseudo labels, which is not to be carried.  [default: OUT-labels]",
+            help="Folder for pseudo labels, which need not be transferred.  [default: OUT-labels]",
             show_default=False,
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(help="Of pictures, as WebP has it, 1 to 100.", min=1, max=100)] = 75,
-    shard_mb: Annotated[int, typer.Option(help="Most megabytes of a shard.", min=1, max=2000)] = 250,
+    quality: Annotated[int, typer.Option(help="WebP quality of images, 1 to 100.", min=1, max=100)] = 75,
+    shard_mb: Annotated[int, typer.Option(help="Maximum size of a shard in MB.", min=1, max=2000)] = 250,
 ) -> None:
-    """Pack all that a training reads into a few small files, to carry it to where a GPU is: `train --packed` reads them."""
+    """Archive everything that a training reads in a few files, for `train --archive`."""
     options.validate_folder("--out", out)
+    from hand_depth_ros.training.archive import write_archive
     from hand_depth_ros.training.config import TrainConfig
-    from hand_depth_ros.training.datasets import read_material
-    from hand_depth_ros.training.packing import write_packed
+    from hand_depth_ros.training.datasets import read_datasets
 
-    labels = cache or out.resolve().with_name(f"{out.resolve().name}-labels")
-    plan = TrainConfig.read(config)
-    plan.check_files()
-    material = read_material(plan, labels)
-    shards = write_packed(material, out, quality, shard_mb * 1_000_000)
-    size = sum(path.stat().st_size for path in shards) / 1e6
+    settings = TrainConfig.read(config)
+    settings.check_files()
+    datasets = read_datasets(settings, cache or out.resolve().with_name(f"{out.resolve().name}-labels"))
+    shards = write_archive(datasets, out, quality, shard_mb * 1_000_000)
+    size_mb = sum(path.stat().st_size for path in shards) / 1e6
     print(
-        f"{len(material.train_views)} views to train on and {len(material.val_views)} to validate, "
-        f"{len(material.photographs)} photographs, {len(material.backgrounds)} backgrounds: "
-        f"{len(shards)} shards, {size:.1f} MB in {out}"
+        f"{len(datasets.train_views)} views to train on and {len(datasets.val_views)} to validate on, "
+        f"{len(datasets.photographs)} photographs, {len(datasets.backgrounds)} backgrounds: "
+        f"{len(shards)} shards, {size_mb:.1f} MB in {out}"
     )

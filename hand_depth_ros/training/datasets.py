@@ -1,95 +1,133 @@
-"""What a training is made of: rendered views, photographs with labels, pictures without hands; and how they are split."""
+"""Read everything that a config names and split it into training and validation."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.data.photographs import Photograph
 from hand_depth_ros.training.data.rendered import View, as_resized_boxes, in_metres, load_views
-from hand_depth_ros.training.samples.crops import Sources, find_mistakes, load_backgrounds
+from hand_depth_ros.training.labels.label_photographs import load_photographs
+from hand_depth_ros.training.samples.training_data import (
+    TrainingData,
+    find_hard_negatives,
+    load_backgrounds,
+)
 
 _RUN, _HELD_OUT = 400, 20
+"""Of every run of so many photographs in a listing, so many (the last ones) are validated on."""
+_HELD_OUT_BACKGROUNDS = 10
+"""One in so many backgrounds is validated on."""
 
 
-class Material(NamedTuple):
-    """Everything that a config's files hold.
+class Datasets(NamedTuple):
+    """Contents of a config's files.
 
-    train_views, val_views   rendered views; one that counts twice is there twice, and in memory once
-    photographs              all of them, in the order of the listing
-    backgrounds              pictures without hands, uint8 (h, w, 3) RGB
-    mistakes                 as ``Sources.mistakes``; numbers are those of the backgrounds that are trained on
+    Attributes:
+        train_views: Rendered views to train on. A view of a set that is named twice is listed
+            twice, and in memory once.
+        val_views: Rendered views to validate on.
+        photographs: All photographs, in the order of the listings.
+        backgrounds: Images without hands, uint8 (h, w, 3) RGB.
+        hard_negatives: As `TrainingData.hard_negatives`; indices are those of the training
+            backgrounds.
     """
 
     train_views: list[View]
     val_views: list[View]
-    photographs: list[RealImage]
+    photographs: list[Photograph]
     backgrounds: list[np.ndarray]
-    mistakes: np.ndarray
+    hard_negatives: np.ndarray
 
-    def sources(self, plan: TrainConfig) -> tuple[Sources, dict[str, Sources]]:
-        """What is trained on, and the validation sets by name.
+    def split(self, config: TrainConfig) -> tuple[TrainingData, dict[str, TrainingData]]:
+        """Return the training data and the validation sets by name.
 
-        Raises DatasetError where there is nothing to train or to validate on."""
-        train_views, val_views = self.train_views, self.val_views
-        for name, value, change in (("crop", "box", as_resized_boxes), ("unit", "metres", in_metres)):
-            if getattr(plan, name) == value:
-                train_views, val_views = change(train_views), change(val_views)
-        # The validation part of the photographs: runs of the listing, so that neighbouring video frames stay together.
-        held_out = [i % _RUN >= _RUN - _HELD_OUT for i in range(len(self.photographs))]
-        train_real = [image for image, out in zip(self.photographs, held_out, strict=True) if not out]
-        val_real = [image for image, out in zip(self.photographs, held_out, strict=True) if out]
-        if not train_views and not train_real:
+        Raises:
+            DatasetError: There is nothing to train or to validate on.
+        """
+        train_photographs, val_photographs = split_photographs(self.photographs)
+        train_views, val_views = (
+            _for_ablation(self.train_views, config),
+            _for_ablation(self.val_views, config),
+        )
+        if not train_views and not train_photographs:
             raise DatasetError("the config names neither rendered views nor landmarks to train on")
-        rooms, others = _rooms(self.backgrounds)
-        more: dict[str, Any] = {name: getattr(plan, name) for name in ("edge_share", "least_seen", "stretch")}
-        sources = Sources(
+        train_backgrounds, val_backgrounds = _split_backgrounds(self.backgrounds)
+        training = TrainingData(
             train_views,
-            train_real,
-            rooms,
-            plan.real_share,
-            plan.negative_share,
-            mistakes=self.mistakes,
-            **more,
+            train_photographs,
+            train_backgrounds,
+            real_fraction=config.real_fraction,
+            negative_fraction=config.negative_fraction,
+            hard_negatives=self.hard_negatives,
+            truncation_prob=config.truncation_prob,
+            min_visible_fraction=config.min_visible_fraction,
+            aspect_jitter_std=config.aspect_jitter_std,
+            occlusion_prob=config.occlusion_prob,
+            exposure_prob=config.exposure_prob,
+            motion_blur_prob=config.motion_blur_prob,
         )
         validation = {}
         if val_views:
-            validation["rendered"] = Sources(val_views, [], others, 0.0, 0.0)
-        if val_real:
-            validation["real"] = Sources([], val_real, others, 1.0, 0.0)
+            validation["rendered"] = TrainingData(val_views, [], val_backgrounds, 0.0, 0.0)
+        if val_photographs:
+            validation["real"] = TrainingData([], val_photographs, val_backgrounds, 1.0, 0.0)
         if not validation:
             raise DatasetError(
-                "there is nothing to validate on, and so no weights would be written: a rendered set has persons of the val "
-                f"split from 80 views on, photographs are held out from {_RUN} on"
+                "there is nothing to validate on, so no weights would be written: a rendered set holds "
+                f"out persons (split val) from 80 views on, photographs are held out from {_RUN} on"
             )
-        return sources, validation
+        return training, validation
 
 
-def _rooms(backgrounds: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Those that are trained on, and the tenth that isn't."""
-    split = max(1, len(backgrounds) // 10)
-    return backgrounds[split:], backgrounds[:split]
+def split_photographs(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
+    """Split into training and validation by runs, which keeps video neighbours together."""
+    held_out = [i % _RUN >= _RUN - _HELD_OUT for i in range(len(photographs))]
+    train = [image for image, out in zip(photographs, held_out, strict=True) if not out]
+    val = [image for image, out in zip(photographs, held_out, strict=True) if out]
+    return train, val
 
 
-def read_material(plan: TrainConfig, cache: Path, limit_views: int | None = None) -> Material:
-    """Read what the config names. ``cache`` keeps the photographs' labels; ``limit_views``: so many of each rendered set."""
-    views_of = functools.cache(load_views)  # a set that is named twice is in memory once
+def read_datasets(config: TrainConfig, cache: Path, limit_views: int | None = None) -> Datasets:
+    """Read everything that the config names.
+
+    Args:
+        config: The training config.
+        cache: Folder for the photographs' labels, which are computed once.
+        limit_views: Read at most this many views of each rendered set and split.
+    """
+    views_of = functools.cache(load_views)  # keeps a set that is named twice in memory once
     train_views: list[View] = []
     val_views: list[View] = []
-    for folder in plan.rendered:
+    for folder in config.rendered:
         train_views += views_of(Path(folder), "train", limit_views)
         val_views += views_of(Path(folder), "val", limit_views)
-    seen_by = Path(plan.seen_by) if plan.seen_by else None
+    relabel_with = Path(config.relabel_with) if config.relabel_with else None
     photographs = [
-        image for path in plan.landmarks for image in load_real_images(Path(path), cache, seen_by=seen_by)
+        photograph
+        for listing in config.landmarks
+        for photograph in load_photographs(Path(listing), cache, relabel_with=relabel_with)
     ]
-    backgrounds = load_backgrounds(Path(plan.backgrounds) if plan.backgrounds else None)
-    mistakes = np.zeros((0, 5))
-    if plan.mistakes_of:
-        mistakes = find_mistakes(_rooms(backgrounds)[0], Path(plan.mistakes_of))
-    return Material(train_views, val_views, photographs, backgrounds, mistakes)
+    backgrounds = load_backgrounds(Path(config.backgrounds) if config.backgrounds else None)
+    hard_negatives = np.zeros((0, 5))
+    if config.hard_negatives_from:
+        train_backgrounds, _ = _split_backgrounds(backgrounds)
+        hard_negatives = find_hard_negatives(train_backgrounds, Path(config.hard_negatives_from))
+    return Datasets(train_views, val_views, photographs, backgrounds, hard_negatives)
+
+
+def _for_ablation(views: list[View], config: TrainConfig) -> list[View]:
+    if config.crop == "box":
+        views = as_resized_boxes(views)
+    return in_metres(views) if config.unit == "metres" else views
+
+
+def _split_backgrounds(backgrounds: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Split into training and validation backgrounds."""
+    split = max(1, len(backgrounds) // _HELD_OUT_BACKGROUNDS)
+    return backgrounds[split:], backgrounds[:split]

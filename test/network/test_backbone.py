@@ -32,10 +32,10 @@ from hand_depth_ros.network import (
 from hand_depth_ros.network.backbone import CHANNELS, GLOBAL_CHANNELS, Backbone, InvertedResidual, _Block
 from hand_depth_ros.network.hourglass import Hourglass, Prediction, _downsampled
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.modules.base import begin
 from hand_depth_ros.training.modules.depth import DepthTraining
 from hand_depth_ros.training.modules.mediapipe_weights import fill_backbone, read_layers
-from hand_depth_ros.training.samples.crops import Sources
+from hand_depth_ros.training.modules.start import load_start
+from hand_depth_ros.training.samples.training_data import TrainingData
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 BARE = NetworkConfig(
@@ -72,7 +72,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(bare: Path | None, model: Path | None, network: NetworkConfig = WITH_TRUNK) -> HandDepthNet:
     net = HandDepthNet(network)
     names = {"start_from": bare, "backbone_from": model}
-    begin(net, TrainConfig(**{name: str(path) for name, path in names.items() if path}))  # type: ignore[arg-type]
+    load_start(net, TrainConfig(**{name: str(path) for name, path in names.items() if path}))  # type: ignore[arg-type]
     return net.eval()
 
 
@@ -142,7 +142,7 @@ def test_a_network_with_more_blocks_begins_as_one_with_fewer(fewer: Any, more: A
     shake(start, torch.rand(2, 3, side, side), batches=2)
     save_weights(start, tmp_path / "start.safetensors")
     network = kind(more)
-    begin(network, TrainConfig(start_from=str(tmp_path / "start.safetensors")))
+    load_start(network, TrainConfig(start_from=str(tmp_path / "start.safetensors")))
     frames = torch.rand(1, 3, side, side)
     with torch.no_grad():
         expected, got = start.eval()(frames), network.eval()(frames)
@@ -152,7 +152,7 @@ def test_a_network_with_more_blocks_begins_as_one_with_fewer(fewer: Any, more: A
                 torch.testing.assert_close(one, other)
     save_weights(network, tmp_path / "more.safetensors")
     with pytest.raises(DatasetError, match="is another one than this config's"):
-        begin(kind(fewer), TrainConfig(start_from=str(tmp_path / "more.safetensors")))
+        load_start(kind(fewer), TrainConfig(start_from=str(tmp_path / "more.safetensors")))
 
 
 @pytest.mark.parametrize("stored_as", [np.float32, np.float16])
@@ -430,7 +430,7 @@ def test_weights_of_another_network_to_start_from_are_named_with_what_is_other(
 def training(bare: Path, model: Path, **options: Any) -> DepthTraining:
     network = dataclasses.asdict(WITH_TRUNK)
     config = TrainConfig(network=network, start_from=str(bare), backbone_from=str(model), **options)
-    module = DepthTraining(config, Sources([], [], []), {})
+    module = DepthTraining(config, TrainingData([], [], []), {})
     module.trainer = lightning.Trainer(max_steps=100, accelerator="cpu", logger=False, barebones=True)
     return module
 
@@ -471,7 +471,7 @@ def test_a_frozen_backbone_gets_no_gradient_is_not_in_the_optimizer_and_stays(
     assert all(p.grad is None for p in network.backbone.parameters())
     assert not backbone & optimized
     assert optimized == {id(p) for p in network.parameters()} - backbone
-    assert backbone_holds(network, layers) and backbone_holds(module.average.network, layers)  # type: ignore[arg-type]
+    assert backbone_holds(network, layers) and backbone_holds(module.ema.network, layers)  # type: ignore[arg-type]
     assert all(not torch.equal(ways[name], layer.weight) for name, layer in silent_layers(network).items())
 
 

@@ -26,7 +26,9 @@ from hand_depth_ros.estimation.estimator import HandDepthEstimator
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.data.rendered import RenderedHand, as_resized_boxes, in_metres
-from hand_depth_ros.training.samples.crops import Shape, Sources, rendered_sample
+from hand_depth_ros.training.samples.rendered_crops import rendered_sample
+from hand_depth_ros.training.samples.training_data import TrainingData
+from hand_depth_ros.training.samples.warp import CropShape
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -53,7 +55,7 @@ def test_targets_in_metres_do_not_depend_on_the_hand_length() -> None:
         view, _, _ = plane_view(length=length)
         (view,) = in_metres([view]) if metres else (view,)
         sample = rendered_sample(
-            view, view.hands[0], Sources([], [], []), Shape(64, 64), np.random.default_rng(5)
+            view, view.hands[0], TrainingData([], [], []), CropShape(64, 64), np.random.default_rng(5)
         )
         assert sample is not None
         return sample["scalars"], np.nanstd(sample["relief"])

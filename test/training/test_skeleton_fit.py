@@ -12,15 +12,16 @@ import torch
 from support.drawn_hands import open_hand, write_landmarks
 
 from hand_depth_ros.network import HandDepthNet, NetworkConfig, save_weights
-from hand_depth_ros.training.data.photographs import RealImage, load_real_images
+from hand_depth_ros.training.data.photographs import Photograph
 from hand_depth_ros.training.labels import skeleton_fit as skeleton
+from hand_depth_ros.training.labels.label_photographs import load_photographs
 from hand_depth_ros.training.labels.pseudo_labels import hand_length
 from hand_depth_ros.training.samples.crops import planar_rotation
 
 LENGTH_PX = 150.0
 
 
-def hands(count: int, rng: np.random.Generator) -> tuple[skeleton.Seen, np.ndarray]:
+def hands(count: int, rng: np.random.Generator) -> tuple[skeleton.HandFits, np.ndarray]:
     """What an eye without error sees of a hand turned `count` ways, its fingers bent, and its bones (24,), hand lengths."""
     _, flat = open_hand()
     flat = flat / hand_length(flat)
@@ -40,7 +41,7 @@ def hands(count: int, rng: np.random.Generator) -> tuple[skeleton.Seen, np.ndarr
         places.append(across * LENGTH_PX + 100.0)
         depths.append(turned[:, 2])
     usual = np.linalg.norm(flat[skeleton.BONES[:, 0]] - flat[skeleton.BONES[:, 1]], axis=1)
-    return skeleton.Seen(np.array(places), np.array(depths), np.full(count, np.log(LENGTH_PX))), usual
+    return skeleton.HandFits(np.array(places), np.array(depths), np.full(count, np.log(LENGTH_PX))), usual
 
 
 def test_bones_are_those_of_the_hand_however_it_is_turned() -> None:
@@ -81,7 +82,7 @@ def test_a_crop_is_led_back_to_the_photograph() -> None:
     in_crop = (planar_rotation(0.4) @ (place - (120.0, 80.0)) * zoom) / (side / 2)
     for mirrored in (False, True):
         joints = np.tile([-in_crop[0] if mirrored else in_crop[0], in_crop[1], 0.1], (21, 1))
-        places, depths, size = skeleton._back(joints, np.log(0.5), to_crop, mirrored, side)
+        places, depths, size = skeleton._to_photograph(joints, np.log(0.5), to_crop, mirrored, side)
         assert np.allclose(places, place) and np.allclose(depths, 0.1)
         assert size == pytest.approx(np.log(0.5 * side / zoom))
 
@@ -89,9 +90,9 @@ def test_a_crop_is_led_back_to_the_photograph() -> None:
 def test_labels_are_fitted_anew_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network is an untrained one, so what a trained one would see is put in the place of what it does."""
     torch.manual_seed(0)
-    really_see = skeleton.see
+    really_see = skeleton.predict
 
-    def see(images: Sequence[RealImage], network: HandDepthNet) -> skeleton.Seen:
+    def see(images: Sequence[Photograph], network: HandDepthNet) -> skeleton.HandFits:
         seen = really_see(images, network)
         ((label,), _) = (image.labels for image in images)
         assert (
@@ -99,7 +100,7 @@ def test_labels_are_fitted_anew_and_kept(tmp_path: Path, monkeypatch: pytest.Mon
             and seen.depths.shape == (1, 21)
             and seen.log_length_px.shape == (1,)
         )
-        return skeleton.Seen(
+        return skeleton.HandFits(
             label.joints[None, :, :2] + 2.0, seen.depths, np.array([label.log_length_px + 0.1])
         )
 
@@ -107,21 +108,21 @@ def test_labels_are_fitted_anew_and_kept(tmp_path: Path, monkeypatch: pytest.Mon
     config = NetworkConfig(crop_size=64, stacks=2, features=16, levels=2, joints=True)
     save_weights(HandDepthNet(config).eval(), tmp_path / "eye.safetensors")
     landmarks = write_landmarks(tmp_path / "photographs")
-    (before,), wall = (image.labels for image in load_real_images(landmarks, tmp_path / "cache", 1))
-    again = load_real_images(landmarks, tmp_path / "cache", 1, seen_by=tmp_path / "eye.safetensors")
+    (before,), wall = (image.labels for image in load_photographs(landmarks, tmp_path / "cache", 1))
+    again = load_photographs(landmarks, tmp_path / "cache", 1, relabel_with=tmp_path / "eye.safetensors")
     (after,) = again[0].labels
     assert not wall and not again[1].labels
     assert (after.mask == before.mask).all() and after.weight == before.weight
     assert not np.allclose(after.joints, before.joints)
     assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
-    from_cache = load_real_images(landmarks, tmp_path / "cache", 1, seen_by=tmp_path / "eye.safetensors")
+    from_cache = load_photographs(landmarks, tmp_path / "cache", 1, relabel_with=tmp_path / "eye.safetensors")
     assert np.array_equal(from_cache[0].labels[0].joints, after.joints)
 
 
 def test_what_cannot_be_the_masks_hand_leaves_the_label_alone(tmp_path: Path) -> None:
-    (label,) = load_real_images(write_landmarks(tmp_path / "photographs"), tmp_path / "cache", 1)[0].labels
+    (label,) = load_photographs(write_landmarks(tmp_path / "photographs"), tmp_path / "cache", 1)[0].labels
     elsewhere = label.joints[:, :2] + 500.0
-    assert skeleton._relabelled(label, elsewhere, np.zeros(21), label.log_length_px) is label
-    moved = skeleton._relabelled(label, label.joints[:, :2], label.joints[:, 2], label.log_length_px + 0.05)
+    assert skeleton._refit(label, elsewhere, np.zeros(21), label.log_length_px) is label
+    moved = skeleton._refit(label, label.joints[:, :2], label.joints[:, 2], label.log_length_px + 0.05)
     assert moved.log_length_px == pytest.approx(label.log_length_px + 0.05)
     assert float(np.nanmedian(moved.relief)) == pytest.approx(0.0, abs=1e-6)

@@ -16,12 +16,13 @@ from support.small_networks import TINY
 from hand_depth_ros.geometry.hand import wrist_to_knuckles
 from hand_depth_ros.network import HandDepthNet
 from hand_depth_ros.network.joints import JointHead
-from hand_depth_ros.training.data.photographs import load_real_images
 from hand_depth_ros.training.data.rendered import load_views
-from hand_depth_ros.training.modules.joints import joint_loss
-from hand_depth_ros.training.modules.losses import total_loss
+from hand_depth_ros.training.labels.label_photographs import load_photographs
+from hand_depth_ros.training.modules.losses import joint_loss, total_loss
 from hand_depth_ros.training.samples import augment
-from hand_depth_ros.training.samples.crops import CropDataset, Shape, Sources
+from hand_depth_ros.training.samples.crops import CropDataset
+from hand_depth_ros.training.samples.training_data import TrainingData
+from hand_depth_ros.training.samples.warp import CropShape
 
 SIDE = 96
 
@@ -50,7 +51,10 @@ def test_joints_on_a_rendered_plane_have_its_relief() -> None:
     joints = np.column_stack((pixels[0], pixels[1], view.depth_m[pixels[1], pixels[0]])).astype(np.float32)
     view = view._replace(hands=(view.hands[0]._replace(joints=joints),))
     data = CropDataset(
-        Sources([view], [], [], real_share=0.0, negative_share=0.0), Shape(SIDE, SIDE), 30, seed=1
+        TrainingData([view], [], [], real_fraction=0.0, negative_fraction=0.0),
+        CropShape(SIDE, SIDE),
+        30,
+        seed=1,
     )
     for sample in (data[i] for i in range(30)):
         mask, relief, z = at_joints(sample)
@@ -59,9 +63,12 @@ def test_joints_on_a_rendered_plane_have_its_relief() -> None:
 
 
 def test_joints_of_a_photograph_lie_behind_the_hands_surface(tmp_path: Path) -> None:
-    images = load_real_images(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
+    images = load_photographs(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
     data = CropDataset(
-        Sources([], images, [], real_share=1.0, negative_share=0.0), Shape(SIDE, SIDE), 30, seed=0
+        TrainingData([], images, [], real_fraction=1.0, negative_fraction=0.0),
+        CropShape(SIDE, SIDE),
+        30,
+        seed=0,
     )
     for sample in (data[i] for i in range(30)):
         mask, relief, z = at_joints(sample)

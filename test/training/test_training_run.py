@@ -1,4 +1,4 @@
-"""`hand-depth train` on a handful of tiny pictures: weights come out, an interrupted run goes on where it was."""
+"""`hand-depth train` on a few tiny images: it exports weights and resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from hand_depth_ros.network import HandDepthNet, HandDetectorNet, load_weights, 
 from hand_depth_ros.network.backbone import Backbone
 from hand_depth_ros.training.cli import train
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.modules.base import Average, NetworkTraining, one_cycle
+from hand_depth_ros.training.modules.base import NetworkTraining, one_cycle
 from hand_depth_ros.training.modules.depth import DepthTraining
+from hand_depth_ros.training.modules.ema import EMA
 from hand_depth_ros.training.modules.mediapipe_weights import fill_backbone
-from hand_depth_ros.training.samples.crops import Sources
+from hand_depth_ros.training.samples.training_data import TrainingData
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -41,8 +42,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plan(data: Path, name: str, network: Any, **options: Any) -> Path:
-    """A config file for steps of two samples each, validated and saved after every two steps."""
+def write_config(data: Path, name: str, network: Any, **options: Any) -> Path:
+    """Write a config for steps of two samples, validated and saved after every two steps."""
     values = {
         "task": "depth",
         "network": json.loads(network.to_json()),
@@ -64,7 +65,7 @@ def run(config: Path, out: Path, **options: Any) -> None:
     more = {
         "cache": None,
         "limit_views": None,
-        "packed": None,
+        "archive": None,
         "minutes": None,
         "precision": "32-true",
         "devices": "1",
@@ -72,15 +73,15 @@ def run(config: Path, out: Path, **options: Any) -> None:
     train(config, out, num_nodes=1, **{**more, **options})
 
 
-def test_a_run_leaves_weights_that_load_and_say_where_they_are_from(data: Path, tmp_path: Path) -> None:
-    run(plan(data, "whole", TINY, samples=4), tmp_path)
+def test_run_exports_weights_with_their_origin(data: Path, tmp_path: Path) -> None:
+    run(write_config(data, "whole", TINY, samples=4), tmp_path)
     network, info = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
     assert network.config == TINY and info["samples"] == 4
     assert {"rendered/iou", "rendered/shape", "rendered/apparent_size"} <= set(info["validation"])
     assert str(data) not in json.dumps(info)  # no paths of the machine that trained
 
 
-def test_a_run_gives_a_trained_network_a_backbone_that_stays_as_it_is(data: Path, tmp_path: Path) -> None:
+def test_backbone_is_added_and_stays_frozen(data: Path, tmp_path: Path) -> None:
     backbone = Backbone()
     write_tflite(data / "landmarks.tflite", landmark_layers(backbone), np.float16)
     fill_backbone(backbone, data / "landmarks.tflite")
@@ -91,41 +92,44 @@ def test_a_run_gives_a_trained_network_a_backbone_that_stays_as_it_is(data: Path
         "backbone_from": "landmarks.tflite",
         "backbone_lr_scale": 0.0,
     }
-    run(plan(data, "backbone", dataclasses.replace(bare, backbone=True), samples=4, **options), tmp_path)
+    run(
+        write_config(data, "backbone", dataclasses.replace(bare, backbone=True), samples=4, **options),
+        tmp_path,
+    )
     network, info = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
     assert network.config.backbone and str(data) not in json.dumps(info)
     found = network.backbone.state_dict()
     assert all(torch.equal(value, found[name]) for name, value in backbone.state_dict().items())
-    assert network.guide.weight.abs().max() > 0  # what it says of the hand has begun to count
+    assert network.guide.weight.abs().max() > 0  # it has begun to influence the depth
 
 
-def test_a_backbone_may_come_from_another_depth_network(data: Path, tmp_path: Path) -> None:
+def test_backbone_may_come_from_another_depth_network(data: Path, tmp_path: Path) -> None:
     with_backbone = dataclasses.replace(TINY, crop_size=128, joints=True, backbone=True)
     giver = HandDepthNet(with_backbone)
     save_weights(giver, data / "giver.safetensors")
     wider = dataclasses.replace(with_backbone, features=16)
     options = {"backbone_from": "giver.safetensors", "backbone_lr_scale": 0.0}
-    run(plan(data, "given", wider, samples=2, **options), tmp_path)
+    run(write_config(data, "given", wider, samples=2, **options), tmp_path)
     network, _ = load_weights(tmp_path / "depth.safetensors", HandDepthNet)
     found = network.backbone.state_dict()
     assert network.config == wider
     assert all(torch.equal(value, found[name]) for name, value in giver.backbone.state_dict().items())
 
 
-def test_a_network_without_a_backbone_has_none_to_give(data: Path, tmp_path: Path) -> None:
+def test_rejects_backbone_from_network_without_one(data: Path, tmp_path: Path) -> None:
     save_weights(HandDepthNet(TINY), data / "poor.safetensors")
     with_backbone = dataclasses.replace(TINY, crop_size=128, joints=True, backbone=True)
     with pytest.raises(DatasetError, match="has no backbone"):
-        run(plan(data, "ungiven", with_backbone, backbone_from="poor.safetensors"), tmp_path)
+        run(write_config(data, "ungiven", with_backbone, backbone_from="poor.safetensors"), tmp_path)
 
 
-def test_a_budget_in_minutes_ends_by_the_clock_and_counts_what_ran_before(
+def test_budget_in_minutes_includes_earlier_runs(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that goes on by 6 s a look: a minute ends after a few steps, and a second one after as many more."""
+    """A clock that advances 6 s per reading ends a minute after a few steps, then the second one."""
     now = iter(range(0, 100_000, 6))
     monkeypatch.setattr("hand_depth_ros.training.modules.base.monotonic", lambda: float(next(now)))
-    config = plan(data, "clock", TINY, samples=10**9)
+    config = write_config(data, "clock", TINY, samples=10**9)
     run(config, tmp_path, minutes=1.0)
     first = torch.load(tmp_path / "last.ckpt", weights_only=False)
     assert 2 <= first["global_step"] < 12 and first["seconds"] == pytest.approx(60)
@@ -138,41 +142,41 @@ def test_a_budget_in_minutes_ends_by_the_clock_and_counts_what_ran_before(
     assert first["global_step"] < second["global_step"] < 2 * first["global_step"] + 4
 
 
-def test_the_average_is_where_the_network_is(data: Path) -> None:
-    """On a GPU both have to be there; the device that holds nothing stands for one."""
-    module = DepthTraining(TrainConfig(network=json.loads(TINY.to_json())), Sources([], [], []), {}).to(
+def test_ema_moves_to_device_of_network(data: Path) -> None:
+    """The meta device stands for a GPU."""
+    module = DepthTraining(TrainConfig(network=json.loads(TINY.to_json())), TrainingData([], [], []), {}).to(
         "meta"
     )
     module.on_fit_start()
-    module.average.update(module.network)
-    assert all(value.is_meta for value in module.average.network.state_dict().values())
+    module.ema.update(module.network)
+    assert all(value.is_meta for value in module.ema.network.state_dict().values())
 
 
-def test_by_the_clock_the_learning_rate_goes_as_by_the_samples() -> None:
+def test_learning_rate_by_clock_equals_one_cycle_by_samples() -> None:
     network = torch.nn.Linear(1, 1)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1.0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1.0, total_steps=1001, pct_start=0.03, final_div_factor=100.0
     )
     for step in range(1001):
-        if step >= 30 or step == 0:  # OneCycleLR's rise ends a step early
+        if step >= 30 or step == 0:  # OneCycleLR ends its warm-up one step early
             assert one_cycle(step / 1000) == pytest.approx(scheduler.get_last_lr()[0], rel=0.01, abs=1e-5)
         optimizer.step()
         if step < 1000:
             scheduler.step()
 
 
-def test_a_detector_is_trained_by_the_same_command(data: Path, tmp_path: Path) -> None:
-    config = plan(data, "detector", TINY_DETECTOR, task="detector", samples=4, landmarks=[])
+def test_trains_detector(data: Path, tmp_path: Path) -> None:
+    config = write_config(data, "detector", TINY_DETECTOR, task="detector", samples=4, landmarks=[])
     run(config, tmp_path)
     network, info = load_weights(tmp_path / "detector.safetensors", HandDetectorNet)
     assert network.config == TINY_DETECTOR and "rendered/found" in info["validation"]
 
 
-def test_a_run_that_was_cut_off_goes_on_where_it_was(
+def test_interrupted_run_resumes(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out = plan(data, "cut", TINY, samples=8), tmp_path
+    config, out = write_config(data, "cut", TINY, samples=8), tmp_path
 
     def power_cut(self: NetworkTraining) -> None:
         if self.current_epoch == 1:
@@ -189,17 +193,17 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(
     assert [line.split(":")[0] for line in said] == ["samples 8"]
     assert load_weights(out / "depth.safetensors", HandDepthNet)[1]["samples"] == 8
     logs = [(out / f"log/version_{part}/metrics.csv").read_text() for part in (0, 1)]
-    assert all("rendered/iou" in log for log in logs)  # the first part of the curve is still there
+    assert all("rendered/iou" in log for log in logs)  # the first part of the curve is kept
 
 
-def test_the_last_weights_are_those_of_the_whole_budget(data: Path, tmp_path: Path) -> None:
-    run(plan(data, "odd", TINY, samples=6), tmp_path)  # an epoch and a half
+def test_last_weights_have_whole_budget(data: Path, tmp_path: Path) -> None:
+    run(write_config(data, "odd", TINY, samples=6), tmp_path)  # an epoch and a half
     assert load_weights(tmp_path / "depth.safetensors", HandDepthNet)[1]["samples"] == 6
     assert torch.load(tmp_path / "last.ckpt", weights_only=False)["global_step"] == 3
 
 
-def test_a_finished_run_can_be_exported_again(data: Path, tmp_path: Path) -> None:
-    config = plan(data, "again", TINY, samples=4)
+def test_finished_run_exports_again(data: Path, tmp_path: Path) -> None:
+    config = write_config(data, "again", TINY, samples=4)
     run(config, tmp_path)
     before = load_weights(tmp_path / "depth.safetensors", HandDepthNet)[0].state_dict()
     (tmp_path / "depth.safetensors").unlink()
@@ -208,57 +212,57 @@ def test_a_finished_run_can_be_exported_again(data: Path, tmp_path: Path) -> Non
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_config_without_anything_to_train_on_says_so(data: Path, tmp_path: Path) -> None:
+def test_rejects_config_without_training_data(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="rendered views nor landmarks"):
-        run(plan(data, "none", TINY, rendered=[], landmarks=[]), tmp_path)
+        run(write_config(data, "none", TINY, rendered=[], landmarks=[]), tmp_path)
 
 
-def test_the_average_starts_at_once_and_then_follows_slowly() -> None:
+def test_ema_warms_up_then_follows_slowly() -> None:
     network = torch.nn.Linear(1, 1)
-    average = Average(network, decay=0.99)
+    ema = EMA(network, decay=0.99)
     values = []
     for step in range(1200):
         with torch.no_grad():
             network.bias.fill_(float(step < 1000))
-        average.update(network)
-        values.append(float(average.network.bias))
+        ema.update(network)
+        values.append(float(ema.network.bias))
     assert values[50] > 0.9 and values[999] == pytest.approx(1.0, abs=1e-3)
     half = next(i for i, v in enumerate(values[1000:]) if v < 0.5)
     assert half == pytest.approx(69, abs=2)  # log(0.5) / log(0.99)
 
 
-def test_a_run_with_nothing_to_validate_on_does_not_begin(data: Path, tmp_path: Path) -> None:
+def test_rejects_run_without_validation_data(data: Path, tmp_path: Path) -> None:
     write_views(tmp_path / "set", 3)
     lines = (tmp_path / "set" / "cameras.jsonl").read_text().replace('"val"', '"train"')
     (tmp_path / "set" / "cameras.jsonl").write_text(lines)
     with pytest.raises(DatasetError, match="nothing to validate on"):
-        run(plan(tmp_path, "blind", TINY, landmarks=[]), tmp_path / "out")
+        run(write_config(tmp_path, "blind", TINY, landmarks=[]), tmp_path / "out")
 
 
-def test_a_run_is_not_resumed_with_another_config(data: Path, tmp_path: Path) -> None:
-    run(plan(data, "one", TINY, samples=4), tmp_path)
+def test_does_not_resume_with_another_config(data: Path, tmp_path: Path) -> None:
+    run(write_config(data, "one", TINY, samples=4), tmp_path)
     with pytest.raises(
         DatasetError, match=r"another config .samples: 4 there, 8 here; seed: 0 there, 3 here"
     ):
-        run(plan(data, "two", TINY, samples=8, seed=3), tmp_path)
-    run(plan(data, "same", TINY, samples=4, val_samples=3), tmp_path)  # how it is validated may change
+        run(write_config(data, "two", TINY, samples=8, seed=3), tmp_path)
+    run(
+        write_config(data, "same", TINY, samples=4, val_samples=3), tmp_path
+    )  # validation settings may change
 
 
-def test_a_checkpoint_that_was_cut_is_named(data: Path, tmp_path: Path) -> None:
+def test_truncated_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").write_bytes(b"PK\3\4")
     with pytest.raises(DatasetError, match=r"last\.ckpt cannot be read"):
-        run(plan(data, "torn", TINY), tmp_path)
+        run(write_config(data, "torn", TINY), tmp_path)
 
 
 @pytest.mark.parametrize("option", [{"precision": "blah"}, {"devices": "0"}, {"devices": "abc"}])
-def test_an_option_that_lightning_does_not_know_is_wrong_usage(
-    data: Path, tmp_path: Path, option: dict[str, str]
-) -> None:
+def test_rejects_option_unknown_to_lightning(data: Path, tmp_path: Path, option: dict[str, str]) -> None:
     with pytest.raises(typer.BadParameter, match=r"--devices .* --precision"):
-        run(plan(data, "option", TINY), tmp_path, **option)
+        run(write_config(data, "option", TINY), tmp_path, **option)
 
 
-def test_after_ctrl_c_it_is_said_how_to_go_on(
+def test_ctrl_c_prints_how_to_resume(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
@@ -269,7 +273,18 @@ def test_after_ctrl_c_it_is_said_how_to_go_on(
     monkeypatch.setattr(NetworkTraining, "on_train_epoch_start", ctrl_c, raising=False)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run(plan(data, "stopped", TINY), tmp_path)
+            run(write_config(data, "stopped", TINY), tmp_path)
     finally:
-        signal.signal(signal.SIGINT, before)  # Lightning has it ignored
-    assert "the same command goes on from the end of the last epoch" in capsys.readouterr().err
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it
+    assert "run the same command to resume from the last epoch's end" in capsys.readouterr().err
+
+
+def test_rejects_checkpoint_of_another_version(data: Path, tmp_path: Path) -> None:
+    torch.save({"plan": {}}, tmp_path / "last.ckpt")
+    with pytest.raises(DatasetError, match="from another version"):
+        run(write_config(data, "old", TINY), tmp_path)
+
+
+def test_old_name_of_archive_option_is_rejected_with_its_new_name(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="--packed is now called --archive"):
+        run(write_config(data, "renamed", TINY), tmp_path, packed="folder")

@@ -1,1 +1,1 @@
-"""Readers of rendered sets and of labelled photographs."""
+"""Types and readers of rendered views and labelled photographs."""

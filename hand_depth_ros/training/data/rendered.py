@@ -1,6 +1,6 @@
-"""Rendered views read into memory, encoded: colour with alpha, depth, hand mask, intrinsics, hand length.
+"""Rendered views in memory, still encoded: colour, depth, hand mask, intrinsics, hands.
 
-Reads the folder format of ``hand-depth synth`` and the flat one of early renders (NNNNN.webp, .depth.png, .label.png).
+Reads the folder format of ``hand-depth synth``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,26 @@ import numpy as np
 from rich.progress import track
 
 from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M, WRIST
-from hand_depth_ros.synthesis.units import DEPTH_UNIT_M
+from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
+
+Intrinsics = tuple[float, float, float, float]
+"""fx, fy, cx, cy in pixels."""
+_VAL_EVERY = 20
+"""One in so many views of a set without splits is validated on."""
+_LOSSLESS = 101
+"""WebP quality above 100 means lossless to OpenCV."""
+_MAX_STEPS = 254
 
 
 class RenderedHand(NamedTuple):
-    """One hand of a view: ``instance`` is its value in the mask, ``length_m`` its length, ``joints`` float32 (21, 3) where
-    its joints are: x, y in pixels of the view, z in metres along the optical axis; NaN where unknown."""
+    """One hand of a view.
+
+    Attributes:
+        instance: Its value in the mask.
+        length_m: Its hand length in metres.
+        joints: float32 (21, 3): x, y in pixels of the view, z in metres along the optical axis;
+            NaN where unknown.
+    """
 
     instance: int
     length_m: float
@@ -29,203 +42,144 @@ class RenderedHand(NamedTuple):
 
 
 class RenderedView(NamedTuple):
-    """One rendered picture, pinhole, no distortion.
+    """One rendered image of a pinhole camera without distortion.
 
-    rgba      uint8 (h, w, 4), straight alpha (255 everywhere when the set isn't transparent)
-    depth_m   float32 (h, w) metres along the optical axis, 0 where unknown
-    mask      uint8 (h, w): 0 not a hand, k the hand with that instance
-    k         (fx, fy, cx, cy) pixels
+    Attributes:
+        rgba: uint8 (h, w, 4), straight alpha; 255 everywhere if the set is opaque.
+        depth_m: float32 (h, w), metres along the optical axis, 0 where unknown.
+        mask: uint8 (h, w): 0 not a hand, k the hand with that instance.
+        k: fx, fy, cx, cy in pixels.
+        hands: The hands in it.
+        name: Stem of its files.
     """
 
     rgba: np.ndarray
     depth_m: np.ndarray
     mask: np.ndarray
-    k: tuple[float, float, float, float]
+    k: Intrinsics
     hands: tuple[RenderedHand, ...]
     name: str
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width, pixels."""
+        """Return height and width in pixels."""
         return self.mask.shape[0], self.mask.shape[1]
 
     def decode(self) -> RenderedView:
-        """Itself: where stored views are taken, one that is decoded will do."""
+        """Return the view itself, so that decoded views pass where stored ones are expected."""
         return self
 
 
 class StoredView(NamedTuple):
-    """A view as it is kept in memory: the bytes of its files, a twentieth of its pixels.
+    """A view as it is kept in memory: encoded, a twentieth of its pixels' size.
 
-    colour, depth, mask   encoded pictures; depth in units of ``unit_m``
-    size                  height and width, pixels
-    flat                  of early renders: the mask is a label, 1 the hand, more the rest of the person, and says what is
-                          transparent where the colour doesn't
-    nearest_m             of packed views: depth is as :func:`quantize` has it, and this the nearest; else None
+    Attributes:
+        colour: Encoded BGRA, BGR or grey image.
+        depth: Encoded depth in units of ``unit_m``.
+        mask: Encoded instance mask.
+        unit_m: Unit of depth in metres.
+        size: Height and width in pixels.
+        k: fx, fy, cx, cy in pixels.
+        hands: The hands in it.
+        name: Stem of its files.
+        nearest_m: Lowest depth of an archived view, whose depth `quantize` encoded; else None.
     """
 
     colour: bytes
     depth: bytes
     mask: bytes
     unit_m: float
-    flat: bool
     size: tuple[int, int]
-    k: tuple[float, float, float, float]
+    k: Intrinsics
     hands: tuple[RenderedHand, ...]
     name: str
     nearest_m: float | None = None
 
     def decode(self) -> RenderedView:
-        """The view with its pixels: a millisecond."""
-        mask, rgba = decoded(self.mask), _rgba(decoded(self.colour))
-        if self.flat:
-            if rgba[..., 3].min() == 255:
-                rgba[..., 3] = np.where(mask > 0, 255, 0)
-            mask = (mask == 1).astype(np.uint8)
+        """Return the view with its pixels; takes about a millisecond."""
         if self.nearest_m is None:
-            depth_m = decoded(self.depth).astype(np.float32) * self.unit_m
+            depth_m = decode_image(self.depth).astype(np.float32) * self.unit_m
         else:
             depth_m = dequantize(self.depth, self.unit_m, self.nearest_m, 0.0)
+        rgba, mask = _rgba(decode_image(self.colour)), decode_image(self.mask)
         return RenderedView(rgba, depth_m, mask, self.k, self.hands, self.name)
 
 
 View = RenderedView | StoredView
-_LOSSLESS = 101  # quality over 100, to OpenCV
 
 
-def quantize(values: np.ndarray, known: np.ndarray, least: float) -> tuple[bytes, float, float]:
-    """Values (h, w), where they are ``known``, as a lossless picture of 8 bits, the step and the lowest value: pixel k > 0 is
-    lowest + (k - 1) * step, 0 is unknown. The step is ``least`` or what the range asks for."""
+def quantize(values: np.ndarray, known: np.ndarray, min_step: float) -> tuple[bytes, float, float]:
+    """Encode values as a lossless image of 8 bits.
+
+    Pixel k > 0 is lowest + (k - 1) * step, 0 is unknown.
+
+    Args:
+        values: (h, w).
+        known: bool (h, w).
+        min_step: The step, unless the range of the values needs a coarser one.
+
+    Returns:
+        The encoded image, the step and the lowest value.
+    """
     steps = np.zeros(values.shape, np.uint8)
-    lowest, step = 0.0, least
+    lowest, step = 0.0, min_step
     if known.any():
         lowest = float(values[known].min())
-        step = max(least, (float(values[known].max()) - lowest) / 254)
+        step = max(min_step, (float(values[known].max()) - lowest) / _MAX_STEPS)
         steps[known] = np.round((values[known] - lowest) / step) + 1
     encoded = cv2.imencode(".webp", cv2.merge([steps] * 3), [cv2.IMWRITE_WEBP_QUALITY, _LOSSLESS])[1]
     return encoded.tobytes(), step, lowest
 
 
 def dequantize(encoded: bytes, step: float, lowest: float, unknown: float) -> np.ndarray:
-    """Float32 (h, w), what :func:`quantize` made small; ``unknown`` where it isn't known."""
-    steps = decoded(encoded)[..., 0]
+    """Decode what `quantize` encoded to float32 (h, w), ``unknown`` where there is no value."""
+    steps = decode_image(encoded)[..., 0]
     values = lowest + (steps.astype(np.float32) - 1) * np.float32(step)
     return np.where(steps > 0, values, np.float32(unknown)).astype(np.float32)
 
 
-def decoded(encoded: bytes) -> np.ndarray:
-    """The pixels, as OpenCV has them, of a stored picture."""
+def decode_image(encoded: bytes) -> np.ndarray:
+    """Return the pixels of an encoded image, unchanged, in OpenCV's channel order."""
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     assert image is not None  # it was decoded when it was read
     return image
 
 
-def _encoded(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", image)[1].tobytes()
-
-
-def _rgba(image: np.ndarray) -> np.ndarray:
-    """Pixels as OpenCV decodes them, grey, BGR or BGRA, as RGBA."""
-    if image.ndim == 3 and image.shape[2] == 4:
-        return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
-    rgb = cv2.cvtColor(
-        image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), cv2.COLOR_BGR2RGB
-    )
-    return np.dstack((rgb, np.full(rgb.shape[:2], 255, np.uint8)))
-
-
-def _k(line: dict[str, Any]) -> tuple[float, float, float, float]:
-    return float(line["fx"]), float(line["fy"]), float(line["cx"]), float(line["cy"])
-
-
-def _read(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a picture that can be decoded, its height and width."""
-    try:
-        encoded = path.read_bytes()
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED) if encoded else None
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise DatasetError(f"cannot read {path}: is the data set whole?")
-    return encoded, (image.shape[0], image.shape[1])
-
-
-def _stored(
-    colour: Path, depth: Path, mask: Path, line: dict[str, Any], unit_m: float, flat: bool
-) -> StoredView:
-    pictures = [_read(path) for path in (colour, depth, mask)]
-    if len({size for _, size in pictures}) != 1:
-        raise DatasetError(f"{colour}, {depth} and {mask} are not of one size: is the data set whole?")
-    (rgba, size), (metres, _), (instances, _) = pictures
-    if flat:
-        hands: tuple[RenderedHand, ...] = (
-            RenderedHand(1, float(line["hand_length_m"]), _stance(decoded(instances))),
-        )
-    else:
-        hands = tuple(_hand(hand, _k(line)) for hand in line.get("hands", ()))
-    return StoredView(rgba, metres, instances, unit_m, flat, size, _k(line), hands, colour.stem)
-
-
-def _read_flat(folder: Path, line: dict[str, Any]) -> StoredView:
-    stem = Path(line["image"]).stem
-    paths = (folder / line["image"], folder / f"{stem}.depth.png", folder / f"{stem}.label.png")
-    return _stored(*paths, line, DEPTH_UNIT_M, flat=True)
-
-
-def _read_folder(folder: Path, line: dict[str, Any], unit_m: float) -> StoredView:
-    stem = Path(line["image"]).stem
-    paths = (folder / line["image"], folder / "depth" / f"{stem}.png", folder / "mask" / f"{stem}.png")
-    return _stored(*paths, line, unit_m, flat=False)
-
-
-def _stance(label: np.ndarray) -> np.ndarray:
-    """The joints of a hand of which only the label is known (1 hand, 3 and 4 the arm): the wrist, where hand meets arm, and the
-    knuckles, taken to be in the hand's middle. That is enough to tell which way is up; no depths, so they teach nothing."""
-    joints = np.full((21, 3), np.nan, np.float32)
-    hand, arm = label == 1, np.isin(label, (3, 4))
-    seam = np.argwhere(hand & (cv2.dilate(arm.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
-    if len(seam):
-        joints[:, :2] = np.argwhere(hand).mean(0)[::-1]
-        joints[WRIST, :2] = seam.mean(0)[::-1]
-    return joints
-
-
-def _hand(hand: dict[str, Any], k: tuple[float, float, float, float]) -> RenderedHand:
-    known = RenderedHand(int(hand["instance"]), float(hand["hand_length_m"]))
-    if "joints_m" not in hand:
-        return known
-    x, y, z = np.array(hand["joints_m"], np.float32).T
-    return known._replace(joints=np.column_stack((k[0] * x / z + k[2], k[1] * y / z + k[3], z)))
-
-
 def load_views(
     folder: Path, split: str | None = None, limit: int | None = None, scale: float = 1.0
 ) -> list[StoredView]:
-    """Views of a rendered set; ``split`` keeps only lines of that split (flat sets: every 20th view is "val").
+    """Read the views of a rendered set.
 
-    Raises DatasetError for a set that is missing or not whole."""
-    cameras = folder / "cameras.jsonl"
-    if not cameras.is_file():
+    Args:
+        folder: A set of ``hand-depth synth``.
+        split: Keep only views of this split ("train" or "val"); in a set without splits every
+            20th view is "val".
+        limit: Read at most this many views.
+        scale: Shrink the views by this factor.
+
+    Raises:
+        DatasetError: The set is missing or incomplete.
+    """
+    cameras, about = folder / "cameras.jsonl", folder / "dataset.json"
+    if not cameras.is_file() or not about.is_file():
+        missing = cameras.name if not cameras.is_file() else about.name
         raise DatasetError(
-            f"no cameras.jsonl in {folder}: make a set with  hand-depth synth --out {folder} --count 1000"
+            f"no {missing} in {folder}: make a set with  hand-depth synth --out {folder} --count 1000"
         )
     lines = [json.loads(line) for line in cameras.read_text().splitlines() if line.strip()]
-    info = json.loads((folder / "dataset.json").read_text()) if (folder / "dataset.json").is_file() else None
+    unit_m = float(json.loads(about.read_text())["depth_unit_m"])
     if split is not None:
-        flat = ("val" if number % 20 == 0 else "train" for number in range(len(lines)))
-        lines = [line for line, guess in zip(lines, flat, strict=True) if line.get("split", guess) == split]
-    lines = lines[:limit]
-    read = (
-        _read_flat(folder, ln) if info is None else _read_folder(folder, ln, info["depth_unit_m"])
-        for ln in lines
-    )
-    return [
-        _shrink(view, scale) for view in track(read, total=len(lines), description=f"reading {folder.name}")
-    ]
+        lines = [line for i, line in enumerate(lines) if _split_of(line, i) == split]
+    read = (_read_view(folder, line, unit_m) for line in lines[:limit])
+    total = len(lines[:limit])
+    return [_shrink(view, scale) for view in track(read, total=total, description=f"reading {folder.name}")]
 
 
 def as_resized_boxes(views: Sequence[View]) -> list[View]:
-    """One view a hand, as if it lay on the optical axis, which is what cutting out and resizing its box takes for granted."""
+    """Return one view per hand whose principal point is the middle of the hand's box.
+
+    This is what cutting out and resizing a box assumes; for the ablation.
+    """
     centred: list[View] = []
     for view in views:
         mask = view.decode().mask
@@ -238,29 +192,76 @@ def as_resized_boxes(views: Sequence[View]) -> list[View]:
 
 
 def in_metres(views: Sequence[View]) -> list[View]:
-    """The views as if every hand had the mean length: what is learned from them is depth in metres."""
+    """Return the views as if every hand had the mean length: the network then learns metres."""
     mean = MEAN_HAND_LENGTH_M
     return [view._replace(hands=tuple(hand._replace(length_m=mean) for hand in view.hands)) for view in views]
+
+
+def _split_of(line: dict[str, Any], index: int) -> str:
+    return str(line.get("split", "train" if index % _VAL_EVERY else "val"))
+
+
+def _read_view(folder: Path, line: dict[str, Any], unit_m: float) -> StoredView:
+    stem = Path(line["image"]).stem
+    paths = (folder / line["image"], folder / "depth" / f"{stem}.png", folder / "mask" / f"{stem}.png")
+    (colour, size), (depth, depth_size), (mask, mask_size) = (_read_image(path) for path in paths)
+    if not size == depth_size == mask_size:
+        raise DatasetError(f"{', '.join(map(str, paths))} are not of one size: is the data set complete?")
+    k = (float(line["fx"]), float(line["fy"]), float(line["cx"]), float(line["cy"]))
+    hands = tuple(_hand(hand, k) for hand in line.get("hands", ()))
+    return StoredView(colour, depth, mask, unit_m, size, k, hands, stem)
+
+
+def _read_image(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """Return the bytes of an image that can be decoded, and its height and width."""
+    try:
+        encoded = path.read_bytes()
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED) if encoded else None
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise DatasetError(f"cannot read {path}: is the data set complete?")
+    return encoded, (image.shape[0], image.shape[1])
+
+
+def _hand(hand: dict[str, Any], k: Intrinsics) -> RenderedHand:
+    known = RenderedHand(int(hand["instance"]), float(hand["hand_length_m"]))
+    if "joints_m" not in hand:
+        return known
+    x, y, z = np.array(hand["joints_m"], np.float32).T
+    return known._replace(joints=np.column_stack((k[0] * x / z + k[2], k[1] * y / z + k[3], z)))
+
+
+def _rgba(image: np.ndarray) -> np.ndarray:
+    """Convert grey, BGR or BGRA pixels to RGBA."""
+    if image.ndim == 3 and image.shape[2] == 4:
+        return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+    bgr = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return np.dstack((rgb, np.full(rgb.shape[:2], 255, np.uint8)))
 
 
 def _shrink(view: StoredView, scale: float) -> StoredView:
     if scale == 1.0:
         return view
-    whole = view.decode()
+    pixels = view.decode()
     size = (round(view.size[1] * scale), round(view.size[0] * scale))
-    rgba = cv2.resize(whole.rgba, size, interpolation=cv2.INTER_AREA)
+    rgba = cv2.resize(pixels.rgba, size, interpolation=cv2.INTER_AREA)
     depth, mask = (
         cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
-        for image in (decoded(view.depth), whole.mask)
+        for image in (decode_image(view.depth), pixels.mask)
     )
+    fx, fy, cx, cy = (value * scale for value in view.k)
+    smaller = np.array((scale, scale, 1), np.float32)
     return view._replace(
-        colour=_encoded(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)),
-        depth=_encoded(depth),
-        mask=_encoded(mask),
-        flat=False,
+        colour=_png(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)),
+        depth=_png(depth),
+        mask=_png(mask),
         size=size[::-1],
-        k=tuple(value * scale for value in view.k),  # type: ignore[arg-type]
-        hands=tuple(
-            hand._replace(joints=hand.joints * np.array((scale, scale, 1), np.float32)) for hand in view.hands
-        ),
+        k=(fx, fy, cx, cy),
+        hands=tuple(hand._replace(joints=hand.joints * smaller) for hand in view.hands),
     )
+
+
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()

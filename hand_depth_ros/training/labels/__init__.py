@@ -1,1 +1,1 @@
-"""Labels of photographs: pseudo labels from landmarks, and a skeleton fit that refines them."""
+"""Labels of photographs: from hand landmarks, and refitted to what a depth network predicts."""

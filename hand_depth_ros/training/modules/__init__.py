@@ -1,1 +1,1 @@
-"""Losses and the Lightning modules that train the networks."""
+"""Lightning modules of the two networks, their losses, and readers of weights to start from."""

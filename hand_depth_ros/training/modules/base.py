@@ -1,8 +1,7 @@
-"""What both trainings share: AdamW with a warm-up and a cosine over the whole budget, a moving average, the export."""
+"""Training that both networks share: optimizer, schedule, EMA, validation, export."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from pathlib import Path
@@ -14,98 +13,39 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from hand_depth_ros.errors import DatasetError
-from hand_depth_ros.network import HandDepthNet, HandDetectorNet, load_weights, save_weights
+from hand_depth_ros.network import HandDepthNet, HandDetectorNet, save_weights
 from hand_depth_ros.network.backbone import BLOCKS, Backbone
 from hand_depth_ros.training.config import TrainConfig
-from hand_depth_ros.training.modules.mediapipe_weights import fill_backbone
-from hand_depth_ros.training.samples.crops import Sources
+from hand_depth_ros.training.modules.ema import EMA
+from hand_depth_ros.training.modules.start import load_start
+from hand_depth_ros.training.samples.training_data import TrainingData
 
 _VALIDATION_SEED = 12345
+_VALIDATION_BATCH = 64
 _WARM_UP = 0.03
-_DEEPER = ("bottom", "extra_blocks")
+_FIRST_FACTOR, _LAST_FACTOR = 1 / 25, 1 / 2500
 
 
-class Average:
-    """Exponential moving average of a network's parameters and running statistics."""
+def one_cycle(progress: float) -> float:
+    """Return the factor on the learning rate at ``progress`` (0..1) through the budget.
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval()
-        self.decay = decay
-        self.steps = 0
-
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 9))
-        for mine, theirs in zip(
-            self.network.state_dict().values(), network.state_dict().values(), strict=True
-        ):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
-
-
-def begin(network: HandDepthNet | HandDetectorNet, config: TrainConfig) -> None:
-    """Give a new network the values that the config has it start from.
-
-    A depth network with a backbone may start from one without: the backbone then comes from ``backbone_from`` and says nothing yet. A
-    network may start from one with fewer blocks (``_DEEPER``): those that it has more say nothing yet either.
+    It rises from 1/25 over the first 3 % and falls to 1/2500, by cosines, like OneCycleLR.
     """
-    backbone = getattr(network, "backbone", None)
-    if config.start_from:
-        kind: Any = type(network)
-        start, _ = load_weights(Path(config.start_from), kind)
-        known = start.state_dict()
-        with_backbone = backbone is not None and not any(name.startswith("backbone.") for name in known)
-        fewer = {name: getattr(start.config, name) for name in _DEEPER if hasattr(start.config, name)}
-        if with_backbone:
-            fewer["backbone"] = False
-        try:
-            network.load_state_dict({**known, **_that_others_lack(network, fewer)})
-        except RuntimeError as error:
-            mine, its = dataclasses.asdict(network.config), dataclasses.asdict(start.config)
-            other = ", ".join(f"{name}: {its[name]}" for name in its if its[name] != mine[name])
-            raise DatasetError(
-                f"start_from: the network in {config.start_from} is another one than this config's ({other})"
-            ) from error
-        if not with_backbone:
-            return
-    if backbone is not None:
-        if not config.backbone_from:
-            raise DatasetError(
-                "a network with a backbone needs backbone_from: docs/training.md says where it comes from"
-            )
-        path = Path(config.backbone_from)
-        if path.suffix == ".safetensors":
-            giver: Any = getattr(load_weights(path, HandDepthNet)[0], "backbone", None)
-            if giver is None:
-                raise DatasetError(f"backbone_from: the network in {path} has no backbone")
-            backbone.load_state_dict(giver.state_dict())
-        else:
-            fill_backbone(backbone, path)
-
-
-def _that_others_lack(network: HandDepthNet | HandDetectorNet, settings: dict[str, Any]) -> dict[str, Tensor]:
-    """The values of ``network`` that one doesn't have whose config differs from its own by ``settings``."""
-    other = type(network)(dataclasses.replace(network.config, **settings)).state_dict()  # type: ignore[arg-type]
-    return {name: value for name, value in network.state_dict().items() if name not in other}
-
-
-def one_cycle(share: float) -> float:
-    """Factor on the learning rate when so much of the budget is spent (0..1): up from 1/25, from 3 % on down to 1/2500, by
-    cosines, as OneCycleLR has it."""
-    first, top, last = 1 / 25, 1.0, 1 / 2500
-    if share < _WARM_UP:
-        low, risen = first, share / _WARM_UP
+    if progress < _WARM_UP:
+        low, phase = _FIRST_FACTOR, progress / _WARM_UP
     else:
-        low, risen = last, (1 - share) / (1 - _WARM_UP)
-    return low + (top - low) * (1 - math.cos(math.pi * risen)) / 2
+        low, phase = _LAST_FACTOR, (1 - progress) / (1 - _WARM_UP)
+    return low + (1 - low) * (1 - math.cos(math.pi * phase)) / 2
 
 
 class NetworkTraining(lightning.LightningModule):
-    """A network, its average, and the data; a subclass adds ``dataset``, ``training_step`` and ``validation_step``."""
+    """A network, its EMA and its data.
+
+    A subclass adds ``dataset``, ``training_step`` and ``validation_step``.
+
+    Attributes:
+        minutes: Budget in minutes instead of samples; set it before training starts.
+    """
 
     network: nn.Module
 
@@ -113,31 +53,30 @@ class NetworkTraining(lightning.LightningModule):
         self,
         network: HandDepthNet | HandDetectorNet,
         config: TrainConfig,
-        sources: Sources,
-        validation: dict[str, Sources],
+        data: TrainingData,
+        validation: dict[str, TrainingData],
     ) -> None:
         super().__init__()
-        self.config, self.sources, self.validation = config, sources, validation
-        self.minutes: float | None = (
-            None  # the budget, if it is one of time; to be set before training begins
-        )
-        self._spent = 0.0
-        self._since: float | None = None
-        begin(network, config)
+        self.config, self.data, self.validation = config, data, validation
+        self.minutes: float | None = None
+        self._seconds_before = 0.0
+        self._started: float | None = None
+        load_start(network, config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(backbone := getattr(network, "backbone", None), Backbone):
             backbone.freeze(config.backbone_frozen_blocks if config.backbone_lr_scale else BLOCKS)
-        self.average = Average(self.network, config.average_decay)
+        self.ema = EMA(self.network, config.ema_decay)
 
-    def dataset(self, sources: Sources, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
-        """Samples of one epoch."""
+    def dataset(self, data: TrainingData, length: int, seed: int, epoch: int) -> Dataset[dict[str, Any]]:
+        """Return the samples of one epoch."""
         raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader[Any]:
-        data = self.dataset(self.sources, self.config.epoch_samples, self.config.seed, self.current_epoch)
+        """Return the loader of the current epoch."""
+        samples = self.dataset(self.data, self.config.epoch_samples, self.config.seed, self.current_epoch)
         workers = self.config.workers
         return DataLoader(
-            data,
+            samples,
             self.config.batch,
             num_workers=workers,
             drop_last=True,
@@ -145,84 +84,98 @@ class NetworkTraining(lightning.LightningModule):
         )
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Return a loader per validation set; its samples are the same in every epoch."""
         return [
-            DataLoader(self.dataset(sources, self.config.val_samples, _VALIDATION_SEED, 0), 64, num_workers=1)
-            for sources in self.validation.values()
+            DataLoader(
+                self.dataset(data, self.config.val_samples, _VALIDATION_SEED, 0),
+                _VALIDATION_BATCH,
+                num_workers=1,
+            )
+            for data in self.validation.values()
         ]
 
     def configure_optimizers(self) -> Any:
+        """Return AdamW with a one-cycle schedule, by samples or by the clock."""
+        rate = self.config.learning_rate
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=rate)
+        scheduler: Any
+        if self.minutes is not None:
+            scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: one_cycle(self.progress()))
+        else:
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer,
+                [group["lr"] for group in optimizer.param_groups],
+                total_steps=self.trainer.max_steps + 1,
+                pct_start=_WARM_UP,
+                final_div_factor=100.0,
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Group parameters by learning rate (backbone or not) and weight decay (matrices only)."""
         rate, decay = self.config.learning_rate, self.config.weight_decay
         backbone = getattr(self.network, "backbone", None)
-        known = [p for p in backbone.parameters() if p.requires_grad] if backbone is not None else []
-        mine = {id(p) for p in backbone.parameters()} if backbone is not None else set()
-        new = [p for p in self.network.parameters() if id(p) not in mine]
-        kinds = [(new, rate), (known, rate * self.config.backbone_lr_scale)]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in part if (p.ndim > 1) == wide], "weight_decay": decay * wide, "lr": speed}
-            for part, speed in kinds
+        in_backbone = {id(p) for p in backbone.parameters()} if backbone is not None else set()
+        trained = [p for p in backbone.parameters() if p.requires_grad] if backbone is not None else []
+        others = [p for p in self.network.parameters() if id(p) not in in_backbone]
+        return [
+            {"params": [p for p in part if (p.ndim > 1) == wide], "weight_decay": decay * wide, "lr": lr}
+            for part, lr in ((others, rate), (trained, rate * self.config.backbone_lr_scale))
             if part
             for wide in (True, False)
         ]
-        optimizer = torch.optim.AdamW(groups, lr=rate)
-        if self.minutes is not None:
-            scheduler: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: one_cycle(self.spent()))
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            [group["lr"] for group in groups],
-            total_steps=self.trainer.max_steps + 1,
-            pct_start=_WARM_UP,
-            final_div_factor=100.0,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def pictures(self, batch: dict[str, Tensor]) -> Tensor:
-        """What the network takes, from the batch's uint8 ``rgb``."""
+    def images(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the network's input (B, 3, H, W), 0..1, from the batch's uint8 ``rgb``."""
         return (batch["rgb"].float() / 255).contiguous(memory_format=torch.channels_last)
 
     def log_validation(self, dataloader_idx: int, values: dict[str, Tensor], count: int) -> None:
-        """Log the means over the known values, under the name of the validation set."""
+        """Log the means of the known values under the name of the validation set."""
         name = list(self.validation)[dataloader_idx]
         means = {f"{name}/{key}": value.nanmean() for key, value in values.items()}
         self.log_dict(means, add_dataloader_idx=False, batch_size=count)
 
-    def spent(self) -> float:
-        """Share of the ``minutes`` that the training has run, 0..1, what it ran before it was resumed included."""
+    def progress(self) -> float:
+        """Return the fraction of ``minutes`` that is over, 0..1, over all runs of this training."""
         assert self.minutes is not None
-        running = monotonic() - self._since if self._since is not None else 0.0
-        return min(1.0, (self._spent + running) / (60 * self.minutes))
+        running = monotonic() - self._started if self._started is not None else 0.0
+        return min(1.0, (self._seconds_before + running) / (60 * self.minutes))
 
     def on_fit_start(self) -> None:
-        self.average.network.to(self.device)
+        """Move the EMA to where the network is."""
+        self.ema.network.to(self.device)
 
     def on_validation_start(self) -> None:
-        self.average.network.to(self.device)
+        """Move the EMA to where the network is."""
+        self.ema.network.to(self.device)
 
     def on_train_start(self) -> None:
-        self._since = monotonic()
+        """Start the clock."""
+        self._started = monotonic()
 
     def on_train_batch_end(self, *args: Any) -> None:
-        self.average.update(self.network)
-        if self.minutes is not None and self.spent() >= 1:
-            self.trainer.fit_loop.epoch_loop.max_steps = (
-                self.trainer.global_step
-            )  # as if that had been the budget
+        """Update the EMA; stop when the minutes are over."""
+        self.ema.update(self.network)
+        if self.minutes is not None and self.progress() >= 1:
+            self.trainer.fit_loop.epoch_loop.max_steps = self.trainer.global_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["plan"] = dataclasses.asdict(self.config)
-        checkpoint["average"] = (self.average.network.state_dict(), self.average.steps)
+        """Add the config, the EMA and the time spent."""
+        checkpoint["config"] = dataclasses.asdict(self.config)
+        checkpoint["ema"] = (self.ema.network.state_dict(), self.ema.steps)
         if self.minutes is not None:
-            checkpoint["seconds"] = self.spent() * 60 * self.minutes
+            checkpoint["seconds"] = self.progress() * 60 * self.minutes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._spent = checkpoint.get("seconds", 0.0)
-        state, self.average.steps = checkpoint["average"]
-        self.average.network.load_state_dict(state)
+        """Restore the EMA and the time spent."""
+        self._seconds_before = checkpoint.get("seconds", 0.0)
+        state, self.ema.steps = checkpoint["ema"]
+        self.ema.network.load_state_dict(state)
 
     def calibration(self, metrics: dict[str, float]) -> dict[str, float]:
-        """What the validation says about the network's own uncertainty, kept in the weights file."""
+        """Return factors on the network's uncertainties; none by default."""
         return {}
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the averaged network as a weights file."""
-        save_weights(self.average.network, path, info)  # type: ignore[arg-type]
+        save_weights(self.ema.network, path, info)  # type: ignore[arg-type]

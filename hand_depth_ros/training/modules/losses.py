@@ -7,18 +7,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hand_depth_ros.network.hourglass import Prediction, StageOutput
-from hand_depth_ros.training.modules.joints import joint_loss
+from hand_depth_ros.training.data.photographs import UNKNOWN
 
-UNKNOWN = 255
+_DICE_WEIGHT = 0.3
 _RELIEF_WEIGHT = 4.0
-
-
-def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+_PRESENCE_WEIGHT = 0.3
+_STAGE_WEIGHT = 0.5
+_JOINT_XY_WEIGHT, _JOINT_Z_WEIGHT = 2.0, 6.0
 
 
 def mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """Binary cross entropy plus soft Dice. ``logit``, ``mask`` (B, 1, h, w), mask 0..1, NaN unknown; ``weight`` (B,)."""
+    """Return binary cross entropy plus soft Dice.
+
+    Args:
+        logit: (B, 1, h, w).
+        mask: (B, 1, h, w), 0..1, NaN unknown.
+        weight: (B,).
+    """
     known = torch.isfinite(mask)
     target = torch.where(known, mask, torch.zeros_like(mask))
     w = known * weight[:, None, None, None]
@@ -27,11 +32,17 @@ def mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     overlap = 2 * (p * target).sum((1, 2, 3)) + 1.0
     dice = 1 - overlap / ((p + target).sum((1, 2, 3)) + 1.0)
     has_hand = (target.sum((1, 2, 3)) > 1.0) * weight
-    return cross + 0.3 * _weighted_mean(dice, has_hand)
+    return cross + _DICE_WEIGHT * _weighted_mean(dice, has_hand)
 
 
 def relief_loss(out: StageOutput, relief: Tensor, weight: Tensor) -> Tensor:
-    """Laplace negative log likelihood and plain L1 of the relief in hand lengths over the pixels that have one (not NaN)."""
+    """Return Laplace negative log likelihood plus L1 of the relief.
+
+    Args:
+        out: A stage with relief and log_b.
+        relief: (B, 1, h, w), hand lengths, NaN unknown.
+        weight: (B,).
+    """
     assert out.relief is not None and out.log_b is not None
     known = torch.isfinite(relief)
     target = torch.where(known, relief, torch.zeros_like(relief))
@@ -45,8 +56,16 @@ def relief_loss(out: StageOutput, relief: Tensor, weight: Tensor) -> Tensor:
 def scalar_loss(
     scalars: Tensor, target: Tensor, weight: Tensor, size_weight: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(Laplace NLL + L1 of log scale and log length, cross entropy of presence); ``target`` (B, 3) NaN unknown. ``weight``
-    (B,) is that of the length, and of the scale where ``size_weight`` isn't given."""
+    """Return the loss of log apparent size and log hand length, and that of presence.
+
+    The first is Laplace negative log likelihood plus L1, the second binary cross entropy.
+
+    Args:
+        scalars: (B, 5) as the network predicts them.
+        target: (B, 3), NaN unknown.
+        weight: (B,) weight of the hand length, and of the apparent size without ``size_weight``.
+        size_weight: (B,) weight of the apparent size.
+    """
     total = scalars.new_zeros(())
     for i, w in enumerate((weight if size_weight is None else size_weight, weight)):
         known = torch.isfinite(target[:, i])
@@ -58,21 +77,32 @@ def scalar_loss(
     return total, presence
 
 
-def _shrink_mask(mask: Tensor, size: int) -> Tensor:
-    return F.adaptive_avg_pool2d(mask, size)
+def joint_loss(joints: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted L1 error over the joints that are known and in the crop.
 
-
-def _shrink_relief(relief: Tensor, size: int) -> Tensor:
-    known = torch.isfinite(relief)
-    total = F.adaptive_avg_pool2d(torch.where(known, relief, torch.zeros_like(relief)), size)
-    share = F.adaptive_avg_pool2d(known.float(), size)
-    return torch.where(share > 0.5, total / share.clamp_min(1e-6), torch.full_like(total, torch.nan))
+    Args:
+        joints: (B, 21, 3).
+        truth: (B, 21, 3), NaN unknown.
+        weight: (B,).
+    """
+    known = torch.isfinite(truth).all(-1) & (truth[..., :2].abs() < 1).all(-1)
+    target = torch.where(known[..., None], truth, torch.zeros_like(truth))
+    axes = joints.new_tensor((_JOINT_XY_WEIGHT, _JOINT_XY_WEIGHT, _JOINT_Z_WEIGHT))
+    error = (joints - target).abs() * axes
+    w = known * weight[:, None]
+    return (error.sum(-1) * w).sum() / w.sum().clamp_min(1.0)
 
 
 def total_loss(
     prediction: Prediction, batch: dict[str, Tensor], intermediate: bool = True
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum over stages, and its parts for the log. ``batch`` as :mod:`hand_depth_ros.training.samples.crops` makes it."""
+    """Return the sum over all stages, and its parts for the log.
+
+    Args:
+        prediction: The network's output.
+        batch: Samples of `samples.crops`.
+        intermediate: Supervise all stages, not the last head alone.
+    """
     mask = batch["mask"][:, None].float()
     mask = torch.where(mask == UNKNOWN, torch.full_like(mask, torch.nan), mask)
     relief, weight = batch["relief"][:, None], batch["weight"]
@@ -86,17 +116,32 @@ def total_loss(
     parts["scalar"], parts["presence"] = scalar_loss(
         prediction.scalars, batch["scalars"], weight, batch.get("size_weight")
     )
-    total = parts["mask"] + parts["relief"] + parts["scalar"] + 0.3 * parts["presence"]
+    total = parts["mask"] + parts["relief"] + parts["scalar"] + _PRESENCE_WEIGHT * parts["presence"]
     for stage in prediction.stages if intermediate else ():
         if stage.mask is not None:
-            total = total + 0.5 * mask_loss(stage.mask, _shrink_mask(mask, stage.mask.shape[-1]), weight)
+            shrunk = _shrink_mask(mask, stage.mask.shape[-1])
+            total = total + _STAGE_WEIGHT * mask_loss(stage.mask, shrunk, weight)
         if stage.relief is not None:
-            total = total + 0.5 * relief_loss(
-                stage, _shrink_relief(relief, stage.relief.shape[-1]), has_depth
-            )
+            shrunk = _shrink_relief(relief, stage.relief.shape[-1])
+            total = total + _STAGE_WEIGHT * relief_loss(stage, shrunk, has_depth)
     if prediction.joints:
         supervised = prediction.joints if intermediate else prediction.joints[-1:]
         losses = [joint_loss(joints, batch["joints"], weight) for joints in supervised]
         parts["joints"] = losses[-1]
         total = total + torch.stack(losses).mean()
     return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def _shrink_mask(mask: Tensor, size: int) -> Tensor:
+    return F.adaptive_avg_pool2d(mask, size)
+
+
+def _shrink_relief(relief: Tensor, size: int) -> Tensor:
+    known = torch.isfinite(relief)
+    total = F.adaptive_avg_pool2d(torch.where(known, relief, torch.zeros_like(relief)), size)
+    fraction = F.adaptive_avg_pool2d(known.float(), size)
+    return torch.where(fraction > 0.5, total / fraction.clamp_min(1e-6), torch.full_like(total, torch.nan))

@@ -1,11 +1,11 @@
-"""Reads the backbone's values out of MediaPipe's hand landmark model, a TensorFlow Lite file (Google, Apache-2.0).
+"""Read the backbone's weights from MediaPipe's hand landmark model (TensorFlow Lite, Apache-2.0).
 
-The file lies in the wheel of PyPI's ``mediapipe`` (0.10.21), which does not have to be installed:
+The file is part of the wheel of PyPI's ``mediapipe`` (0.10.21), which need not be installed:
 
     pip download --no-deps mediapipe==0.10.21
     unzip -j mediapipe-0.10.21-*.whl mediapipe/modules/hand_landmark/hand_landmark_full.tflite
 
-What it says of the hand's presence and side is not taken.
+Its heads for the hand's presence and side are not used.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _FLOAT32, _FLOAT16 = 0, 1
 
 
 def read_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weight and bias, float32, of every convolution and fully connected layer of a TFLite file in the order of execution, the
-    weights as PyTorch has them: (outputs, inputs, h, w), (channels, 1, h, w) for a convolution of each channel by itself,
-    (outputs, inputs). Where there is no bias it is zero.
+    """Return weight and bias, float32, of a TFLite file's layers in the order of execution.
 
-    Raises DatasetError for a file that cannot be read, is none or is not whole, MissingDependencyError without PyPI's
-    ``tflite``.
+    Weights have PyTorch's layout: (outputs, inputs, h, w) for a convolution, (channels, 1, h, w)
+    for a depthwise one, (outputs, inputs) for a fully connected layer. A missing bias is zero.
+
+    Raises:
+        DatasetError: The file cannot be read, is no TFLite file or is truncated.
+        MissingDependencyError: PyPI's ``tflite`` is not installed.
     """
     try:
         import tflite
@@ -39,7 +41,7 @@ def read_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(
-            f"no backbone at {path} ({error.strerror}): see docs/training.md for where it comes from"
+            f"no backbone at {path} ({error.strerror}): docs/training.md says where to get it"
         ) from error
     if content[4:8] != b"TFL3":
         raise DatasetError(f"{path} is not a TensorFlow Lite file")
@@ -48,12 +50,12 @@ def read_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     except DatasetError:
         raise
     except (struct.error, ValueError, TypeError, AttributeError, IndexError) as error:  # offsets into nowhere
-        raise DatasetError(f"{path} is not a whole TensorFlow Lite file ({error}): get it again") from error
+        raise DatasetError(f"{path} is truncated ({error}): download it again") from error
 
 
 def _layers(model: Any, kinds: Any, path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     graph = model.Subgraphs(0)
-    stored: dict[int, int] = {}  # float16 tensors, by the float32 ones that the graph turns them into
+    stored: dict[int, int] = {}  # float32 tensors of the graph, to the float16 ones they come from
 
     def values(number: int) -> np.ndarray:
         tensor = graph.Tensors(stored.get(number, number))
@@ -81,15 +83,18 @@ def _layers(model: Any, kinds: Any, path: Path) -> list[tuple[np.ndarray, np.nda
 
 @torch.no_grad()
 def fill_backbone(backbone: Backbone, path: Path) -> None:
-    """Give ``backbone`` the values of the landmark model at ``path``; DatasetError when its layers are others."""
+    """Fill ``backbone`` with the weights of the landmark model at ``path``.
+
+    Raises:
+        DatasetError: The model's layers are not the backbone's.
+    """
     mine = backbone.layers()
-    theirs = [
-        (weight, bias) for weight, bias in read_layers(path) if len(bias) > 1
-    ]  # those of 1 say whether, and which, hand
+    # Layers with a single output predict presence and side.
+    theirs = [(weight, bias) for weight, bias in read_layers(path) if len(bias) > 1]
     shapes = [(tuple(layer.weight.shape), (len(layer.weight),)) for layer in mine]
     if [(weight.shape, bias.shape) for weight, bias in theirs] != shapes:
         raise DatasetError(
-            f"{path} has other layers than the backbone: it takes MediaPipe's hand_landmark_full.tflite (0.10.21)"
+            f"{path} has other layers than the backbone: give MediaPipe's hand_landmark_full.tflite (0.10.21)"
         )
     for layer, (weight, bias) in zip(mine, theirs, strict=True):
         layer.weight.copy_(torch.from_numpy(weight.copy()))

@@ -1,4 +1,4 @@
-"""`hand-depth pack`: what it makes small is what training would have read, and what is missing is said."""
+"""`hand-depth archive`: it holds what training would have read; incomplete archives are rejected."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typer import BadParameter
 
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.network import HandDepthNet, load_weights
-from hand_depth_ros.training.cli import pack, train
+from hand_depth_ros.training.archive import read_archive, write_archive
+from hand_depth_ros.training.cli import archive, train
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.data.rendered import RenderedView, dequantize, quantize
-from hand_depth_ros.training.datasets import Material, read_material
-from hand_depth_ros.training.packing import read_packed, write_packed
+from hand_depth_ros.training.datasets import Datasets, read_datasets
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders and loggers
 
@@ -47,22 +47,22 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "batch": 2,
         "workers": 0,
     }
-    path = data / "plan.yaml"
+    path = data / "config.yaml"
     path.write_text(json.dumps(values))
     return path
 
 
 @pytest.fixture(scope="module")
-def packed(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packed")
-    pack(config, folder, cache=None, quality=90, shard_mb=1)
+def archived(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    archive(config, folder, cache=None, quality=90, shard_mb=1)
     return folder
 
 
-def test_packed_views_and_photographs_are_those_that_were_packed(
-    config: Path, packed: Path, tmp_path: Path
+def test_archive_holds_views_photographs_and_backgrounds(
+    config: Path, archived: Path, tmp_path: Path
 ) -> None:
-    before, after = read_material(TrainConfig.read(config), tmp_path), read_packed(packed)
+    before, after = read_datasets(TrainConfig.read(config), tmp_path), read_archive(archived)
     assert [len(part) for part in after] == [len(part) for part in before]
     assert all(a is b for a, b in zip(after.train_views[:3], after.train_views[3:], strict=True))
     for old, new in zip(
@@ -87,53 +87,53 @@ def test_packed_views_and_photographs_are_those_that_were_packed(
         assert room.shape == wall.shape and np.abs(room.astype(int) - wall).max() <= 4
 
 
-def test_a_packed_training_is_run_without_what_was_packed(config: Path, packed: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "plan.yaml"
+def test_trains_from_archive_without_original_files(config: Path, archived: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "config.yaml"
     elsewhere.write_text(config.read_text())
-    train(elsewhere, tmp_path / "run", None, "1", 1, "32-true", None, packed, None)
+    train(elsewhere, tmp_path / "run", None, "1", 1, "32-true", None, archived, None)
     _, info = load_weights(tmp_path / "run" / "depth.safetensors", HandDepthNet)
     assert info["samples"] == 4 and "rendered/iou" in info["validation"]
     with pytest.raises(BadParameter, match="limit-views"):
-        train(elsewhere, tmp_path / "other", None, "1", 1, "32-true", 2, packed, None)
+        train(elsewhere, tmp_path / "other", None, "1", 1, "32-true", 2, archived, None)
 
 
-def test_shards_are_no_larger_than_asked_and_all_are_needed(config: Path, tmp_path: Path) -> None:
-    material = read_material(TrainConfig.read(config), tmp_path / "cache")
+def test_shards_keep_to_size_and_all_are_needed(config: Path, tmp_path: Path) -> None:
+    datasets = read_datasets(TrainConfig.read(config), tmp_path / "cache")
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (200, 200, 3), np.uint8) for _ in range(200)]
-    material = material._replace(backgrounds=noise)
-    shards = write_packed(material, tmp_path / "parts", 75, 2_500_000)
+    datasets = datasets._replace(backgrounds=noise)
+    shards = write_archive(datasets, tmp_path / "parts", 75, 2_500_000)
     assert len(shards) > 1 and all(path.stat().st_size < 2_600_000 for path in shards)
-    assert len(read_packed(tmp_path / "parts").backgrounds) == 200
-    again = write_packed(material, tmp_path / "parts", 20, 100_000_000)
+    assert len(read_archive(tmp_path / "parts").backgrounds) == 200
+    again = write_archive(datasets, tmp_path / "parts", 20, 100_000_000)
     assert sorted((tmp_path / "parts").glob("*.npz")) == again != shards
-    shards = write_packed(material, tmp_path / "parts", 75, 2_500_000)
+    shards = write_archive(datasets, tmp_path / "parts", 75, 2_500_000)
     whole = shards[1].read_bytes()
     shards[1].write_bytes(whole[:-1])
-    with pytest.raises(DatasetError, match=r"shard-001.npz is missing or not whole"):
-        read_packed(tmp_path / "parts")
+    with pytest.raises(DatasetError, match=r"shard-001.npz is missing or incomplete"):
+        read_archive(tmp_path / "parts")
     shards[1].unlink()
-    with pytest.raises(DatasetError, match=r"shard-001.npz is missing or not whole"):
-        read_packed(tmp_path / "parts")
+    with pytest.raises(DatasetError, match=r"shard-001.npz is missing or incomplete"):
+        read_archive(tmp_path / "parts")
 
 
-def test_a_folder_that_nothing_was_packed_into_says_how_to(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="hand-depth pack CONFIG --out"):
-        read_packed(tmp_path)
-    nothing = Material([], [], [], [], np.zeros((0, 5)))
-    (tmp_path / "shard-000.npz").write_text("of somebody else")
+def test_rejects_folder_that_is_no_complete_archive(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="hand-depth archive CONFIG --out"):
+        read_archive(tmp_path)
+    nothing = Datasets([], [], [], [], np.zeros((0, 5)))
+    (tmp_path / "shard-000.npz").write_text("something else")
     with pytest.raises(DatasetError, match="holds something else"):
-        write_packed(nothing, tmp_path, 75, 10**6)
-    (tmp_path / "contents.json").write_text(json.dumps({"format": 1, "shards": None}))
-    with pytest.raises(DatasetError, match="not packed to its end"):
-        read_packed(tmp_path)
+        write_archive(nothing, tmp_path, 75, 10**6)
+    (tmp_path / "contents.json").write_text(json.dumps({"format": 2, "shards": None}))
+    with pytest.raises(DatasetError, match="is incomplete"):
+        read_archive(tmp_path)
     (tmp_path / "contents.json").write_text(json.dumps({"format": 0}))
     with pytest.raises(DatasetError, match="another version"):
-        read_packed(tmp_path)
+        read_archive(tmp_path)
 
 
 @pytest.mark.parametrize("span", [0.1, 0.6])
-def test_steps_are_as_fine_as_asked_or_as_the_span_allows(span: float) -> None:
+def test_quantize_uses_asked_step_unless_range_needs_coarser(span: float) -> None:
     values = np.linspace(0.3, 0.3 + span, 5000, dtype=np.float32).reshape(50, 100)
     known = np.ones(values.shape, bool)
     known[:, 50:] = False
@@ -145,11 +145,20 @@ def test_steps_are_as_fine_as_asked_or_as_the_span_allows(span: float) -> None:
     assert nothing.shape == values.shape and not nothing.any()
 
 
-def test_packed_is_smaller(tmp_path: Path) -> None:
-    from hand_depth_ros.training.packing import pack_view
+def test_archived_view_is_smaller(tmp_path: Path) -> None:
+    from hand_depth_ros.training.archive import archive_view
 
     view, _, _ = plane_view()
     assert isinstance(view, RenderedView)
-    small = pack_view(view, 60)
+    small = archive_view(view, 60)
     assert len(small.colour + small.depth + small.mask) < view.mask.size / 4
     assert torch.isfinite(torch.from_numpy(small.decode().depth_m)).all()
+
+
+def test_old_name_of_the_command_is_rejected_with_its_new_name() -> None:
+    from typer.testing import CliRunner
+
+    from hand_depth_ros.cli.main import app
+
+    result = CliRunner().invoke(app, ["pack", "config.yaml"])
+    assert result.exit_code == 2 and "pack is now called archive" in result.output
