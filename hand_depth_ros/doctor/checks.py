@@ -20,6 +20,7 @@ from hand_depth_ros.doctor.graph import (
 )
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages.camera_info import complete_camera_info
 from hand_depth_ros.ros.messages.decode import decode_image
 from hand_depth_ros.ros.messages.topics import COMPRESSED_DEPTH, other_transport, sibling_camera_info
 from hand_depth_ros.ros.node.runtime import PROFILE, PROFILE_VARIABLES
@@ -70,7 +71,9 @@ def _inputs(graph: Graph) -> Iterable[Finding]:
         elif topic.heard is not None and ours is not None and topic.type == ours.type:
             usable[ours.type] = topic
     image, info = usable.get(IMAGE) or usable.get(COMPRESSED_IMAGE), usable.get(CAMERA_INFO)
-    yield from _image_and_camera_info(image, info)
+    # A node that is running decodes what it gets, if need be with its parameters' help.
+    running = graph.status is not None and graph.status[1] == "running"
+    yield from _image_and_camera_info(image, info, decodes=running)
     if image is not None and info is not None:
         yield from _lost_inputs(image, info)
 
@@ -95,15 +98,22 @@ def _publishers_of_input(topic: Topic, ours: Endpoint) -> Iterable[Finding]:
         yield Finding(topic.name, nodes, "more than one publisher", "leave one running", breaks=False)
 
 
-def _image_and_camera_info(image: Topic | None, info: Topic | None) -> Iterable[Finding]:
-    """Check the colour image and its camera_info, by what was heard of both."""
+def _image_and_camera_info(image: Topic | None, info: Topic | None, decodes: bool) -> Iterable[Finding]:
+    """Check the colour image and its camera_info, by what was heard of both.
+
+    Args:
+        image: The topic, if anything was heard on it.
+        info: Likewise.
+        decodes: The node decodes the image.
+    """
     size = None
     if image is not None and image.heard is not None:
         try:
             size = decode_image(image.heard.last).shape[1::-1]
         except ImageError as error:
             cure = "change it at the camera, or remap image"
-            yield Finding(image.name, image.publishers[0].node, str(error), cure)
+            if not decodes:
+                yield Finding(image.name, image.publishers[0].node, str(error), cure)
     if info is None or info.heard is None:
         return
     try:
@@ -111,6 +121,10 @@ def _image_and_camera_info(image: Topic | None, info: Topic | None) -> Iterable[
     except CameraError as error:
         yield Finding(info.name, info.publishers[0].node, str(error).rstrip("."), "or remap camera_info")
         return
+    _, filled_in = complete_camera_info(info.heard.last)
+    if filled_in:
+        cure = "calibrate the camera so that it publishes them; consumers of its own camera_info need them"
+        yield Finding(info.name, info.publishers[0].node, filled_in, cure, breaks=False)
     if size is not None and size != (camera.width, camera.height):
         yield Finding(
             info.name,

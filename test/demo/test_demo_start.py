@@ -38,3 +38,16 @@ def test_starts_the_node_where_a_folder_has_the_packages_name(tmp_path: Path) ->
     )
     assert result.returncode == 0, result.stderr
     assert "hand-depth node" in result.stdout
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["on PATH", "by colcon"])
+def test_advice_names_the_command_as_it_is_called_here(
+    tmp_path: Path, installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if installed:
+        (tmp_path / "hand-depth").touch(0o755)
+    with pytest.raises(DatasetError) as raised:
+        load_clip(tmp_path)
+    name = "  hand-depth" if installed else "  ros2 run hand_depth_ros hand-depth"
+    assert f"{name} synth --kind clip" in str(raised.value) and f"{name} infer" in str(raised.value)

@@ -347,3 +347,54 @@ def test_names_the_image_transport_that_is_published(read: str, published: str, 
     graph.topics[published] = Topic(published, CAMERA)
     (finding,) = broken(findings(graph))
     assert finding.cure == f"set image_transport to {transport}, {published} is published"
+
+
+def test_reports_a_camera_info_without_p_that_ours_completes() -> None:
+    info = messages.camera_info(WIDTH, HEIGHT)
+    info.p = [0.0] * 12
+    graph = one_input("/info", CAMERA_INFO, [Endpoint("/cam", CAMERA_INFO, RELIABLE)], info)
+    (finding,) = findings(graph)
+    assert (finding.topic, finding.peer, finding.breaks) == ("/info", "/cam", False)
+    assert "camera_info has no P" in finding.problem and "P from K" in finding.problem
+
+
+def test_leaves_an_encoding_that_the_running_node_decodes_to_the_node() -> None:
+    image = messages.image(PICTURE, "8UC3")
+    graph = one_input("/image", IMAGE, CAMERA, image)
+    assert broken(findings(graph))
+    graph.status = (0, "running")
+    assert not findings(graph)
+
+
+def test_says_each_thing_once() -> None:
+    viewer = Endpoint("/viewer", IMAGE, qos_profile_sensor_data)
+    graph = with_consumer(IMAGE, qos_profile_sensor_data, depth(640, 480))
+    before = findings(graph)
+    graph.topics["/depth/image"].subscriptions += [viewer, viewer]
+    assert findings(graph) == before
+
+
+def test_rates_are_measured_from_first_to_last_message() -> None:
+    heard = Heard()
+    for number in range(9):
+        heard.add(None, number, 100.0 + 0.125 * number)
+    assert heard.rate == pytest.approx(8.0) and heard.count == 9
+    assert Heard().rate == 0.0
+
+
+def test_counts_images_that_a_best_effort_camera_loses() -> None:
+    graph = one_input("/image", IMAGE, [Endpoint("/cam", IMAGE, qos_profile_sensor_data)])
+    stamps = list(range(100))
+    last = messages.image(PICTURE, "rgb8")
+    ours = Endpoint(NODE, IMAGE, qos_profile_sensor_data)
+    graph.topics["/image"].subscriptions[:] = [ours]
+    graph.topics["/image"].heard = Heard(60, last=last, stamps=stamps[:60])
+    info = Heard(100, last=messages.camera_info(WIDTH, HEIGHT), stamps=stamps)
+    ends = [Endpoint("/cam", CAMERA_INFO, RELIABLE)], [Endpoint(NODE, CAMERA_INFO, RELIABLE)]
+    graph.topics["/info"] = Topic("/info", *ends, info)
+    graph.inputs.append("/info")
+    (finding,) = findings(graph)
+    assert finding.breaks and (finding.topic, finding.peer) == ("/image", "/cam")
+    assert "40 of 100 are lost" in finding.problem and "restart /cam with" in finding.cure
+    graph.topics["/image"].heard.stamps = stamps[:97]
+    assert not findings(graph)
