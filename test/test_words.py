@@ -1,6 +1,6 @@
 """Private words that the project gave up stay out of code, options, messages and documents.
 
-The changelog and the experiments may tell of them, and a table of renamed names needs them.
+The changelog and the experiments may tell of them, a table of renamed names and its tests need them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ INSTEAD = {
     "in_steps": "quantize",
     "from_steps": "dequantize",
     "working_type": "inference_dtype",
-    "in_one_line": "run_cli",
     "steady_estimator": "FallbackEstimator",
     "early_crops": "nothing: its reader is gone",
     "earlier_share": "nothing: it is gone",
@@ -53,11 +52,12 @@ def texts() -> list[Path]:
 
 
 def _renamed_lines(source: str) -> Iterator[int]:
-    """Yield the lines of dictionaries that are assigned to a name with RENAMED in it."""
+    """Yield the lines of tables named ...RENAMED... and of tests named ...former_name...."""
     for node in ast.walk(ast.parse(source)):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        named = any(isinstance(target, ast.Name) and "RENAMED" in target.id for target in targets)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and named:
+        is_table = any(isinstance(target, ast.Name) and "RENAMED" in target.id for target in targets)
+        is_test = isinstance(node, ast.FunctionDef) and "former_name" in node.name
+        if is_table or is_test:
             yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
@@ -102,5 +102,5 @@ def test_sees_a_word_in_whatever_case_it_stands() -> None:
 
 
 def test_a_table_of_renamed_names_may_have_them() -> None:
-    source = 'RENAMED = {\n    "finder": "detector",\n}\nfinder = 1\n'
+    source = 'RENAMED = {\n    "finder": "detector",\n}\nfinder = 1\ndef test_former_names():\n    finder\n'
     assert given_up(source, frozenset(_renamed_lines(source))) == ["4: finder -> detector"]
