@@ -205,7 +205,6 @@ def test_arrows_go_one_way() -> None:
     assert not upward(IMPORTS)
 
 
-@pytest.mark.xfail(reason="skeleton_fit and photographs import each other")
 def test_no_circle_of_files() -> None:
     assert not circles(_files_graph())
 

@@ -1,6 +1,6 @@
 """Private words that the project gave up stay out of code, options, messages and documents.
 
-The changelog and the experiments may tell of them, a table of renamed names and its tests need them.
+The changelog and the experiments may have them; tables of renamed names and their tests need them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from support.paths import ROOT
 
 INSTEAD = {
@@ -78,7 +77,6 @@ def given_up(text: str, skipped: frozenset[int] = frozenset()) -> list[str]:
     return found
 
 
-@pytest.mark.xfail(reason="some files still have them")
 def test_words_that_were_given_up_are_gone() -> None:
     found = []
     for path in texts():

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 BARE = NetworkConfig(
     crop_size=128, stacks=2, mask_stacks=1, features=8, levels=2, detail=4, joints=True, plane=True
 )
-WITH_TRUNK = dataclasses.replace(BARE, backbone=True)
+WITH_BACKBONE = dataclasses.replace(BARE, backbone=True)
 SIDE, PICTURE = BARE.crop_size, 224
 SMALL = ((6, 3, 3, 2), False), ((1, 5, 3, 6), True), ((4, 1, 1, 6), False), ((5, 4), False)
 """Shapes of a convolution, one of each channel, a pointwise one, a fully connected layer."""
@@ -69,7 +69,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def begun(bare: Path | None, model: Path | None, network: NetworkConfig = WITH_TRUNK) -> HandDepthNet:
+def begun(bare: Path | None, model: Path | None, network: NetworkConfig = WITH_BACKBONE) -> HandDepthNet:
     net = HandDepthNet(network)
     names = {"start_from": bare, "backbone_from": model}
     load_start(net, TrainConfig(**{name: str(path) for name, path in names.items() if path}))  # type: ignore[arg-type]
@@ -401,7 +401,7 @@ def test_a_network_that_has_its_backbone_already_needs_no_file(
         trained.backbone.layers()[0].bias += 1
     save_weights(trained, tmp_path / "trained.safetensors", {"samples": 7})
     loaded, info = load_weights(tmp_path / "trained.safetensors", HandDepthNet)
-    assert loaded.config == WITH_TRUNK and info == {"samples": 7}
+    assert loaded.config == WITH_BACKBONE and info == {"samples": 7}
     again = begun(tmp_path / "trained.safetensors", None)
     pictures = torch.rand(2, 3, PICTURE, PICTURE)
     for a, b, c in zip(*(said(network, pictures) for network in (trained, loaded, again)), strict=True):
@@ -420,15 +420,15 @@ def test_weights_of_another_network_to_start_from_are_named_with_what_is_other(
     bare: Path, model: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     save_weights(begun(bare, model), tmp_path / "trained.safetensors")
-    wanted = dataclasses.replace(WITH_TRUNK, **change)
+    wanted = dataclasses.replace(WITH_BACKBONE, **change)
     ((name, _),) = change.items()
-    was = getattr(WITH_TRUNK, name)
+    was = getattr(WITH_BACKBONE, name)
     with pytest.raises(DatasetError, match=rf"start_from.*trained\.safetensors.*\({name}: {was}\)"):
         begun(tmp_path / "trained.safetensors", model, wanted)
 
 
 def training(bare: Path, model: Path, **options: Any) -> DepthTraining:
-    network = dataclasses.asdict(WITH_TRUNK)
+    network = dataclasses.asdict(WITH_BACKBONE)
     config = TrainConfig(network=network, start_from=str(bare), backbone_from=str(model), **options)
     module = DepthTraining(config, TrainingData([], [], []), {})
     module.trainer = lightning.Trainer(max_steps=100, accelerator="cpu", logger=False, barebones=True)

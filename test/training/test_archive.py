@@ -1,4 +1,4 @@
-"""`hand-depth archive`: it holds what training would have read; incomplete archives are rejected."""
+"""`hand-depth archive`: it holds what training would read; incomplete archives are rejected."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_without_intermediate_supervision_only_last_head_counts() -> None:
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 def test_config_weights_sizes_of_photographs() -> None:
-    """Measure how much the loss grows with the error of the sizes of photographs and rendered hands."""
+    """Return how much the loss grows with the size error of photographs and of rendered hands."""
     pytest.importorskip("lightning", reason="training needs the extra 'train'")
     from hand_depth_ros.training.modules.depth import DepthTraining
 

@@ -1,4 +1,4 @@
-"""Crop samples of rendered hands: alignment, truncation, visibility, proportions, the crop camera."""
+"""Crop samples of rendered hands: alignment, truncation, visibility, proportions, crop camera."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_surroundings_of_rendered_frame_are_black(no_noise: None) -> None:
 
 @pytest.mark.parametrize("angle", [0.0, 0.7])
 def test_aspect_jitter_changes_proportions_and_keeps_depths(no_noise: None, angle: float) -> None:
-    """By what a sample says, its joints are as far from each other, along the middle finger, as its hand's length says."""
+    """Joints along the middle finger are as far apart as the sample's hand length says."""
     view = pointing_view(angle)
     away = float(np.median(view.depth_m[view.mask == 1]))
 

@@ -1,4 +1,4 @@
-"""Photographs' labels that are fitted anew: usual proportions tell how large a hand looks, whatever a network guesses."""
+"""Relabelled photographs: usual proportions give the apparent size, whatever a network predicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LENGTH_PX = 150.0
 
 
 def hands(count: int, rng: np.random.Generator) -> tuple[skeleton.HandFits, np.ndarray]:
-    """What an eye without error sees of a hand turned `count` ways, its fingers bent, and its bones (24,), hand lengths."""
+    """Return exact joints of a hand turned `count` ways, and its bones (24,) in hand lengths."""
     _, flat = open_hand()
     flat = flat / hand_length(flat)
     places, depths = [], []
@@ -65,7 +65,7 @@ def test_a_wrong_size_is_told_by_the_bones() -> None:
 
 
 def test_proportions_have_the_unit_of_the_other_estimate() -> None:
-    """An eye that takes every hand for a fifth larger: the other estimate says how long they are."""
+    """One estimate is a fifth too large for every hand: the other one gives their length."""
     rng = np.random.default_rng(2)
     seen, usual = hands(60, rng)
     told = seen.log_length_px + rng.normal(0, 0.1, 60)
@@ -88,7 +88,7 @@ def test_a_crop_is_led_back_to_the_photograph() -> None:
 
 
 def test_labels_are_fitted_anew_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network is an untrained one, so what a trained one would see is put in the place of what it does."""
+    """The network is untrained, so its prediction is replaced by that of a trained one."""
     torch.manual_seed(0)
     really_see = skeleton.predict
 

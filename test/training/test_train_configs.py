@@ -1,4 +1,4 @@
-"""Every training config in the repository is live: its files exist and a step can be trained with it."""
+"""Every training config in the repository is live: its files exist and it trains a step."""
 
 from __future__ import annotations
 

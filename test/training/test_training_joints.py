@@ -1,4 +1,4 @@
-"""The joints that are learned beside the depth lie on the hand, in the picture and in depth, however a sample was turned."""
+"""The joints of a sample lie on the hand, in the image and in depth, at any rotation."""
 
 from __future__ import annotations
 

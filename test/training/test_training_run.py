@@ -126,7 +126,7 @@ def test_rejects_backbone_from_network_without_one(data: Path, tmp_path: Path) -
 def test_budget_in_minutes_includes_earlier_runs(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that advances 6 s per reading ends a minute after a few steps, then the second one."""
+    """A clock that advances 6 s a reading ends one minute after a few steps, then the second."""
     now = iter(range(0, 100_000, 6))
     monkeypatch.setattr("hand_depth_ros.training.modules.base.monotonic", lambda: float(next(now)))
     config = write_config(data, "clock", TINY, samples=10**9)
