@@ -26,7 +26,6 @@ import ablation_report
 import numpy as np
 import yaml
 from ablation_report import BASE
-from safetensors import safe_open
 
 from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.errors import DatasetError
@@ -38,6 +37,7 @@ from hand_depth_ros.geometry.boxes import Box
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
 from hand_depth_ros.network import NetworkConfig
+from hand_depth_ros.network.weights import read_metadata
 from hand_depth_ros.training.config import TrainConfig
 
 
@@ -157,7 +157,7 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
         raise SystemExit(f"{out} was started with another config or budget: give another --out, or remove it")
     file.write_text(text)
     trained, steps = out / "depth.safetensors", arguments.samples // config["batch"]
-    if not trained.exists() or info_of(trained)["samples"] < steps * config["batch"]:
+    if not trained.exists() or read_metadata(trained).info["samples"] < steps * config["batch"]:
         command = [
             *shlex.split(arguments.prefix),
             sys.executable,
@@ -178,12 +178,6 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
     shutil.copyfile(trained, weights / DEPTH_FILE)
     shutil.copyfile(SHIPPED_WEIGHTS / DETECTOR_FILE, weights / DETECTOR_FILE)
     return weights
-
-
-def info_of(file: Path) -> dict[str, Any]:
-    """Return what a weights file says about its training."""
-    with safe_open(file, framework="numpy") as content:
-        return json.loads(content.metadata()["info"])
 
 
 def measure(name: str, weights: Path, arguments: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +18,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from safetensors import safe_open
+
+from hand_depth_ros.network.weights import read_metadata
 
 LENGTH_MM = 190.0
 """Length of the hand for which relief (in hand lengths) is shown in millimetres."""
@@ -51,8 +51,7 @@ def read_run(folder: Path) -> Curves:
 def batch_of(folder: Path) -> int:
     """Return the samples per step, from the exported weights."""
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="numpy") as content:
-            return int(json.loads(content.metadata()["info"])["config"]["batch"])
+        return int(read_metadata(file).info["config"]["batch"])
     raise SystemExit(f"{folder} has no weights yet: let the run finish an epoch")
 
 

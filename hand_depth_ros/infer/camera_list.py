@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from hand_depth_ros.cli.options import hand_length_range_m
 from hand_depth_ros.errors import DatasetError
+from hand_depth_ros.geometry.boxes import Box
 
 if TYPE_CHECKING:
     from hand_depth_ros.geometry.camera import Camera
@@ -59,7 +60,7 @@ class ListedImage:
     where: str
     image: Path
     camera: Camera
-    roi: tuple[float, float, float, float] | None = None
+    roi: Box | None = None
     hand_length_m: float | None = None
 
 
@@ -160,7 +161,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _validate_roi(roi: Any, camera: Camera) -> tuple[float, float, float, float] | None:
+def _validate_roi(roi: Any, camera: Camera) -> Box | None:
     if roi is None:
         return None
     good = isinstance(roi, list) and len(roi) == 4 and all(_is_number(v) and math.isfinite(v) for v in roi)
@@ -169,7 +170,7 @@ def _validate_roi(roi: Any, camera: Camera) -> tuple[float, float, float, float]
     x, y, width, height = map(float, roi)
     if x >= camera.width or y >= camera.height or x + width <= 0 or y + height <= 0:
         raise DatasetError(f"roi is {roi!r}, outside the {camera.width}x{camera.height} image")
-    return x, y, width, height
+    return Box(x, y, width, height)
 
 
 def _validate_hand_length(length: Any) -> float | None:

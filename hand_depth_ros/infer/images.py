@@ -25,6 +25,7 @@ from hand_depth_ros.infer.orientation import find_orientation
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
     from hand_depth_ros.estimation.result import HandDepthFrame
+    from hand_depth_ros.geometry.boxes import Box
     from hand_depth_ros.geometry.camera import Camera
     from hand_depth_ros.infer.camera_list import ListedImage
 
@@ -52,7 +53,7 @@ class Job:
     path: Path
     name: str
     camera: Camera | CameraOf
-    roi: tuple[float, float, float, float] | None = None
+    roi: Box | None = None
     hand_length_m: float | None = None
 
 

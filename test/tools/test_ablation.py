@@ -24,6 +24,7 @@ from support.small_networks import TINY
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.estimator import HandDepthEstimator
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.network.weights import read_metadata
 from hand_depth_ros.training.config import TrainConfig
 from hand_depth_ros.training.data.rendered import RenderedHand, as_resized_boxes, in_metres
 from hand_depth_ros.training.samples.rendered_crops import rendered_sample
@@ -170,7 +171,7 @@ def test_command_trains_measures_writes_and_resumes(
     assert "budget of 4 crops" in text and "metric depth instead" in text and str(data) not in text
     weights = runs / "metres" / "depth.safetensors"
     made = weights.stat().st_mtime_ns
-    assert ablation.info_of(weights)["config"]["unit"] == "metres"
+    assert read_metadata(weights).info["config"]["unit"] == "metres"
     numbers.unlink()
     (runs / "jointly").mkdir()  # as another row's numbers would be, from an earlier call
     (runs / "jointly" / "numbers.json").write_text((runs / "metres" / "numbers.json").read_text())
