@@ -16,6 +16,8 @@ import typer
 
 import hand_depth_ros
 from hand_depth_ros.cli import main as cli
+from hand_depth_ros.ros import parameters
+from hand_depth_ros.training import config
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -130,6 +132,14 @@ def test_changelog_is_what_catkin_and_bloom_read() -> None:
     versions = {version: content for version, _, content in found.foreach_version()}
     assert hand_depth_ros.__version__ in versions
     assert all(content for content in versions.values())
+
+
+def test_changelog_has_every_renamed_name() -> None:
+    text = " ".join((ROOT / "CHANGELOG.rst").read_text(encoding="utf-8").split())
+    renamed = {**parameters.RENAMED, **config.RENAMED}
+    renamed |= {f"hand-depth {old}": f"hand-depth {new}" for old, new in cli.RENAMED_COMMANDS.items()}
+    assert len(renamed) > 10
+    assert [old for old, new in renamed.items() if f"``{old}`` is now ``{new}``" not in text] == []
 
 
 def test_readme_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
