@@ -12,7 +12,7 @@ from hand_depth_ros.errors import ImageError
 
 CONTAINER_BITS = 16
 SENSOR_BITS = (10, 12, 14)
-"""Bit depths that are told from the data; what exceeds them has 16 bits."""
+"""Bit depths that are inferred from the data; what exceeds them has 16 bits."""
 _MIN_CONTRAST = 1 / 8
 """Contrast, as a fraction of the bit depth's range, without which an image proves nothing."""
 _SAMPLES_PER_SIDE = 160
@@ -22,7 +22,7 @@ _OUTLIERS_PER_PIXEL = 1e-5
 
 
 class BitDepth:
-    """The bit depth of one camera's images, told from the data: once it is known it only rises.
+    """The bit depth of one camera's images, inferred from the data: once it is known it only rises.
 
     An image without contrast (a lens cap) proves nothing: until the first one with contrast, pixels
     are read with all 16 bits.
@@ -32,7 +32,7 @@ class BitDepth:
     """
 
     def __init__(self, given: int = 0) -> None:
-        """Take the bit depth that the user gave; 0: tell it from the data."""
+        """Take the bit depth that the user gave; 0: infer it from the data."""
         self._given = given
         self.bits: int | None = given or None
 

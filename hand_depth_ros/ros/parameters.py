@@ -151,7 +151,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "bit_depth",
         0,
         "Bits of a pixel in 16-bit images (mono16, rgb16, bayer_rggb16, 16-bit PNG). Many sensors use only 10 or 12. "
-        "0: tell it from the images; the log and /diagnostics name the result.",
+        "0: infer it from the images; the log and /diagnostics name the result.",
         low=8,
         high=16,
         off=0,

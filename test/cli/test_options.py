@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hand_depth_ros.cli import main as cli
 from hand_depth_ros.cli import options
-from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, estimator_settings
+from hand_depth_ros.ros.parameters import BY_NAME, DEFAULTS, RENAMED, estimator_settings
 
 INFER = ("infer", "nowhere.png", "--hfov", "60", "--out", "{out}")
 BAG = ("bag", "nowhere", "{out}", "--image", "/image")
@@ -96,8 +96,9 @@ def test_commands_use_the_parameters_defaults(command: str) -> None:
 
 
 def test_former_names_are_rejected_with_the_new_one() -> None:
-    with pytest.raises(typer.BadParameter, match="--detection-interval"):
-        options.checked(finder_interval=3)
+    for old, new in RENAMED.items():
+        with pytest.raises(typer.BadParameter, match="--" + new.replace("_", "-")):
+            options.checked(**{old: 3})
 
 
 @pytest.mark.parametrize(

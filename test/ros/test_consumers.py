@@ -57,9 +57,9 @@ def frame() -> Iterator[dict[str, Any]]:
     colour, _ = TOPICS["colour"]
     node = ros_graph.NodeProcess(domain, "-r", f"image:={colour}", "-p", "max_hands:=1")
     client = ros_graph.Client(domain)
-    heard: dict[str, list[Any]] = {name: [] for name in TOPICS}
+    received: dict[str, list[Any]] = {name: [] for name in TOPICS}
     for name, (topic, kind) in TOPICS.items():
-        client.node.create_subscription(kind, topic, heard[name].append, qos_profile_sensor_data)
+        client.node.create_subscription(kind, topic, received[name].append, qos_profile_sensor_data)
 
     def show() -> None:
         stamp = client.next_stamp()
@@ -70,12 +70,12 @@ def frame() -> Iterator[dict[str, Any]]:
 
     def common() -> set[int]:
         assert node.running, node.output
-        return set.intersection(*({ros_graph.stamp_of(m) for m in got} for got in heard.values()))
+        return set.intersection(*({ros_graph.stamp_of(m) for m in got} for got in received.values()))
 
     try:
         client.spin_until(common, show, every=1.0)
         stamp = max(common())
-        yield {name: next(m for m in got if ros_graph.stamp_of(m) == stamp) for name, got in heard.items()}
+        yield {name: next(m for m in got if ros_graph.stamp_of(m) == stamp) for name, got in received.items()}
     finally:
         client.close()
         node.stop()

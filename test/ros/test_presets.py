@@ -116,7 +116,7 @@ class Rig:
         relay += [w for k, v in setup.relay_parameters.items() for w in ("-p", f"{k}:={v}")]
         self.relay = ros_graph.NodeProcess(self.domain, *relay, program="relay.py")
         self.client = ros_graph.Client(self.domain)
-        self.heard: dict[str, list[Any]] = {}
+        self.received: dict[str, list[Any]] = {}
 
     def close(self) -> None:
         self.client.close()
@@ -124,8 +124,8 @@ class Rig:
         assert self.node.stop() == 0 and self.relay.stop() == 0
 
     def listen(self, topic: str, kind: type, qos: QoSProfile) -> None:
-        heard = self.heard.setdefault(f"{topic} {len(self.heard)}", [])
-        self.client.node.create_subscription(kind, topic, heard.append, qos)
+        received = self.received.setdefault(f"{topic} {len(self.received)}", [])
+        self.client.node.create_subscription(kind, topic, received.append, qos)
 
     def show(self) -> None:
         stamp = self.client.next_stamp()
@@ -141,13 +141,13 @@ class Rig:
 
         def common() -> set[int]:
             assert self.node.running and self.relay.running, self.node.output + self.relay.output
-            return set.intersection(*({ros_graph.stamp_of(m) for m in h} for h in self.heard.values()))
+            return set.intersection(*({ros_graph.stamp_of(m) for m in h} for h in self.received.values()))
 
         self.client.spin_until(common, self.show, every=1.0)
         stamp = max(common())
         return {
-            name: next(m for m in heard if ros_graph.stamp_of(m) == stamp)
-            for name, heard in self.heard.items()
+            name: next(m for m in received if ros_graph.stamp_of(m) == stamp)
+            for name, received in self.received.items()
         }
 
 
@@ -172,10 +172,10 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
 
 def test_consumers_receive_what_the_driver_publishes(rig: Rig) -> None:
-    driver, heard = rig.driver, rig.one_stamp()
-    assert {m.header.frame_id for m in heard.values()} == {driver.frame_id}
+    driver, received = rig.driver, rig.one_stamp()
+    assert {m.header.frame_id for m in received.values()} == {driver.frame_id}
     infos = []
-    for key, message in heard.items():
+    for key, message in received.items():
         topic = key.split(" ")[0]
         if isinstance(message, (Image, CameraInfo)):
             assert (message.height, message.width) == (HEIGHT, WIDTH)
@@ -221,7 +221,7 @@ def test_qos_equals_the_drivers(rig: Rig) -> None:
         assert (qos.reliability, qos.durability) == (ReliabilityPolicy.RELIABLE, durability), name
         declared = parameters_of(rig, info.node_name, f"qos_overrides.{name}.publisher.")
         assert declared["history"] == "keep_last" and declared["depth"] == driver.queue, name
-        assert qos.history in (HistoryPolicy.KEEP_LAST, HistoryPolicy.UNKNOWN)  # DDS doesn't tell it
+        assert qos.history in (HistoryPolicy.KEEP_LAST, HistoryPolicy.UNKNOWN)  # DDS does not report it
 
 
 def publisher_of(rig: Rig, topic: str) -> Any:
@@ -259,9 +259,9 @@ def test_drivers_frame_is_joined_to_the_colour_frame(rig: Rig) -> None:
     if importlib.util.find_spec("tf2_ros") is not None:
         tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
         rig.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
-        (heard,) = (h for name, h in rig.heard.items() if name.startswith("/tf_static"))
-        rig.client.spin_until(lambda: len(heard) == 2, rig.show)
-        for message in heard:
+        (received,) = (h for name, h in rig.received.items() if name.startswith("/tf_static"))
+        rig.client.spin_until(lambda: len(received) == 2, rig.show)
+        for message in received:
             (found,) = message.transforms
             assert (found.header.frame_id, found.child_frame_id) == ("usb_cam", rig.driver.frame_id)
             assert found.transform.rotation.w == 1.0 and found.transform.translation.x == 0.0
@@ -283,9 +283,13 @@ def test_relays_compressed_colour_as_it_is() -> None:
         image = ros_graph.stamped(sent, client.next_stamp(), "usb_cam")
         client.publisher("/usb_cam/image_raw/compressed", CompressedImage).publish(image)
 
-    with client.listening("/cam/color/image_raw/compressed", CompressedImage) as heard:
-        client.spin_until(lambda: heard, show)
-    assert (heard[0].format, heard[0].data, heard[0].header.frame_id) == (sent.format, sent.data, "cam_frame")
+    with client.listening("/cam/color/image_raw/compressed", CompressedImage) as received:
+        client.spin_until(lambda: received, show)
+    assert (received[0].format, received[0].data, received[0].header.frame_id) == (
+        sent.format,
+        sent.data,
+        "cam_frame",
+    )
     client.close()
     assert relay.stop() == 0 and "Traceback" not in relay.output
 
@@ -348,5 +352,5 @@ def test_command_names_the_colour_topic_of_the_depth(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("hand_depth_ros.ros.node.main.main", lambda _: 0)
     line = ["node", "--preset", "orbbec", "--frame", "image"]
     assert not CliRunner().invoke(cli.app, line).stderr
-    said = CliRunner().invoke(cli.app, [*line, "--image", "/usb/image_raw"]).stderr
-    assert "/usb/image_raw" in said and "/camera/color/image_raw" in said
+    stderr = CliRunner().invoke(cli.app, [*line, "--image", "/usb/image_raw"]).stderr
+    assert "/usb/image_raw" in stderr and "/camera/color/image_raw" in stderr

@@ -144,7 +144,7 @@ def test_rejects_weights_paths_that_would_hang_or_fill_memory(fault: str, tmp_pa
     with pytest.raises(WeightsError) as error:
         HandDepthEstimator.from_pretrained(weights=BAD_FOLDERS[fault](tmp_path), device="cpu")
     assert "hand_depth.safetensors" in str(error.value)
-    assert "8 TB" not in fault or "8,000,000,000,000 bytes" in str(error.value)  # told before it is opened
+    assert "8 TB" not in fault or "8,000,000,000,000 bytes" in str(error.value)  # refused before it is opened
 
 
 def test_shipped_weights_are_safetensors_and_text() -> None:

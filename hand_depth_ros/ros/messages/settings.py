@@ -10,7 +10,7 @@ class DecodeSettings:
     """How to read images; each field is the node parameter of the same name.
 
     Attributes:
-        bit_depth: Bit depth of 16-bit images; 0: told from the data.
+        bit_depth: Bit depth of 16-bit images; 0: inferred from the data.
         untyped_encoding: Encoding as which to read 8UC1, 8UC3, ...; "": reject them.
     """
 

@@ -172,15 +172,15 @@ def test_rate_is_steady_although_events_jitter() -> None:
 def test_stop_and_return_are_reported_once_for_all_topics() -> None:
     now = [0.0]
     stops = StalledTopics(clock=lambda: now[0])
-    told = []
+    reports = []
     seen = [{}, {}, {"info": 2.1}, {"image": 2.9, "info": 3.1}, {"image": 3.9, "info": 4.1}]
     seen += [{"image": 4.9, "info": 5.1}, {"image": 5.9}, {}, {}, {}]
     for ages in seen:
         now[0] += 1.0
-        told.append(stops.update(ages))
-    assert [told.index(one) for one in told if any(one)] == [4, 8]
-    assert told[4][0] == ["image", "info"] and not told[4][1]
-    assert not told[8][0] and told[8][1] == pytest.approx({"image": 6.9, "info": 7.1})
+        reports.append(stops.update(ages))
+    assert [reports.index(one) for one in reports if any(one)] == [4, 8]
+    assert reports[4][0] == ["image", "info"] and not reports[4][1]
+    assert not reports[8][0] and reports[8][1] == pytest.approx({"image": 6.9, "info": 7.1})
 
 
 def test_flapping_topic_is_reported_once_in_ten_seconds() -> None:

@@ -333,12 +333,12 @@ def test_sensors_of_any_bit_depth_give_the_same_image(name: str, bits: int) -> N
 
 
 def test_reports_the_bit_depth_once() -> None:
-    told: list[str] = []
-    decoder = ImageDecoder(report=told.append)
+    reports: list[str] = []
+    decoder = ImageDecoder(report=reports.append)
     for bits in (10, 10, 12, 10, 16):
         decoder.decode(messages.image(as_bits(SMOOTH, bits), "rgb16"))
-    assert [text.split("-bit values")[0][-2:] for text in told] == ["10", "12"]
-    assert all("set bit_depth if that is wrong" in text for text in told)
+    assert [text.split("-bit values")[0][-2:] for text in reports] == ["10", "12"]
+    assert all("set bit_depth if that is wrong" in text for text in reports)
 
 
 def test_parameter_overrides_the_bit_depth() -> None:
