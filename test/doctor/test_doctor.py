@@ -47,11 +47,12 @@ class Rig:
             self.client.publisher(COLOUR, Image),
         )
         others = self.client.publisher("/other/image_raw", Image)
-        image = messages.image(messages.sample_rgb(HEIGHT, WIDTH), "rgb8")
+        rgb = messages.sample_rgb(HEIGHT, WIDTH)
         other = messages.image(messages.sample_rgb(2 * HEIGHT, 2 * WIDTH), "rgb8")
         while not self._stop.wait(0.1):
             stamp = self.client.next_stamp()
             infos.publish(ros_graph.to_camera_info(self.camera_info, stamp))
+            image = messages.image(messages.live(rgb), "rgb8")
             images.publish(ros_graph.to_image(image, stamp))
             others.publish(ros_graph.to_image(other, stamp))
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from hand_depth_ros.ros.messages import topics
@@ -58,7 +57,7 @@ class Rig:
         self.reader = Reader(self.domain, output)
         self.client = ros_graph.Client(self.domain)
         self.infos = self.client.listen(topics.CAMERA_INFO, CameraInfo)
-        self._image = messages.image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "rgb8")
+        self._image = messages.image(messages.sample_rgb(HEIGHT, WIDTH), "rgb8")
         self._camera_info = messages.camera_info(WIDTH, HEIGHT, 554.0)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from types import SimpleNamespace
 
@@ -16,6 +17,16 @@ def sample_rgb(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
     waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(0.2, 1.0, (3, 3))]
     rgb = np.clip(127 + 100 * np.stack(waves, -1), 0, 255).astype(np.uint8)
     rgb.flags.writeable = False  # every caller gets the same one
+    return rgb
+
+
+_SHOTS = itertools.count()
+
+
+def live(rgb: np.ndarray) -> np.ndarray:
+    """Return a copy that differs from the last by one level in one pixel: cameras have noise."""
+    rgb = rgb.copy()
+    rgb[-1, -1, -1] ^= next(_SHOTS) % 2
     return rgb
 
 

@@ -104,8 +104,6 @@ class Health:
         """Return what is wrong although usable frames come in, or ""."""
         if self.camera_info_topic in self.stopped():
             return self.stop_text([self.camera_info_topic])
-        if self.image_problem:
-            return f"{self.image_topic}: {self.image_problem}"
         if self.fallback:
             return f"on the CPU, slower, because the GPU failed: {self.fallback}"
         if self.best_effort and self.image_rate < (1.0 - _LOST_FRACTION) * self.camera_info_rate:
@@ -118,6 +116,8 @@ class Health:
             return "; ".join(self.duplicate_publishers)
         if self.incompatible_subscribers:
             return "; ".join(self.incompatible_subscribers)
+        if self.image_problem:
+            return f"{self.image_topic}: {self.image_problem}"
         if self.subscribers and self.hands_seen and not self.hands:
             return (
                 f"{counted(self.hands_seen, 'hand')} seen, none with valid depth: closer than min_range_m, "

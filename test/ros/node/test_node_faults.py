@@ -81,7 +81,8 @@ class Running:
         if info:
             message = ros_graph.to_camera_info(messages.camera_info(*size, f), stamp)
             self.client.publisher("camera_info", CameraInfo).publish(message)
-        rgb = np.full((size[1], size[0], 3), brightness, np.uint8)
+        rgb = messages.live(messages.sample_rgb(size[1], size[0]))
+        rgb[0, 0, 0] = brightness  # `Frail` notes it
         self.client.publisher("image", Image).publish(ros_graph.to_image(messages.image(rgb, "rgb8"), stamp))
         return stamp
 
@@ -199,7 +200,7 @@ def test_reports_a_camera_info_of_another_size(running: Running) -> None:
         stamp = running.client.next_stamp()
         info = ros_graph.to_camera_info(messages.camera_info(2 * WIDTH, 2 * HEIGHT, F), stamp)
         running.client.publisher("camera_info", CameraInfo).publish(info)
-        image = messages.image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "rgb8")
+        image = messages.image(messages.sample_rgb(HEIGHT, WIDTH), "rgb8")
         running.client.publisher("image", Image).publish(ros_graph.to_image(image, stamp))
 
     status, _ = running.status("/camera_info: camera_info is 128x96 but the image is 64x48", mismatched)

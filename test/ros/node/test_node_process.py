@@ -45,7 +45,7 @@ class Remapped:
 
     def show(self, info: bool = True, extension: str = ".png") -> int:
         stamp = self.client.next_stamp()
-        data = cv2.imencode(extension, RGB[..., ::-1])[1].reshape(-1)
+        data = cv2.imencode(extension, messages.live(RGB)[..., ::-1])[1].reshape(-1)
         image = SimpleNamespace(format=f"rgb8; {extension[1:]} compressed bgr8", data=data)
         if info:
             message = ros_graph.to_camera_info(messages.camera_info(64, 48, 60.0), stamp)

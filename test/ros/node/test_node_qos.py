@@ -56,7 +56,8 @@ def show(client: ros_graph.Client, reliable: bool = True) -> None:
     stamp = client.next_stamp()
     info = ros_graph.to_camera_info(messages.camera_info(64, 48, 60.0), stamp)
     client.publisher("camera_info", CameraInfo, reliable).publish(info)
-    client.publisher("image", Image, reliable).publish(ros_graph.to_image(messages.image(RGB, "rgb8"), stamp))
+    image = messages.image(messages.live(RGB), "rgb8")
+    client.publisher("image", Image, reliable).publish(ros_graph.to_image(image, stamp))
 
 
 def diagnosis(client: ros_graph.Client, done: Callable[[str], bool], again: Any = None) -> Any:
