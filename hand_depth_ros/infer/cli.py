@@ -36,6 +36,7 @@ def infer(
     hfov: Annotated[
         float | None, typer.Option(help="Horizontal field of view of the image as stored, degrees.")
     ] = None,
+    bit_depth: options.BitDepth = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write NAME.overlay.png.")] = False,
     hand_length_m: options.HandLength = None,
     max_hands: options.MaxHands = None,
@@ -72,6 +73,7 @@ def infer(
         max_range_m=max_range_m,
         max_sigma_m=max_sigma_m,
         num_threads=threads,
+        bit_depth=bit_depth,
     )
 
     with exit_on_sigint():
@@ -84,9 +86,15 @@ def infer(
     summary = Summary()
     if jobs:
         estimator = options.load_estimator(weights, device, values)
-        summary = run(jobs, estimator, out, overlay=overlay)
+        summary = run(jobs, estimator, out, overlay=overlay, bit_depth=values["bit_depth"])
     errors += summary.errors
     print(summary_line(summary, out, len(errors)))
+    for bits, count in sorted(summary.bit_depths.items()):
+        print(
+            f"hand-depth: {counted(count, '16-bit image')} read with {bits} bits, as found in the data: "
+            "give --bit-depth if that is wrong",
+            file=sys.stderr,
+        )
     for line in errors:
         print(f"hand-depth: {line}", file=sys.stderr)
     if errors:

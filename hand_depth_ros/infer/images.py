@@ -12,13 +12,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hand_depth_ros.errors import HandDepthError, ImageError, counted
+from hand_depth_ros.estimation.bit_depth import CONTAINER_BITS, SENSOR_BITS, BitDepth, scale_to_8_bits
 from hand_depth_ros.estimation.quantize import depth_to_mm, sigma_to_units
 from hand_depth_ros.infer.orientation import find_orientation
 
@@ -66,12 +67,14 @@ class Summary:
         with_hands: Those with the depth of at least one hand.
         without_depth: Hands seen but without depth: out of range or not certain enough.
         errors: One line for each image that failed.
+        bit_depths: How many 16-bit images hold only so many bits, by bit depth.
     """
 
     written: int = 0
     with_hands: int = 0
     without_depth: int = 0
     errors: tuple[str, ...] = ()
+    bit_depths: Mapping[int, int] = field(default_factory=dict)
 
 
 def jobs_from_paths(paths: Sequence[Path], camera_of: CameraOf) -> tuple[list[Job], list[str]]:
@@ -164,7 +167,13 @@ def output_names(images: Sequence[Path]) -> list[str]:
     return taken
 
 
-def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: bool = False) -> Summary:
+def run(
+    jobs: Iterable[Job],
+    estimator: HandDepthEstimator,
+    out: Path,
+    overlay: bool = False,
+    bit_depth: int = 0,
+) -> Summary:
     """Estimate each image on its own and write its files below `out`.
 
     Failures are collected, not raised. A full disk, which every later image would meet too, ends
@@ -175,10 +184,12 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
 
     written = with_hands = without_depth = 0
     errors: list[str] = []
+    bit_depths: Counter[int] = Counter()
     todo = list(jobs)
     for number, job in enumerate(track(todo, description="infer", console=Console(stderr=True))):
         try:
-            rgb, camera = read_image(job)
+            depth = BitDepth(bit_depth)
+            rgb, camera = read_image(job, depth)
             frame = estimator.estimate(
                 rgb,
                 camera,
@@ -200,32 +211,40 @@ def run(jobs: Iterable[Job], estimator: HandDepthEstimator, out: Path, overlay: 
             errors.append(line)
             continue
         written += 1
+        if depth.bits in SENSOR_BITS and not bit_depth:
+            bit_depths[depth.bits] += 1
         valid = depth_to_mm(frame.depth) > 0
         with_hands += bool(valid.any())
         seen = set(np.unique(frame.mask[frame.mask > 0]))
         without_depth += len(seen - set(np.unique(frame.mask[valid])))
-    return Summary(written, with_hands, without_depth, tuple(errors))
+    return Summary(written, with_hands, without_depth, tuple(errors), bit_depths)
 
 
 def _is_below(file: object, folder: Path) -> bool:
     return isinstance(file, (str, Path)) and Path(file).absolute().is_relative_to(folder.absolute())
 
 
-def read_image(job: Job) -> tuple[np.ndarray, Camera]:
+def read_image(job: Job, depth: BitDepth | None = None) -> tuple[np.ndarray, Camera]:
     """Return the pixels, (H, W, 3) uint8 RGB, and their camera.
 
     A photograph is turned upright as its EXIF says, unless its camera has the size of the stored
     pixels. A camera that is a function of the size is that of the stored pixels, and turns with
     them.
 
+    Args:
+        job: The image.
+        depth: Holds the bit depth of a 16-bit image afterwards; None: it is inferred as well.
+
     Raises:
-        ImageError: Not an image, or not of the camera's size.
+        ImageError: Not an image, not of the camera's size, or beyond the given bit depth.
     """
     import cv2
 
+    depth = depth or BitDepth()
+
     data = job.path.read_bytes()
     encoded = np.frombuffer(data, np.uint8)
-    upright = _decode(encoded, cv2.IMREAD_COLOR)
+    upright = _decode(encoded, cv2.IMREAD_COLOR, depth)
     if upright is None:
         raise ImageError(
             "OpenCV cannot decode this image: copy it again if it is truncated, or convert it to PNG or JPEG"
@@ -235,7 +254,7 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
     if callable(job.camera):
         as_stored = upright
         if _ORIENTATION_TAG.search(data):
-            again = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            again = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, depth)
             assert again is not None  # it was decoded above
             as_stored = again
         camera = job.camera(as_stored.shape[1], as_stored.shape[0])
@@ -243,7 +262,7 @@ def read_image(job: Job) -> tuple[np.ndarray, Camera]:
     size = (job.camera.height, job.camera.width)
     if upright.shape[:2] == size:
         return upright, job.camera
-    stored = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    stored = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, depth)
     if stored is not None and stored.shape[:2] == size:
         return stored, job.camera
     raise ImageError(
@@ -281,13 +300,18 @@ def write_pngs(images: Mapping[Path, np.ndarray]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _decode(encoded: np.ndarray, flags: int) -> np.ndarray | None:
+def _decode(encoded: np.ndarray, flags: int, depth: BitDepth) -> np.ndarray | None:
+    """Return RGB uint8 (H, W, 3), contiguous; None where OpenCV cannot decode it."""
     import cv2
 
     if not encoded.size:
         return None
     try:
-        bgr = cv2.imdecode(encoded, flags)
+        bgr = cv2.imdecode(encoded, flags | cv2.IMREAD_ANYDEPTH)
+        if bgr is not None and bgr.dtype == np.uint16 and depth.update(bgr) != CONTAINER_BITS:
+            bgr = scale_to_8_bits(bgr, depth.update(bgr))
+        elif bgr is not None and bgr.dtype != np.uint8:
+            bgr = cv2.imdecode(encoded, flags)
     except cv2.error:
         return None
     return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1])
