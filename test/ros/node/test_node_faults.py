@@ -292,9 +292,7 @@ def test_diagnoses_a_gpu_out_of_memory_while_the_cpu_serves(
     running.frame()
     refused = running.statistics.refused
     running.estimator.raises = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 MiB")
-    status, values = running.status(
-        "running on the CPU, slower, because the GPU failed: CUDA out", running.show
-    )
+    status, values = running.status("on the CPU, slower, because the GPU failed: CUDA out", running.show)
     assert status.level == b"\1" and values["device"] == "cpu"
     assert running.statistics.refused == refused, "it costs no frame"
     assert "[ERROR]" in capfd.readouterr().err
