@@ -79,6 +79,9 @@ def _inputs(graph: Graph) -> Iterable[Finding]:
 
 
 def _unpublished(graph: Graph, topic: Topic) -> Finding:
+    if topic.type == CAMERA_INFO and (assumed := graph.values.get("assumed camera")):
+        problem = f"nobody publishes it, and the node assumes a camera ({assumed})"
+        return Finding(topic.name, "", problem, "calibrate the camera for exact depth", breaks=False)
     transport, other = other_transport(topic.name)
     cure = "start the camera, or remap image (camera_info goes with it)"
     if topic.type != CAMERA_INFO and graph.is_published(other):

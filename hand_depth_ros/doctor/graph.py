@@ -74,7 +74,7 @@ class Graph:
     """One hand depth node and its neighbours.
 
     `outputs` and `inputs` are names in `topics`; `around` are the other topics that its consumers
-    read; `status` is level and message of its latest diagnostics.
+    read; `status` is level and message of its latest diagnostics, `values` their key-value pairs.
     """
 
     node: str
@@ -83,6 +83,7 @@ class Graph:
     inputs: list[str]
     around: list[str] = field(default_factory=list)
     status: tuple[int, str] | None = None
+    values: dict[str, str] = field(default_factory=dict)
 
     def is_published(self, name: str) -> bool:
         """Return whether anybody publishes a topic."""

@@ -71,7 +71,9 @@ def examine(name: str | None = None, seconds: float = 4.0, context: Context | No
             for topic_name, listened in heard.items():
                 if topic_name in graph.topics:
                     graph.topics[topic_name].heard = listened
-            graph.status = _status(graph, statuses)
+            if latest := _latest_status(graph, statuses):
+                graph.status = int.from_bytes(latest.level, "little"), latest.message
+                graph.values = {item.key: item.value for item in latest.values}
         return graphs
 
 
@@ -239,8 +241,8 @@ def _forget(heard: Heard) -> None:
         heard.best_effort_stamps.clear()
 
 
-def _status(graph: Graph, statuses: Iterable[Any]) -> tuple[int, str] | None:
-    """Return the node's latest status on /diagnostics."""
+def _latest_status(graph: Graph, statuses: Iterable[Any]) -> Any | None:
+    """Return the node's latest DiagnosticStatus, or None."""
     base = graph.node.rpartition("/")[2]
     own = [s for s in statuses if s.name.startswith(f"{base}:") and s.hardware_id in ("", *graph.inputs)]
-    return (int.from_bytes(own[-1].level, "little"), own[-1].message) if own else None
+    return own[-1] if own else None

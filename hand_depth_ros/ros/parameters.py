@@ -142,6 +142,42 @@ PARAMETERS: tuple[Parameter, ...] = (
         read_only=True,
     ),
     Parameter(
+        "camera_info_url",
+        "",
+        "Calibration of a camera that publishes no camera_info: the YAML of camera_calibration, as "
+        "file:///absolute/path.yaml or package://PACKAGE/path.yaml. A camera_info that comes is used instead.",
+        read_only=True,
+    ),
+    Parameter(
+        "hfov_deg",
+        0.0,
+        "Horizontal field of view of a camera that publishes no camera_info and is not calibrated, in degrees; a "
+        "lens without distortion is assumed.",
+        low=1.0,
+        high=179.0,
+        off=0.0,
+        off_label="not given",
+        read_only=True,
+    ),
+    *(
+        Parameter(
+            name,
+            0.0,
+            f"{what} of a camera that publishes no camera_info, in pixels; fx, fy, cx and cy go together.",
+            low=low,
+            high=1e6,
+            off=0.0,
+            off_label="not given",
+            read_only=True,
+        )
+        for name, what, low in (
+            ("fx", "Horizontal focal length", 1.0),
+            ("fy", "Vertical focal length", 1.0),
+            ("cx", "Principal point's column", 0.001),
+            ("cy", "Principal point's row", 0.001),
+        )
+    ),
+    Parameter(
         "image_is_rectified",
         False,
         "True for image_rect and image_rect_color: use P of camera_info and ignore distortion. "
@@ -287,7 +323,18 @@ def check_values(values: Mapping[str, Any]) -> dict[str, Value]:
             f"far_m {checked['far_m']} must exceed max_range_m {checked['max_range_m']}: "
             "otherwise the background looks like a hand"
         )
+    _check_assumed_camera(checked)
     return checked
+
+
+def _check_assumed_camera(values: Mapping[str, Value]) -> None:
+    """Raise ParameterError unless one way at most describes the camera, completely."""
+    missing = [name for name in ("fx", "fy", "cx", "cy") if not values[name]]
+    if 0 < len(missing) < 4:
+        raise ParameterError(f"{', '.join(missing)} missing: fx, fy, cx and cy go together, in pixels")
+    given = [name for name in ("camera_info_url", "hfov_deg", "fx") if values[name]]
+    if len(given) > 1:
+        raise ParameterError(f"{' and '.join(given)} both describe the camera: set one of them")
 
 
 def foreign_names(names: Iterable[str]) -> list[str]:

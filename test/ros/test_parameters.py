@@ -95,7 +95,8 @@ def test_every_parameter_is_used() -> None:
     """Each belongs to the estimator or the outputs, or the node reads it by name."""
     folder = ROOT / "hand_depth_ros" / "ros" / "node"
     source = "".join(
-        (folder / f"{name}.py").read_text() for name in ("hand_depth_node", "fallback_estimator")
+        (folder / f"{name}.py").read_text()
+        for name in ("hand_depth_node", "fallback_estimator", "assumed_camera")
     )
     used = set(parameters.estimator_settings(DEFAULTS)) | set(vars(parameters.output_settings(DEFAULTS)))
     used |= set(vars(parameters.decode_settings(DEFAULTS)))

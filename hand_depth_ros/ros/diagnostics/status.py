@@ -66,6 +66,7 @@ class Health:
     image_age_s: float = NEVER
     camera_info_age_s: float = NEVER
     camera_info_latched: bool = False
+    assumed_camera: str = ""
     best_effort: bool = False
     subscribers: int = 0
     incompatible_subscribers: tuple[str, ...] = ()
@@ -88,8 +89,9 @@ class Health:
             return DiagnosticStatus.ERROR, self.problem
         if self.image_age_s > STALE_S:
             return DiagnosticStatus.WARN, self._no_images()
-        if self.camera_info_age_s == NEVER:
-            nobody = "" if self.camera_info_publishers else ", which nobody publishes: remap camera_info"
+        if self.camera_info_age_s == NEVER and not self.assumed_camera:
+            cure = "remap camera_info, or describe the camera with camera_info_url or hfov_deg"
+            nobody = "" if self.camera_info_publishers else f", which nobody publishes: {cure}"
             return DiagnosticStatus.WARN, f"waiting for camera_info on {self.camera_info_topic}{nobody}"
         if self.refusal:
             return DiagnosticStatus.ERROR, self.refusal
@@ -183,6 +185,7 @@ class Health:
             "incompatible subscribers": "; ".join(self.incompatible_subscribers),
             "hands": str(self.hands),
             "hands without valid depth": str(self.hands_seen - self.hands),
+            **({"assumed camera": self.assumed_camera} if self.assumed_camera else {}),
             **self.values,
         }
         return DiagnosticStatus(

@@ -16,6 +16,7 @@ from hand_depth_ros.errors import CameraError, HandDepthError
 from hand_depth_ros.ros.messages.decode import ImageDecoder
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.stamps import stamp_ns
+from hand_depth_ros.ros.node.assumed_camera import AssumedCamera
 from hand_depth_ros.ros.node.fallback_estimator import EstimatorFactory, FallbackEstimator
 from hand_depth_ros.ros.node.inputs import ColourCamera
 from hand_depth_ros.ros.node.outputs import Outputs
@@ -24,6 +25,8 @@ from hand_depth_ros.ros.node.tf import OutputFrame
 from hand_depth_ros.ros.node.worker import Worker
 from hand_depth_ros.ros.parameters import Value, decode_settings, output_settings
 
+ASSUME_AFTER_S = 2.0
+"""After activation, a camera is assumed no earlier: its camera_info may not be discovered yet."""
 PARTNER_TIMEOUT_S = 0.25
 """How long an image waits for the camera_info of its stamp, while they come in pairs."""
 
@@ -69,6 +72,8 @@ class DepthWorker:
         self._publishing = threading.Lock()  # held while one is published
         self._reset_requested = threading.Event()
         self._camera: ColourCamera | None = None
+        self._activated_s = 0.0
+        self._assumed_camera = AssumedCamera.from_parameters(values)
         with ExitStack() as undo:
             self._estimator = FallbackEstimator(factory, values, node.get_logger().error)
             undo.callback(self._estimator.close)
@@ -101,6 +106,8 @@ class DepthWorker:
         """Publish the frames of `camera` from now on; nothing seen before counts."""
         self.request_reset()
         self._reporter.images.clear()
+        self._reporter.assumed_camera = ""
+        self._activated_s = time.monotonic()
         self._camera = camera
 
     def deactivate(self) -> None:
@@ -170,17 +177,36 @@ class DepthWorker:
             reason = f"{type(error).__name__}: {error}; frame skipped, tracking starts over"
             self._reporter.refuse("failure", f"{topics.image}: {reason}")
 
+    def _camera_info(self, job: Job) -> Any:
+        """Return the image's camera_info, or that of the assumed camera where none (usable) comes.
+
+        Raises:
+            NoCameraInfoYet: There is neither.
+        """
+        latest = job.camera.infos.latest
+        uncalibrated = latest is None or not latest.k[0] > 0.0  # as drivers without calibration have it
+        if self._assumed_camera is None or not uncalibrated:
+            info = job.camera.infos.match(stamp_ns(job.image.header), PARTNER_TIMEOUT_S)
+            if info is None:
+                raise NoCameraInfoYet(
+                    "no camera_info has come yet: publish it beside the image, remap camera_info, or "
+                    "describe the camera with camera_info_url or hfov_deg"
+                )
+            self._reporter.assume_camera("")
+            return info
+        if time.monotonic() < self._activated_s + ASSUME_AFTER_S:
+            raise NoCameraInfoYet("no camera_info has come yet: a camera is assumed if none comes")
+        info = self._assumed_camera.camera_info(job.image)
+        self._reporter.assume_camera(self._assumed_camera.describe())
+        return info
+
     def _process(self, job: Job) -> None:
         statistics = self._reporter.statistics
         wanted = self.outputs.wanted()
         if not wanted:
             statistics.add_unwanted()
             return
-        info = job.camera.infos.match(stamp_ns(job.image.header), PARTNER_TIMEOUT_S)
-        if info is None:
-            raise NoCameraInfoYet(
-                "no camera_info has come yet: publish it beside the image, or remap camera_info"
-            )
+        info = self._camera_info(job)
         with self._between_frames:
             if self._reset_requested.is_set():
                 self._reset_requested.clear()

@@ -39,6 +39,7 @@ class Reporter:
         self.statistics = Statistics()
         self.images = ImageMonitor()
         self.failure = ""
+        self.assumed_camera = ""
         self._may_log = Throttle()
         self._grace_until = 0.0
         self._incompatible_subscribers: tuple[str, ...] = ()
@@ -52,6 +53,17 @@ class Reporter:
     def activated(self) -> None:
         """Start the grace period: images should come soon."""
         self._grace_until = time.monotonic() + GRACE_S
+
+    def assume_camera(self, description: str) -> None:
+        """Note the camera that is assumed ("" while a camera_info comes), and log a change."""
+        if description == self.assumed_camera:
+            return
+        self.assumed_camera = description
+        logger, topic = self._node.get_logger(), self.topics.camera_info
+        if description:
+            logger.warning(f"{topic}: no calibrated camera_info comes, this camera is assumed: {description}")
+        else:
+            logger.info(f"{topic}: camera_info comes, it is used instead of the assumed camera")
 
     def refuse(self, kind: str, reason: str, may_come: bool = False) -> None:
         """Count a frame that gives no output, and log why: now and then, not every time.
@@ -197,6 +209,7 @@ class Reporter:
         health.camera_info_publishers = camera.camera_info.publishers
         health.image_age_s = camera.image.age_s
         health.camera_info_age_s = camera.camera_info.age_s
+        health.assumed_camera = self.assumed_camera
         health.camera_info_latched = camera.camera_info.is_latched
         health.best_effort = camera.image.is_best_effort
         health.problem = camera.image.problem or camera.camera_info.problem

@@ -15,7 +15,7 @@ from support.fakes import fake_factory
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 
-RGB = messages.picture(48, 64)
+RGB = messages.sample_rgb(48, 64)
 JPEG = cv2.imencode(".jpg", RGB[..., ::-1])[1].reshape(-1)
 
 
