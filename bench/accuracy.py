@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hand_depth_ros
 from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.estimation.estimator import SHIPPED_WEIGHTS, HandDepthEstimator
 from hand_depth_ros.evaluation.cli import evaluate_dataset
@@ -78,7 +79,7 @@ def runs(arguments: argparse.Namespace) -> Iterator[Run]:
 
 
 def measure_run(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the report of `hand-depth evaluate`, without the time it took."""
+    """Return the report of `hand-depth evaluate` and our version, without the time it took."""
     estimator = HandDepthEstimator.from_pretrained(weights=arguments.weights, device="cpu")
     data, sheets = open_dataset(run.path, limit=arguments.limit, **run.options), arguments.sheets
     if run.name == HELD_OUT:
@@ -86,7 +87,7 @@ def measure_run(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
         sheets = None  # they are among those of the whole set, in a file of the same name
     report = evaluate_dataset(data, estimator, given_boxes=run.given_boxes, out=sheets)
     del report["median_ms_per_image"]
-    return report
+    return {"version": hand_depth_ros.__version__, **report}
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:

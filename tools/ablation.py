@@ -25,8 +25,9 @@ from typing import Any
 import ablation_report
 import numpy as np
 import yaml
-from ablation_report import BASE
+from ablation_report import BASE, ROOT
 
+import hand_depth_ros
 from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.errors import DatasetError
 from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE, SHIPPED_WEIGHTS, HandDepthEstimator
@@ -228,13 +229,20 @@ def measures(name: str, report: dict[str, Any]) -> dict[str, float]:
     return {key: round(value, 3) for key, value in found.items() if value is not None}
 
 
+def shown_path(file: Path) -> str:
+    """Return a file's path from the repository's root, of one outside of it the name alone."""
+    resolved = file.resolve()
+    return str(resolved.relative_to(ROOT) if resolved.is_relative_to(ROOT) else resolved.name)
+
+
 def write(reports: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> None:
     """Write the numbers of all rows that are done."""
     config = config_of(ROWS[BASE], arguments.config, arguments.samples)
     first = next(iter(reports.values()))
     limit = f" --limit {arguments.limit}" if arguments.limit else ""
     numbers = {
-        "command": f"python tools/ablation.py {arguments.config.name} --out RUNS "
+        "version": hand_depth_ros.__version__,
+        "command": f"python tools/ablation.py {shown_path(arguments.config)} --out RUNS "
         f"--samples {arguments.samples} --data DATA{limit}",
         "samples": arguments.samples,
         "batch": config["batch"],

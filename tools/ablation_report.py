@@ -86,18 +86,20 @@ def document(file: Path = NUMBERS) -> str:
         f"{_WITH_BACKBONE if numbers['network'].get('backbone') else _WITHOUT_BACKBONE} "
         "Boxes of the hands are given: only the depth network is measured. Means over the hands whose mask "
         "is found; one run per row, so differences of a few per cent are noise. All columns, the first "
-        "row's network and the other sets are in [ablation.json](ablation.json)."
+        "row's network and the other sets are in [ablation.json](ablation.json). The sets are not in this "
+        "repository."
     )
     scale = (
         f"Images: {images}. *Shape* is the median-aligned error; each hand at one constant depth scores "
         f"{constant or 'nothing here'}."
     )
+    command = " \\\n    ".join(textwrap.wrap(numbers["command"], WIDTH - 10))
     text = f"""# Ablation
 
-Measured by
+Measured with version {numbers["version"]} by
 
 ```
-{numbers["command"]}
+{command}
 ```
 
 {textwrap.fill(about, WIDTH)}

@@ -146,7 +146,9 @@ def accuracy_table(reports: Reports) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table without the columns that are empty in all rows."""
+    """Return a table without the columns that are empty in all rows; a remark for no rows."""
+    if not rows:
+        return "Not measured yet."
     kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
     lines = [[head[i] for i in kept], ["---"] * len(kept), *([row[i] for i in kept] for row in rows)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -191,6 +193,17 @@ def size_table(reports: Reports) -> str:
     )
 
 
+def versions(reports: Reports) -> str:
+    """Return the versions of this package that the data sets were measured with."""
+    names: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        names.setdefault(report["version"], []).append(name)
+    return "\n".join(
+        textwrap.fill(f"- version {version}: {'; '.join(names[version])}", 100, subsequent_indent="  ")
+        for version in sorted(names)
+    )
+
+
 def coverage_table(reports: Reports) -> str:
     """Return the table of pixels (joints) within one and two sigma, and of the guessed length."""
     rows = []
@@ -219,6 +232,7 @@ def model_card() -> str:
     card = TEMPLATE.read_text()
     for key, value in {
         "NUMBERS": accuracy_table(reports),
+        "VERSIONS": versions(reports),
         "SIZE": size_table(reports),
         "COVERAGE": coverage_table(reports),
         "FAILURES": _failures(),

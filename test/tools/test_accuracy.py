@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.small_networks import TINY
 
+import hand_depth_ros
 from hand_depth_ros.estimation.estimator import DEPTH_FILE, DETECTOR_FILE
 from hand_depth_ros.network import DetectorConfig, HandDepthNet, HandDetectorNet, save_weights
 
@@ -45,6 +46,7 @@ def test_measures_the_chosen_sets_and_keeps_the_other_reports(
     assert numbers["joints"] == {"images": 292} and numbers["old set"] == {"images": 7}
     assert numbers["backgrounds"]["images"] == 11 and numbers[accuracy.HELD_OUT]["images"] == 1
     assert "median_ms_per_image" not in numbers["backgrounds"]
+    assert numbers["backgrounds"]["version"] == hand_depth_ros.__version__
 
 
 def test_rejects_unknown_runs(
