@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hand_depth_ros.estimation.predictor import CropPrediction
 from hand_depth_ros.geometry.camera import Camera
-from hand_depth_ros.geometry.crop_camera import CropCamera
+from hand_depth_ros.geometry.crop_camera import CropCamera, Reprojected
 from hand_depth_ros.geometry.hand import MEAN_HAND_LENGTH_M
 
 _LAPLACE_STD = math.sqrt(2.0)
@@ -44,11 +44,25 @@ class MetricCrop(NamedTuple):
 
 
 class FrameMaps(NamedTuple):
-    """Composited maps (H, W) on the host: metres, metres, instance id (0: none)."""
+    """Composited maps of the part of the frame that holds hands, on the host.
 
+    Attributes:
+        window: Rows and columns of that part in the frame.
+        depth_m: (h, w), metres along the optical axis, NaN where there is no hand.
+        sigma_m: (h, w), metres.
+        instances: uint8 (h, w), the hand's id, 0 where there is none.
+    """
+
+    window: tuple[slice, slice]
     depth_m: np.ndarray
     sigma_m: np.ndarray
     instances: np.ndarray
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Return the frame coordinates (x, y) of the window's upper left pixel."""
+        rows, columns = self.window
+        return columns.start, rows.start
 
 
 def resolve_hand_length(
@@ -89,37 +103,46 @@ def to_metric(
 
 
 class Compositor:
-    """Collect the hands of one frame.
-
-    Each pixel goes to the hand with the highest mask probability.
-    """
+    """Collect the hands of one frame; each pixel goes to the hand with the highest mask value."""
 
     def __init__(self, camera: Camera, mask_threshold: float, device: torch.device) -> None:
-        self._camera = camera
-        height, width = camera.height, camera.width
-        self._maps = torch.full((3, height, width), torch.nan, device=device)
-        self._maps[2] = 0.0
-        self._best_prob = torch.full((height, width), mask_threshold, device=device)
+        self._camera, self._mask_threshold, self._device = camera, mask_threshold, device
+        self._hands: list[tuple[int, Reprojected]] = []
 
     def add(self, instance: int, crop: CropCamera, metric: MetricCrop, mask_logits: Tensor) -> None:
-        """Write one hand's depth, sigma and id where its mask probability is the highest so far."""
-        placed = crop.reproject(
-            self._camera, metric.depth_m, torch.sigmoid(mask_logits), {"sigma": metric.relative_sigma}
-        )
-        rows, columns = placed.slice_y, placed.slice_x
-        wins = placed.mask > self._best_prob[rows, columns]
-        wins &= torch.isfinite(placed.depth) & (placed.depth > 0)
-        self._best_prob[rows, columns] = torch.where(wins, placed.mask, self._best_prob[rows, columns])
-        hand = torch.stack(
-            (
-                placed.depth,
-                placed.extras["sigma"] * placed.depth,
-                torch.full_like(placed.depth, instance),
-            )
-        )
-        self._maps[:, rows, columns] = torch.where(wins, hand, self._maps[:, rows, columns])
+        """Resample one hand's depth, sigma and mask onto the frame's pixels."""
+        extras = {"sigma": metric.relative_sigma}
+        placed = crop.reproject(self._camera, metric.depth_m, torch.sigmoid(mask_logits), extras)
+        if placed.depth.numel():
+            self._hands.append((instance, placed))
 
-    def download(self) -> FrameMaps:
-        """Copy the maps to the host."""
-        depth, sigma, instances = self._maps.cpu().numpy()
-        return FrameMaps(depth, sigma, instances.astype(np.uint8))
+    def composite(self) -> FrameMaps:
+        """Resolve overlaps within the rectangle around all hands and copy it to the host."""
+        rows = _hull_of_slices([placed.slice_y for _, placed in self._hands])
+        columns = _hull_of_slices([placed.slice_x for _, placed in self._hands])
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        maps = torch.full((3, *shape), torch.nan, device=self._device)
+        maps[2] = 0.0
+        best_prob = torch.full(shape, self._mask_threshold, device=self._device)
+        for instance, placed in self._hands:
+            part = _relative(placed.slice_y, rows), _relative(placed.slice_x, columns)
+            wins = placed.mask > best_prob[part]
+            wins &= torch.isfinite(placed.depth) & (placed.depth > 0)
+            best_prob[part] = torch.where(wins, placed.mask, best_prob[part])
+            sigma = placed.extras["sigma"] * placed.depth
+            hand = torch.stack((placed.depth, sigma, torch.full_like(placed.depth, instance)))
+            maps[:, part[0], part[1]] = torch.where(wins, hand, maps[:, part[0], part[1]])
+        depth, sigma_m, instances = maps.cpu().numpy()
+        return FrameMaps((rows, columns), depth, sigma_m, instances.astype(np.uint8))
+
+
+def _hull_of_slices(slices: list[slice]) -> slice:
+    """Return the smallest slice that holds all of these; an empty one for none."""
+    if not slices:
+        return slice(0, 0)
+    return slice(min(part.start for part in slices), max(part.stop for part in slices))
+
+
+def _relative(part: slice, outer: slice) -> slice:
+    """Return a slice's position within another."""
+    return slice(part.start - outer.start, part.stop - outer.start)

@@ -257,8 +257,8 @@ class HandDepthEstimator:
         timer.lap("network")
         maps, measurements = self._composite(frame, requests)
         timer.lap("composite")
-        visible = self._update_tracks(maps.instances, measurements, tracker)
-        result = self._result(maps, measurements, visible)
+        visible = self._update_tracks(maps, measurements, tracker)
+        result = self._result(camera, maps, measurements, visible)
         timer.lap("finish")
         return dataclasses.replace(result, timings=timer.laps)
 
@@ -428,10 +428,10 @@ class HandDepthEstimator:
             compositor.add(request.track.id, request.crop, metric, request.prediction.mask_logits)
             predictions.append(request.prediction)
             lengths.append(length)
-        return compositor.download(), _measurements(requests, predictions, lengths)
+        return compositor.composite(), _measurements(requests, predictions, lengths)
 
     def _update_tracks(
-        self, instances: np.ndarray, measurements: list[_Measurement], tracker: Tracker | None
+        self, maps: FrameMaps, measurements: list[_Measurement], tracker: Tracker | None
     ) -> dict[int, Box]:
         """Update the tracks and remove specks and rejected hands from the mask, in place.
 
@@ -439,15 +439,17 @@ class HandDepthEstimator:
             The boxes of the hands that this frame shows, by id.
         """
         visible: dict[int, Box] = {}
+        instances, offset = maps.instances, maps.offset
         for measurement in measurements:
             track, scalars = measurement.track, measurement.scalars
-            box = remove_small_parts(instances, track.id)
+            part = remove_small_parts(instances, track.id)
+            box = None if part is None else part.moved(*offset)
             log_length = math.log(MEAN_HAND_LENGTH_M) + float(scalars.log_length)
             shown = tracker is None or tracker.update(track, box, scalars.presence, log_length)
-            if shown and box is not None:
+            if shown and part is not None and box is not None:
                 visible[track.id] = box
                 if tracker is not None:
-                    track.hull = convex_hull(instances == track.id, box)
+                    track.hull = convex_hull(instances == track.id, part) + offset
                     track.roll = scalars.upright_roll(track.roll)
         for track_id in tracker.drop_duplicates() if tracker is not None else ():
             visible.pop(track_id, None)
@@ -457,15 +459,18 @@ class HandDepthEstimator:
         return visible
 
     def _result(
-        self, maps: FrameMaps, measurements: list[_Measurement], visible: dict[int, Box]
+        self,
+        camera: Camera,
+        maps: FrameMaps,
+        measurements: list[_Measurement],
+        visible: dict[int, Box],
     ) -> HandDepthFrame:
-        """Apply the limits on range and sigma and list the visible hands."""
+        """Apply the limits on range and sigma, list the visible hands and fill the frame's maps."""
         settings, nan = self._settings, np.float32(np.nan)
-        depth, sigma, instances = maps
+        depth, instances = maps.depth_m, maps.instances
         valid = (instances > 0) & (depth >= settings.min_range_m) & (depth <= settings.max_range_m)
         if settings.max_sigma_m is not None:
-            valid &= sigma <= settings.max_sigma_m
-        depth, sigma = np.where(valid, depth, nan), np.where(valid, sigma, nan)
+            valid &= maps.sigma_m <= settings.max_sigma_m
         hands = []
         for each in measurements:
             if each.track.id in visible:
@@ -473,7 +478,14 @@ class HandDepthEstimator:
                 median = float(np.median(values)) if values.size else math.nan
                 box, score = visible[each.track.id], each.scalars.presence
                 hands.append(Hand(each.track.id, box, score, each.length_m, each.length_sigma_m, median))
-        return HandDepthFrame(depth, sigma, instances, tuple(hands), {})
+        shape = (camera.height, camera.width)
+        result = HandDepthFrame(
+            np.full(shape, nan), np.full(shape, nan), np.zeros(shape, np.uint8), tuple(hands), {}
+        )
+        result.depth[maps.window] = np.where(valid, depth, nan)
+        result.sigma[maps.window] = np.where(valid, maps.sigma_m, nan)
+        result.mask[maps.window] = instances
+        return result
 
 
 def _measurements(
