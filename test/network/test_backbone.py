@@ -151,7 +151,7 @@ def test_a_network_with_more_blocks_begins_as_one_with_fewer(fewer: Any, more: A
             if one is not None:
                 torch.testing.assert_close(one, other)
     save_weights(network, tmp_path / "more.safetensors")
-    with pytest.raises(DatasetError, match="is another one than this config's"):
+    with pytest.raises(DatasetError, match="differs from this config's"):
         load_start(kind(fewer), TrainConfig(start_from=str(tmp_path / "more.safetensors")))
 
 

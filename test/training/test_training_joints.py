@@ -1,4 +1,4 @@
-"""The joints of a sample lie on the hand, in the image and in depth, at any rotation."""
+"""Joints of samples lie on the hand, in the image and in depth; the joint head and its loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from hand_depth_ros.network.joints import JointHead
 from hand_depth_ros.training.data.rendered import load_views
 from hand_depth_ros.training.labels.label_photographs import load_photographs
 from hand_depth_ros.training.modules.losses import joint_loss, total_loss
-from hand_depth_ros.training.samples import augment
 from hand_depth_ros.training.samples.crops import CropDataset
 from hand_depth_ros.training.samples.training_data import TrainingData
 from hand_depth_ros.training.samples.warp import CropShape
@@ -27,16 +26,11 @@ from hand_depth_ros.training.samples.warp import CropShape
 SIDE = 96
 
 
-@pytest.fixture(autouse=True)
-def _nothing_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(image: np.ndarray, *_: Any) -> tuple[np.ndarray, np.ndarray]:
-        return image, np.zeros(image.shape[:2], np.uint8)
-
-    monkeypatch.setattr(augment, "occlude", nothing)
+pytestmark = pytest.mark.usefixtures("no_occluders")
 
 
 def at_joints(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mask, relief, joint's z) where the joints are in the crop."""
+    """Return mask, relief and the joints' z at the joints that are in the crop."""
     joints = sample["joints"]
     u, v = np.round((joints[:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T
     inside = (u >= 0) & (u < SIDE) & (v >= 0) & (v < SIDE)
@@ -44,7 +38,7 @@ def at_joints(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return sample["mask"][v, u], sample["relief"][v, u], joints[inside, 2]
 
 
-def test_joints_on_a_rendered_plane_have_its_relief() -> None:
+def test_joints_on_rendered_plane_have_its_relief() -> None:
     view, _, _ = plane_view()
     turn = np.linspace(0, 2 * np.pi, 21)
     pixels = np.round(79.5 + 35 * np.linspace(0.1, 1, 21) * (np.cos(turn), np.sin(turn))).astype(int)
@@ -62,7 +56,7 @@ def test_joints_on_a_rendered_plane_have_its_relief() -> None:
         np.testing.assert_allclose(z, relief, atol=0.012)  # half a pixel of the slanted plane
 
 
-def test_joints_of_a_photograph_lie_behind_the_hands_surface(tmp_path: Path) -> None:
+def test_joints_of_photograph_lie_behind_surface(tmp_path: Path) -> None:
     images = load_photographs(write_landmarks(tmp_path), tmp_path / "cache", workers=1)
     data = CropDataset(
         TrainingData([], images, [], real_fraction=1.0, negative_fraction=0.0),
@@ -77,7 +71,7 @@ def test_joints_of_a_photograph_lie_behind_the_hands_surface(tmp_path: Path) -> 
         assert len(behind) > 8 and (behind > 0.01).all() and (behind < 0.12).all()
 
 
-def test_joints_of_a_rendered_set_are_projected_into_its_pictures(tmp_path: Path) -> None:
+def test_joints_of_rendered_set_are_projected_into_its_images(tmp_path: Path) -> None:
     folder = write_views(tmp_path, 1)
     line = json.loads((folder / "cameras.jsonl").read_text())
     line["hands"][0]["joints_m"] = [[0.01 * k, -0.002 * k, 0.4 + 0.01 * k] for k in range(21)]
@@ -90,7 +84,7 @@ def test_joints_of_a_rendered_set_are_projected_into_its_pictures(tmp_path: Path
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7, np.pi / 2, -2.5])
-def test_a_hand_points_from_its_wrist_to_its_knuckles(angle: float) -> None:
+def test_hand_points_from_wrist_to_knuckles(angle: float) -> None:
     flat, _ = open_hand()
     turn = np.array(
         [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -106,7 +100,7 @@ def test_a_hand_points_from_its_wrist_to_its_knuckles(angle: float) -> None:
         )
 
 
-def test_the_head_reads_a_joint_where_its_map_is_high() -> None:
+def test_joint_is_where_its_heatmap_is_high() -> None:
     head = JointHead(1, 8)
     with torch.no_grad():
         head.maps.weight.fill_(50.0)
@@ -119,7 +113,7 @@ def test_the_head_reads_a_joint_where_its_map_is_high() -> None:
     torch.testing.assert_close(joints[0], expected.expand(21, 3), atol=1e-4, rtol=1e-4)
 
 
-def test_only_joints_that_are_known_and_in_the_crop_count() -> None:
+def test_only_known_joints_in_crop_count() -> None:
     truth = torch.rand(2, 21, 3) - 0.5
     truth[0, 3] = torch.nan
     truth[1, 5, 0] = 1.4
@@ -138,7 +132,7 @@ def test_only_joints_that_are_known_and_in_the_crop_count() -> None:
         assert float(joint_loss(other, truth, torch.tensor([0.0, 1.0]))) == 0
 
 
-def test_joints_are_laid_out_over_the_crop_where_they_are() -> None:
+def test_joint_relief_is_that_of_nearby_joints() -> None:
     head = JointHead(1, 16)
     joints = torch.zeros(1, 21, 3)
     joints[0, :10] = torch.tensor([-0.5, -0.5, -0.2])
@@ -151,7 +145,7 @@ def test_joints_are_laid_out_over_the_crop_where_they_are() -> None:
     assert float(relief.min()) >= -0.2 - 1e-5 and float(relief.max()) <= 0.4 + 1e-5
 
 
-def test_the_joints_depth_is_fed_forward_and_moves_the_relief() -> None:
+def test_joint_depth_is_fed_forward_and_shifts_relief() -> None:
     torch.manual_seed(1)
     network = HandDepthNet(dataclasses.replace(TINY, joints=True)).eval()
     crops = torch.rand(2, 3, TINY.crop_size, TINY.crop_size)
@@ -167,7 +161,7 @@ def test_the_joints_depth_is_fed_forward_and_moves_the_relief() -> None:
         assert not torch.equal(network(crops).stages[-1].relief, before.stages[-1].relief)
 
 
-def test_the_joints_are_learned_with_the_rest() -> None:
+def test_joint_heads_get_gradients() -> None:
     network = HandDepthNet(dataclasses.replace(TINY, joints=True)).train()
     side = TINY.crop_size
     truth = {

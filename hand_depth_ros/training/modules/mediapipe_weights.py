@@ -50,7 +50,9 @@ def read_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     except DatasetError:
         raise
     except (struct.error, ValueError, TypeError, AttributeError, IndexError) as error:  # offsets into nowhere
-        raise DatasetError(f"{path} is truncated ({error}): download it again") from error
+        raise DatasetError(
+            f"{path} is not a complete TensorFlow Lite file ({error}): download it again"
+        ) from error
 
 
 def _layers(model: Any, kinds: Any, path: Path) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -32,7 +32,8 @@ def expose(image: np.ndarray, rng: Rng) -> np.ndarray:
     elif dice < _BURNT_PROB + _DARK_PROB:
         gain = _log_uniform(_DARK_GAIN, rng)
     else:  # a lamp or a window
-        field = rng.uniform(*np.log(_LAMP_GAIN), (3, 4)).astype(np.float32)
+        low, high = np.log(_LAMP_GAIN)
+        field = rng.uniform(low, high, (3, 4)).astype(np.float32)
         gain = np.exp(cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC))[..., None]
     cast = np.exp(rng.normal(0, _CAST_STD, 3)).astype(np.float32)
     x = (image.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, _GAMMA_STD))) * gain * cast
@@ -59,4 +60,5 @@ def motion_blur(image: np.ndarray, length: float, angle: float) -> np.ndarray:
 
 
 def _log_uniform(bounds: tuple[float, float], rng: Rng) -> np.float32:
-    return np.float32(np.exp(rng.uniform(*np.log(bounds))))
+    low, high = np.log(bounds)
+    return np.float32(np.exp(rng.uniform(low, high)))
