@@ -22,7 +22,7 @@ LENGTH_PX = 150.0
 
 
 def hands(count: int, rng: np.random.Generator) -> tuple[skeleton.HandFits, np.ndarray]:
-    """Return exact predictions of a hand turned `count` ways with bent fingers, and its bones (24,)."""
+    """Return exact joints of a hand turned `count` ways, and its bones (24,) in hand lengths."""
     _, flat = open_hand()
     flat = flat / hand_length(flat)
     positions, depths = [], []
