@@ -43,7 +43,7 @@ RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 @dataclass(frozen=True)
 class BagOptions:
-    """Which topics to read and what to add.
+    """Topics to read and topics to add.
 
     Attributes:
         image: Colour topic.

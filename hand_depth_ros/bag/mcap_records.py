@@ -52,7 +52,7 @@ class Channel:
 
     @property
     def is_ros2(self) -> bool:
-        """Whether its messages are serialised ROS 2 messages of a known type."""
+        """True if its messages are serialised ROS 2 messages of a known type."""
         ros2 = self.schema is not None and self.schema.encoding in ("ros2msg", "ros2idl", "omgidl", "")
         return ros2 and self.encoding == "cdr"
 
@@ -94,7 +94,7 @@ class Content:
 
     @property
     def ended(self) -> bool:
-        """Whether all fields have been read."""
+        """True once all fields have been read."""
         return self._position >= len(self._data)
 
 

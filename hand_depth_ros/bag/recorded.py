@@ -37,7 +37,7 @@ class RecordedTopic:
 
     @property
     def is_ros2(self) -> bool:
-        """Whether its messages are ROS 2 messages; others are copied without being understood."""
+        """True if its messages are ROS 2 messages; others are copied byte for byte."""
         return self.encoding == "cdr" and (self.channel is None or self.channel.is_ros2)
 
 

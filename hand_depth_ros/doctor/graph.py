@@ -1,4 +1,4 @@
-"""What the doctor knows of a running node and its neighbours, as plain data."""
+"""Plain data on a running node and its neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimator's settings, checked in one place."""
+"""The estimator's settings and their ranges."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class EstimatorSettings:
-    """What may be changed between two frames. ValueError names the value that is out of range.
+    """Settings that may change between two frames.
 
-    max_hands        1..8, hands followed at a time
-    hand_length_m    wrist to middle fingertip, metres, 0.08..0.30; None: the network's own guess
-    min_range_m, max_range_m   depth outside is invalid, metres
-    max_sigma_m      pixels less sure than this (one standard deviation, metres) are invalid; None:
-                     all count
-    detection_interval  the detector looks at every n-th frame, 1..1000, and sooner when a hand is
-                        doubtful
-    detection_threshold score from which a box of the detector is looked at, 0.01..1
-    mask_threshold   probability from which a pixel is hand, 0.5..0.99
+    Attributes:
+        max_hands: Hands followed at a time, 1..8.
+        hand_length_m: Wrist crease to middle fingertip, 0.08..0.30 m; None: the network's estimate.
+        min_range_m: Nearer depth is invalid, metres.
+        max_range_m: Farther depth is invalid, metres.
+        max_sigma_m: Pixels with a larger sigma are invalid, metres; None: all are kept.
+        detection_interval: The detector runs on every n-th frame, 1..1000, and when a hand is doubtful.
+        detection_threshold: Minimum score of a detection, 0.01..1.
+        mask_threshold: Minimum probability of a hand pixel, 0.5..0.99.
+
+    Raises:
+        ValueError: A value is out of range; the error names it.
     """
 
     max_hands: int = 2

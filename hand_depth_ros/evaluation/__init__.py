@@ -1,4 +1,4 @@
-"""How accurate the depth is, on data sets whose truth is known: readers, metrics, report.
+"""Accuracy on data sets with known depth: readers, metrics, report.
 
 Calls HandDepthEstimator as any user would. Nothing outside of the command line imports it.
 """

@@ -124,7 +124,7 @@ class ImageScore:
 
 
 class _DepthScore(NamedTuple):
-    """What the depth of one predicted hand is worth; None where it could not be measured."""
+    """Scores of one predicted hand's depth; None where it could not be measured."""
 
     errors: metrics.DepthErrors | None = None
     completeness: float | None = None

@@ -32,7 +32,7 @@ N = TypeVar("N", HandDepthNet, HandDetectorNet)
 
 
 class WeightsMetadata(NamedTuple):
-    """What a weights file says about itself.
+    """Metadata of a weights file.
 
     Attributes:
         kind: ``kind`` of the network's config class.

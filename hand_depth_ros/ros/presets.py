@@ -26,7 +26,7 @@ class PresetError(HandDepthError, ValueError):
 
 @dataclass(frozen=True)
 class CameraSetup:
-    """How to start the node, and the relay of its colour image, so that they look like one camera.
+    """Set-up of the node and the colour relay that makes them look like one camera.
 
     Attributes:
         namespace: Namespace of the node.

@@ -1,4 +1,4 @@
-"""What a person looks like and wears, and in what light.
+"""Appearance, clothes and light of a person.
 
 Plain data that people, scenes and the renderer share.
 """

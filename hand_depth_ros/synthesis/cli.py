@@ -22,7 +22,7 @@ _IMAGES, _MAPS = (".png", ".jpg", ".jpeg"), (".hdr", ".exr")
 
 
 class Kind(str, Enum):
-    """What the images of a data set show."""
+    """Content of a data set's images."""
 
     crops = "crops"
     frames = "frames"
@@ -32,7 +32,7 @@ class Kind(str, Enum):
 
 
 class Exposure(str, Enum):
-    """How bright skin is."""
+    """Exposure of skin."""
 
     normal = "normal"
     over = "over"

@@ -52,7 +52,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """What to train, on what, and for how long.
+    """Config of one training run: network, data and budget.
 
     Attributes:
         task: "depth" or "detector".

@@ -20,7 +20,7 @@ from hand_depth_ros.training.samples.training_data import (
 )
 
 _RUN, _HELD_OUT = 400, 20
-"""Of every run of so many photographs in a listing, so many (the last ones) are validated on."""
+"""Validate on the last photographs of every run of a listing: run length, number."""
 _HELD_OUT_BACKGROUNDS = 10
 """One in so many backgrounds is validated on."""
 

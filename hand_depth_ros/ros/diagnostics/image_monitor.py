@@ -26,7 +26,7 @@ FROZEN_COUNT = 10
 
 
 class ImageMonitor:
-    """What is wrong with the latest images of one camera.
+    """Problems of the latest images of one camera.
 
     Attributes:
         problem: A sentence that says what is wrong and what to do, or "".

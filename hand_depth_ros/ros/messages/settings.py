@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How to read images; each field is the node parameter of the same name.
+    """Settings for reading images; each field is the node parameter of the same name.
 
     Attributes:
         bit_depth: Bit depth of 16-bit images; 0: inferred from the data.
@@ -20,7 +20,7 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """How to turn an estimate into messages; each field is the node parameter of the same name.
+    """Settings for making messages; each field is the node parameter of the same name.
 
     Attributes:
         background: "invalid", or "far" to put `far_m` into the depth images where there is no hand.

@@ -16,7 +16,7 @@ POINTS = "depth_registered/points"
 HAND_MASK = "hand_mask"
 DEBUG = "debug/image"
 COMPRESSED_IMAGE = "/compressed"
-"""What image_transport appends to an image's topic for its JPEG or PNG sibling."""
+"""Suffix that image_transport appends to an image's topic for its JPEG or PNG sibling."""
 COMPRESSED_DEPTH = "/compressedDepth"
 """Suffix of image_transport for the compressed sibling of a depth image."""
 

@@ -28,7 +28,7 @@ from hand_depth_ros.ros.parameters import Value, decode_settings, output_setting
 ASSUME_AFTER_S = 2.0
 """After activation, a camera is assumed no earlier: its camera_info may not be discovered yet."""
 PARTNER_TIMEOUT_S = 0.25
-"""How long an image waits for the camera_info of its stamp, while they come in pairs."""
+"""Time that an image waits for the camera_info of its stamp, while they come in pairs."""
 
 
 class Job(NamedTuple):

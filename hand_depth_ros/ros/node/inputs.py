@@ -134,12 +134,12 @@ class FollowingSubscription:
 
     @property
     def is_best_effort(self) -> bool:
-        """Whether we ask for best effort now."""
+        """True if the subscription asks for best effort."""
         return self._subscription.qos_profile.reliability == BEST_EFFORT
 
     @property
     def is_latched(self) -> bool:
-        """Whether we ask for transient local now."""
+        """True if the subscription asks for transient local."""
         return self._subscription.qos_profile.durability == TRANSIENT_LOCAL
 
     @property

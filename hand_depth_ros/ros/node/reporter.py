@@ -23,7 +23,7 @@ from hand_depth_ros.ros.qos import overridable
 GRACE_S = 5.0
 """After activation, what has not come yet is logged no earlier (/diagnostics has it at once)."""
 _NUMBERS_AND_NAMES = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\d.]+""")
-"""What differs between two lines that say the same; names are quoted as repr does it."""
+"""Parts in which two lines with one meaning may differ; names are quoted as by repr."""
 
 
 class Reporter:

@@ -1,1 +1,1 @@
-"""What a rendered view shows: crops, frames, clips, grasps and objects."""
+"""Content of rendered views: crops, frames, clips, grasps and objects."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Assets:
-    """What a scene may take from outside.
+    """External assets of a scene.
 
     objects: folders of textured meshes; cloths: number of fabrics; exposure: normal, over, under,
     mixed.

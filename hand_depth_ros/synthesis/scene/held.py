@@ -1,4 +1,4 @@
-"""What hands hold in a scene, and whether it leaves room for the person."""
+"""Objects held in a scene, and the room that they leave for the person."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ BONES = np.array(
 _VIEWS = ((0.0, False), (0.2, False), (-0.2, True))
 """Crops per hand: roll from upright in radians, clockwise, and whether it is mirrored."""
 _BONE_STD = 0.1
-"""Of a bone's length, as a fraction of its usual length."""
+"""Standard deviation of a bone's length, as a fraction of its usual length."""
 _DEPTH_STD, _POSITION_STD = 0.03, 0.015
-"""Of a joint's depth and position, hand lengths."""
+"""Standard deviations of a joint's depth and position, hand lengths."""
 _LOG_SIZE_STD = 0.1
 _HUBER_DELTA = 1.5
 """In standard deviations of a bone."""

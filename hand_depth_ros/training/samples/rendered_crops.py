@@ -27,7 +27,7 @@ Rng = np.random.Generator
 _MIN_RAY_Z = 1e-3
 _BLURRED_BACKGROUND_PROB = 0.3
 _TRUNCATION_RANGE = (0.1, 0.65)
-"""How far into the hand an edge of the frame cuts, as a fraction of the hand's extent."""
+"""Depth to which an edge of the frame cuts into the hand, as a fraction of its extent."""
 
 
 class _Placement(NamedTuple):
