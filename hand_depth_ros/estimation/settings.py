@@ -16,7 +16,7 @@ class EstimatorSettings:
         min_range_m: Nearer depth is invalid, metres.
         max_range_m: Farther depth is invalid, metres.
         max_sigma_m: Pixels with a larger sigma are invalid, metres; None: all are kept.
-        detection_interval: The detector runs on every n-th frame, 1..1000, and when a hand is doubtful.
+        detection_interval: The detector runs on every n-th frame (1..1000) and if in doubt.
         detection_threshold: Minimum score of a detection, 0.01..1.
         mask_threshold: Minimum probability of a hand pixel, 0.5..0.99.
 
