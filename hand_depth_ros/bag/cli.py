@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 NAMESPACE = re.compile(r"/?|/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?")
 
 
+IMAGE_OPTIONS = ("bit_depth", "untyped_encoding")
+"""Parameters that messages about images name; here they are options."""
+
+
 class Storage(str, Enum):
     """Storage plugins that can be written."""
 
@@ -193,6 +197,8 @@ def print_summary(summary: BagSummary, target: Path) -> None:
         f"with the depth of a hand; {counted(skipped, 'colour frame')} left without depth"
     )
     for reason, count in summary.skipped.items():
-        print(f"hand-depth: {counted(count, 'frame')} without depth: {reason}", file=sys.stderr)
+        text = options.name_options(reason, IMAGE_OPTIONS)
+        print(f"hand-depth: {counted(count, 'frame')} without depth: {text}", file=sys.stderr)
     for notice, count in summary.notices.items():
-        print(f"hand-depth: {counted(count, 'frame')}: {notice}", file=sys.stderr)
+        text = options.name_options(notice, IMAGE_OPTIONS)
+        print(f"hand-depth: {counted(count, 'frame')}: {text}", file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,9 +72,13 @@ def checked(**given: Any) -> dict[str, Any]:
     try:
         return check_values({**DEFAULTS, **values})
     except ParameterError as error:
-        names = "|".join(sorted(BY_NAME, key=len, reverse=True))
-        message = re.sub(rf"\b({names})\b", lambda match: _flag(match[0]), str(error))
-        raise typer.BadParameter(message) from error
+        raise typer.BadParameter(name_options(str(error))) from error
+
+
+def name_options(message: str, parameters: Collection[str] = tuple(BY_NAME)) -> str:
+    """Return a message with these parameters called by the names of their options: --max-hands."""
+    names = "|".join(sorted(parameters, key=len, reverse=True))
+    return re.sub(rf"\b({names})\b", lambda match: _flag(match[0]), message)
 
 
 def _flag(name: str) -> str:
