@@ -298,8 +298,8 @@ def test_relays_compressed_colour_as_it_is() -> None:
     ("preset", "camera", "says"),
     [
         ("kinect", None, "realsense, orbbec"),
-        ("realsense", "1st", "no ROS name"),
-        ("orbbec", "", "no ROS name"),
+        ("realsense", "1st", "not a ROS name"),
+        ("orbbec", "", "not a ROS name"),
     ],
 )
 def test_rejects_invalid_names_with_the_reason(preset: str, camera: str | None, says: str) -> None:
