@@ -104,7 +104,8 @@ def test_dds_stays_on_this_machine_with_room_for_images() -> None:
     environment = dds_environment()
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101 and 1 <= OWN_DOMAIN() <= 101
-    assert "segment_size" in Path(environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).read_text()
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        assert "segment_size" in Path(environment[name]).read_text(), name
 
 
 def test_the_side_view_puts_far_right_and_down_below() -> None:

@@ -30,13 +30,11 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from hand_depth_ros.ros.node.runtime import PROFILE, PROFILE_VARIABLES
 from support.domains import Domain
 from support.paths import PROCESSES, ROOT, TEST
 
 PATIENCE_S = 90.0
-
-
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def environment(domain: int, profile: bool = True) -> dict[str, str]:
@@ -45,7 +43,7 @@ def environment(domain: int, profile: bool = True) -> dict[str, str]:
     Without `profile`, DDS is as it is for a user who has configured nothing.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
-    room = dict.fromkeys(PROFILE_VARIABLES, str(ROOT / "config" / "fastdds_large_images.xml"))
+    room = dict.fromkeys(PROFILE_VARIABLES, str(ROOT / PROFILE))
     return {
         **inherited,
         **(room if profile else {}),

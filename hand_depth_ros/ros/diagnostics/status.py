@@ -15,8 +15,8 @@ NEVER = float("inf")
 _LOST_FRACTION = 0.2
 """Fraction of the images that must be lost before it is reported."""
 _SHARED_MEMORY = (
-    "publish it reliable, or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE set to "
-    "config/fastdds_large_images.xml"
+    "publish it reliable, or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE and "
+    "FASTDDS_DEFAULT_PROFILES_FILE set to config/fastdds_large_images.xml"
 )
 
 
