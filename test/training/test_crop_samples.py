@@ -34,14 +34,14 @@ def test_samples_of_plane_are_that_plane_in_crop_camera(no_occluders: None) -> N
     data = CropDataset(only_rendered(view), SHAPE, 40, seed=1)
     checked = 0
     for sample in (data[i] for i in range(40)):
-        seen = (sample["mask"] == 1) & np.isfinite(sample["relief"])
+        known = (sample["mask"] == 1) & np.isfinite(sample["relief"])
         if touches_border(sample["mask"]):
             continue
         log_apparent_size, log_length, presence = sample["scalars"].tolist()
         length = 0.19 * np.exp(log_length)
         assert length == pytest.approx(0.18, rel=1e-4) and presence == 1
-        v, u = np.nonzero(seen)
-        relief = sample["relief"][seen].astype(float)
+        v, u = np.nonzero(known)
+        relief = sample["relief"][known].astype(float)
         assert np.median(relief) == pytest.approx(0, abs=1e-3)  # the reference is the hand's median
 
         def back_projected(f: float) -> np.ndarray:
@@ -90,18 +90,18 @@ def test_new_background_leaves_photographed_hand_unchanged(
     blue = np.full((96, 96, 3), (0, 0, 255), np.uint8)
     monkeypatch.setattr(augment, "background_crop", lambda *_: blue)
     samples = {}
-    for share in (0.0, 1.0):
-        monkeypatch.setattr(crops, "_NEW_BACKGROUND_PROB", share)
-        sources = TrainingData([], images, [], real_fraction=1.0, negative_fraction=0.0)
-        samples[share] = photograph_sample(images[0], sources, CropShape(96, 96), np.random.default_rng(2))
+    for probability in (0.0, 1.0):
+        monkeypatch.setattr(crops, "_NEW_BACKGROUND_PROB", probability)
+        data = TrainingData([], images, [], real_fraction=1.0, negative_fraction=0.0)
+        samples[probability] = photograph_sample(images[0], data, CropShape(96, 96), np.random.default_rng(2))
     at_home, elsewhere = samples[0.0], samples[1.0]
     assert at_home is not None and elsewhere is not None
-    picture, mask = elsewhere["rgb"].transpose(1, 2, 0), elsewhere["mask"]
+    pixels, mask = elsewhere["rgb"].transpose(1, 2, 0), elsewhere["mask"]
     hand = cv2.erode((mask == 1).astype(np.uint8), np.ones((5, 5))) > 0
     away = cv2.dilate((mask != 0).astype(np.uint8), np.ones((5, 5))) == 0
     assert hand.sum() > 300 and away.sum() > 300
-    assert (picture[away] == (0, 0, 255)).all()
-    np.testing.assert_array_equal(picture[hand], at_home["rgb"].transpose(1, 2, 0)[hand])
+    assert (pixels[away] == (0, 0, 255)).all()
+    np.testing.assert_array_equal(pixels[hand], at_home["rgb"].transpose(1, 2, 0)[hand])
     np.testing.assert_allclose(elsewhere["relief"][hand], at_home["relief"][hand], atol=1e-3)
     assert np.isfinite(elsewhere["relief"]).sum() > 0.9 * np.isfinite(at_home["relief"]).sum()
 
@@ -119,9 +119,9 @@ def test_hard_negatives_become_samples_without_hand(
     everywhere = find_hard_negatives(rooms, tmp_path / "detector.safetensors", threshold=0.0)
     assert set(everywhere[:, 0]) == {0, 1} and everywhere.shape[1] == 5
     assert not len(find_hard_negatives(rooms, tmp_path / "detector.safetensors", threshold=0.99))
-    sources = TrainingData([], [], rooms, hard_negatives=np.array([[1.0, 20.0, 30.0, 50.0, 30.0]]))
+    data = TrainingData([], [], rooms, hard_negatives=np.array([[1.0, 20.0, 30.0, 50.0, 30.0]]))
     for seed in range(5):
-        sample = crops.negative_sample(sources, SHAPE, np.random.default_rng(seed))
+        sample = crops.negative_sample(data, SHAPE, np.random.default_rng(seed))
         orange = (sample["rgb"].transpose(1, 2, 0) == (250, 120, 60)).all(2)
         rows, columns = np.nonzero(orange)
         assert 0.12 < orange.mean() < 0.6  # a box of 50 x 30 with its margin
@@ -170,17 +170,17 @@ def test_photographed_hand_is_upright(no_noise: None) -> None:
     flat, world = open_hand(0.3)
     upright, _ = draw_hand(flat)
     for turns in range(4):  # quarters, counter-clockwise
-        picture, px, there = upright, flat, world
+        pixels, px, there = upright, flat, world
         for _ in range(turns):
-            px = np.column_stack((px[:, 1], picture.shape[1] - 1 - px[:, 0]))
+            px = np.column_stack((px[:, 1], pixels.shape[1] - 1 - px[:, 0]))
             there = np.column_stack((there[:, 1], -there[:, 0], there[:, 2]))
-            picture = np.ascontiguousarray(np.rot90(picture))
-        label = label_hand(picture, px, there)
+            pixels = np.ascontiguousarray(np.rot90(pixels))
+        label = label_hand(pixels, px, there)
         assert label is not None and label.weight > 0.15
-        jpeg = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
-        sources = TrainingData([], [], [], real_fraction=1.0, negative_fraction=0.0)
+        jpeg = cv2.imencode(".jpg", pixels[..., ::-1])[1].tobytes()
+        data = TrainingData([], [], [], real_fraction=1.0, negative_fraction=0.0)
         image = Photograph(jpeg, (label,), px[None])
-        sample = photograph_sample(image, sources, SHAPE, np.random.default_rng(turns))
+        sample = photograph_sample(image, data, SHAPE, np.random.default_rng(turns))
         assert sample is not None
         assert abs(leaning(sample)) < 8  # the mean of its knuckles isn't quite above its wrist
         u, v = np.round((sample["joints"][:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T

@@ -17,8 +17,8 @@ from hand_depth_ros.training.labels.pseudo_labels import label_hand
 
 def test_mask_of_drawn_hand_matches_it() -> None:
     px, world = open_hand(tilt=0.6)
-    picture, hand = draw_hand(px)
-    label = label_hand(picture, px, world)
+    image, hand = draw_hand(px)
+    label = label_hand(image, px, world)
     assert label is not None and label.weight > 0.3
     h, w = label.mask.shape
     truth = hand[label.y : label.y + h, label.x : label.x + w]
@@ -51,9 +51,9 @@ def test_relief_of_drawn_hand_is_its_tilt_in_hand_lengths() -> None:
 
 def test_hand_too_small_or_outside_image_has_no_label() -> None:
     px, world = open_hand()
-    picture, _ = draw_hand(px)
-    assert label_hand(picture, px * 0.05, world) is None
-    assert label_hand(picture, px + 5000, world) is None
+    image, _ = draw_hand(px)
+    assert label_hand(image, px * 0.05, world) is None
+    assert label_hand(image, px + 5000, world) is None
 
 
 def same(a: Photograph, b: Photograph) -> bool:
@@ -74,8 +74,8 @@ def test_labels_are_computed_once_and_cached(tmp_path: Path) -> None:
     listing = write_landmarks(tmp_path / "photos")
     made = load_photographs(listing, tmp_path / "cache", workers=1)
     assert [len(image.labels) for image in made] == [1, 0]
-    for picture in (tmp_path / "photos").glob("*.jpg"):
-        picture.unlink()  # whatever is read now comes from the cache
+    for image in (tmp_path / "photos").glob("*.jpg"):
+        image.unlink()  # whatever is read now comes from the cache
     read = load_photographs(listing, tmp_path / "cache", workers=1)
     assert len(read) == len(made) and all(map(same, made, read))
     with pytest.raises(DatasetError, match=r"landmarks\.jsonl"):

@@ -22,17 +22,17 @@ from hand_depth_ros.training.samples.rendered_crops import crop_camera, rendered
 from hand_depth_ros.training.samples.warp import CropShape
 
 
-@pytest.mark.parametrize("picture", [SIDE, SIDE * 7 // 4])
+@pytest.mark.parametrize("input_size", [SIDE, SIDE * 7 // 4])
 @pytest.mark.parametrize("angle", [0.0, np.pi / 2, -np.pi / 2, 2.8])
 def test_rendered_hand_is_upright_with_joints_depth_and_image_aligned(
-    no_noise: None, angle: float, picture: int
+    no_noise: None, angle: float, input_size: int
 ) -> None:
     view = pointing_view(angle)
     blue = np.full((90, 90, 3), (0, 0, 255), np.uint8)
     for seed in range(4):
-        sources = dataclasses.replace(only_rendered(view), backgrounds=[blue])
+        data = dataclasses.replace(only_rendered(view), backgrounds=[blue])
         sample = rendered_sample(
-            view, view.hands[0], sources, CropShape(SIDE, picture), np.random.default_rng(seed)
+            view, view.hands[0], data, CropShape(SIDE, input_size), np.random.default_rng(seed)
         )
         assert sample is not None
         assert abs(leaning(sample)) < 3
@@ -46,10 +46,10 @@ def test_rendered_hand_is_upright_with_joints_depth_and_image_aligned(
         u, v = np.round((sample["joints"][:, :2] + 1) * SIDE / 2 - 0.5).astype(int).T
         assert (sample["mask"][v, u] == 1).all()
         np.testing.assert_allclose(sample["joints"][:, 2], sample["relief"][v, u], atol=0.02)
-        shown = cv2.resize(sample["mask"], (picture, picture), interpolation=cv2.INTER_NEAREST)
+        shown = cv2.resize(sample["mask"], (input_size, input_size), interpolation=cv2.INTER_NEAREST)
         within, near = cv2.erode(shown, np.ones((5, 5))) > 0, cv2.dilate(shown, np.ones((5, 5))) > 0
         red = sample["rgb"][0].astype(int) - sample["rgb"][2]
-        assert red.shape == (picture, picture) and (red[within] > 0).all() and (red[~near] <= 0).all()
+        assert red.shape == (input_size, input_size) and (red[within] > 0).all() and (red[~near] <= 0).all()
 
 
 WHITE = np.full((90, 90, 3), 200, np.uint8)
@@ -59,17 +59,13 @@ def test_truncated_hand_is_black_and_unlabelled_beyond_frame_edge(no_noise: None
     view = pointing_view(0.0)
 
     def sample(seed: int, truncation_prob: float = 1.0) -> dict[str, Any]:
-        sources = dataclasses.replace(
-            only_rendered(view), backgrounds=[WHITE], truncation_prob=truncation_prob
-        )
-        made = rendered_sample(
-            view, view.hands[0], sources, CropShape(SIDE, SIDE), np.random.default_rng(seed)
-        )
+        data = dataclasses.replace(only_rendered(view), backgrounds=[WHITE], truncation_prob=truncation_prob)
+        made = rendered_sample(view, view.hands[0], data, CropShape(SIDE, SIDE), np.random.default_rng(seed))
         assert made is not None
         return made
 
     whole = sample(0, truncation_prob=0.0)
-    assert whole["rgb"].any(0).all()  # the picture goes on around a crop that isn't cut
+    assert whole["rgb"].any(0).all()  # the image goes on around a crop that isn't cut
     lost = []
     for seed in range(12):
         cut = sample(seed)
@@ -78,7 +74,7 @@ def test_truncated_hand_is_black_and_unlabelled_beyond_frame_edge(no_noise: None
         assert np.nanmedian(cut["relief"]) == pytest.approx(0, abs=0.02)  # of what is left in the frame
         hand = np.nanmean(np.where(cut["mask"] == 1, cut["rgb"][0].astype(float), np.nan))
         assert hand == pytest.approx(SKIN[0], abs=2)
-        f = np.exp(cut["scalars"][0] - whole["scalars"][0])  # how much nearer the crop goes to what is left
+        f = np.exp(cut["scalars"][0] - whole["scalars"][0])  # zoom onto the rest of the hand
         lost.append(1 - cut["mask"].sum() / whole["mask"].sum() / f**2)
     assert min(lost) > 0.02 and max(lost) < 0.9 and max(lost) > 0.3
 
@@ -88,13 +84,11 @@ def test_min_visible_fraction_skips_slivers(no_noise: None) -> None:
     (hand,) = view.hands
     beyond = hand.joints.copy()
     beyond[:16, 0] += 300.0
-    sliver = view._replace(hands=(hand._replace(joints=beyond),))  # five of 21 are seen
+    sliver = view._replace(hands=(hand._replace(joints=beyond),))  # five of 21 are visible
 
     def made(view: RenderedView, min_visible_fraction: float) -> bool:
-        sources = dataclasses.replace(only_rendered(view), min_visible_fraction=min_visible_fraction)
-        sample = rendered_sample(
-            view, view.hands[0], sources, CropShape(SIDE, SIDE), np.random.default_rng(0)
-        )
+        data = dataclasses.replace(only_rendered(view), min_visible_fraction=min_visible_fraction)
+        sample = rendered_sample(view, view.hands[0], data, CropShape(SIDE, SIDE), np.random.default_rng(0))
         return sample is not None
 
     assert made(view, 1.0) and made(sliver, 0.0) and made(sliver, 0.23) and not made(sliver, 0.25)
@@ -106,8 +100,8 @@ def test_surroundings_of_rendered_frame_are_black(no_noise: None) -> None:
     frame = whole._replace(  # cut through the fingers: a crop of the rest shows what is above
         rgba=whole.rgba[70:], depth_m=whole.depth_m[70:], mask=whole.mask[70:], k=(fx, fy, cx, cy - 70)
     )
-    sources = dataclasses.replace(only_rendered(frame), backgrounds=[WHITE], truncation_prob=1e-9)
-    sample = rendered_sample(frame, frame.hands[0], sources, CropShape(SIDE, SIDE), np.random.default_rng(0))
+    data = dataclasses.replace(only_rendered(frame), backgrounds=[WHITE], truncation_prob=1e-9)
+    sample = rendered_sample(frame, frame.hands[0], data, CropShape(SIDE, SIDE), np.random.default_rng(0))
     assert sample is not None
     black = ~sample["rgb"].any(0)
     assert black[:6].all() and not black[12:].any()
@@ -128,10 +122,8 @@ def test_aspect_jitter_changes_proportions_and_keeps_depths(no_noise: None, angl
         return float(np.linalg.norm(bones, axis=1).sum()), length
 
     def sample(stretch: float, seed: int) -> dict[str, Any]:
-        sources = dataclasses.replace(only_rendered(view), aspect_jitter_std=stretch)
-        made = rendered_sample(
-            view, view.hands[0], sources, CropShape(SIDE, SIDE), np.random.default_rng(seed)
-        )
+        data = dataclasses.replace(only_rendered(view), aspect_jitter_std=stretch)
+        made = rendered_sample(view, view.hands[0], data, CropShape(SIDE, SIDE), np.random.default_rng(seed))
         assert made is not None
         return made
 
@@ -195,10 +187,10 @@ def test_crop_camera_of_a_sample_aims_beside_the_hand_by_its_jitter(
         return rotation_about(np.cross(ray, (0, 0, 1)), float(np.arccos(ray[2])))
 
     turned = rotation_about(np.array((0, 0, 1.0)), -roll) @ towards(rays.mean(0))
-    seen = rays @ turned.T
-    seen = seen[:, :2] / seen[:, 2:]
-    extent = float(np.ptp(seen, axis=0).max())
-    aim = (seen.min(0) + seen.max(0)) / 2 + offset * extent
+    projected = rays @ turned.T
+    projected = projected[:, :2] / projected[:, 2:]
+    extent = float(np.ptp(projected, axis=0).max())
+    aim = (projected.min(0) + projected.max(0)) / 2 + offset * extent
     expected = towards(np.append(aim, 1.0)) @ turned
     np.testing.assert_allclose(np.array(made.rotation), expected, atol=1e-9)
     assert made.f == pytest.approx(SIDE / (margin * extent), rel=1e-9)
@@ -227,7 +219,7 @@ def test_image_of_a_sample_is_what_the_crop_camera_sees(
     sample = rendered_sample(view, view.hands[0], data, CropShape(SIDE, SIDE), np.random.default_rng(3))
     assert sample is not None
     image = torch.from_numpy(texture).permute(2, 0, 1)
-    seen = made[0].sample(Camera(size, size, *view.k), image).numpy()
+    projected = made[0].sample(Camera(size, size, *view.k), image).numpy()
     rgb = sample["rgb"].astype(float)
-    error = min((np.abs(each - seen) for each in (rgb, rgb[:, :, ::-1])), key=lambda e: float(e.mean()))
+    error = min((np.abs(each - projected) for each in (rgb, rgb[:, :, ::-1])), key=lambda e: float(e.mean()))
     assert error.mean() < 1.0 and np.percentile(error, 99) < 12  # the view's edge is in the rest

@@ -45,35 +45,35 @@ def hands(count: int, rng: np.random.Generator) -> tuple[skeleton.HandFits, np.n
 
 
 def test_bone_lengths_do_not_depend_on_pose() -> None:
-    seen, usual = hands(5, np.random.default_rng(0))
-    assert np.abs(skeleton.bone_lengths(seen)[:, :4] - usual[:4]).max() < 0.02
+    predicted, usual = hands(5, np.random.default_rng(0))
+    assert np.abs(skeleton.bone_lengths(predicted)[:, :4] - usual[:4]).max() < 0.02
     assert usual[[8, 9, 10, 11]].sum() == pytest.approx(1.0)
 
 
 def test_fit_corrects_wrong_apparent_size() -> None:
     rng = np.random.default_rng(1)
-    seen, usual = hands(60, rng)
+    predicted, usual = hands(60, rng)
     off = rng.normal(0, 0.12, 60)
-    wrong = seen._replace(
-        log_length_px=seen.log_length_px + off,
-        depths=seen.depths + rng.normal(0, 0.03, seen.depths.shape),
-        positions=seen.positions + rng.normal(0, 0.012 * LENGTH_PX, seen.positions.shape),
+    wrong = predicted._replace(
+        log_length_px=predicted.log_length_px + off,
+        depths=predicted.depths + rng.normal(0, 0.03, predicted.depths.shape),
+        positions=predicted.positions + rng.normal(0, 0.012 * LENGTH_PX, predicted.positions.shape),
     )
     fitted = skeleton.fit(wrong, usual)
-    assert np.abs(fitted.log_length_px - seen.log_length_px).mean() < 0.35 * np.abs(off).mean()
-    assert np.abs(fitted.depths - seen.depths).mean() < np.abs(wrong.depths - seen.depths).mean()
+    assert np.abs(fitted.log_length_px - predicted.log_length_px).mean() < 0.35 * np.abs(off).mean()
+    assert np.abs(fitted.depths - predicted.depths).mean() < np.abs(wrong.depths - predicted.depths).mean()
 
 
 def test_proportions_take_unit_from_other_estimate() -> None:
     """Predictions a fifth too large; the other estimate is right in the median."""
     rng = np.random.default_rng(2)
-    seen, usual = hands(60, rng)
-    labelled = seen.log_length_px + rng.normal(0, 0.1, 60)
-    larger = seen._replace(log_length_px=seen.log_length_px + 0.18)
+    predicted, usual = hands(60, rng)
+    labelled = predicted.log_length_px + rng.normal(0, 0.1, 60)
+    larger = predicted._replace(log_length_px=predicted.log_length_px + 0.18)
     found = skeleton.proportions(larger, labelled)
     assert np.median(found / usual) == pytest.approx(1.0, abs=0.05)
     fitted = skeleton.fit(larger, found)
-    assert np.median(fitted.log_length_px - seen.log_length_px) == pytest.approx(0.0, abs=0.05)
+    assert np.median(fitted.log_length_px - predicted.log_length_px) == pytest.approx(0.0, abs=0.05)
 
 
 def test_joints_of_crop_map_back_to_photograph() -> None:
@@ -94,15 +94,15 @@ def test_labels_are_refitted_and_cached(tmp_path: Path, monkeypatch: pytest.Monk
     predict_really = skeleton.predict
 
     def predict(images: Sequence[Photograph], network: HandDepthNet) -> skeleton.HandFits:
-        seen = predict_really(images, network)
+        predicted = predict_really(images, network)
         ((label,), _) = (image.labels for image in images)
         assert (
-            seen.positions.shape == (1, 21, 2)
-            and seen.depths.shape == (1, 21)
-            and seen.log_length_px.shape == (1,)
+            predicted.positions.shape == (1, 21, 2)
+            and predicted.depths.shape == (1, 21)
+            and predicted.log_length_px.shape == (1,)
         )
         return skeleton.HandFits(
-            label.joints[None, :, :2] + 2.0, seen.depths, np.array([label.log_length_px + 0.1])
+            label.joints[None, :, :2] + 2.0, predicted.depths, np.array([label.log_length_px + 0.1])
         )
 
     monkeypatch.setattr(skeleton, "predict", predict)

@@ -88,7 +88,7 @@ def test_hand_points_from_wrist_to_knuckles(angle: float) -> None:
     flat, _ = open_hand()
     turn = np.array(
         [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    )  # clockwise in a picture
+    )  # clockwise in an image
     joints = np.column_stack((flat @ turn.T, np.linspace(-1, 1, 21)))
     for right, down in (
         wrist_to_knuckles(joints),

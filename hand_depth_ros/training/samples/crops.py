@@ -41,7 +41,11 @@ _BORDER_PROBS = (0.5, 0.35, 0.15)
 def photograph_sample(
     photograph: Photograph, data: TrainingData, shape: CropShape, rng: Rng
 ) -> dict[str, Any] | None:
-    """Return a crop of one hand of a photograph, or None if it has no usable hand."""
+    """Return a crop of one hand of a photograph, or None if it has no usable hand.
+
+    A photograph's camera is unknown, so the crop is a similarity of its pixels, as its labels are
+    those of a scaled orthographic camera.
+    """
     size = shape.crop_size
     labels = photograph.usable
     if not labels:
