@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from hand_depth_ros.cli import options
+from hand_depth_ros.errors import CameraError
 
 if TYPE_CHECKING:
     from hand_depth_ros.geometry.camera import Camera
@@ -68,10 +70,32 @@ class CameraOptions:
         options.validate_hfov(self.hfov)
 
     def for_size(self, width: int, height: int) -> Camera:
-        """Return the camera of --hfov or --fx --fy --cx --cy for an image of this size."""
+        """Return the camera of --calibration, --hfov or --fx --fy --cx --cy for an image size.
+
+        Raises:
+            CameraError: The calibration cannot be used, or is for another size.
+        """
         from hand_depth_ros.geometry.camera import Camera
 
+        if self.calibration is not None:
+            return _calibrated(self.calibration, width, height)
         if self.hfov is not None:
             return Camera.from_hfov(width, height, self.hfov)
         assert self.fx is not None and self.fy is not None and self.cx is not None and self.cy is not None
         return Camera(width=width, height=height, fx=self.fx, fy=self.fy, cx=self.cx, cy=self.cy)
+
+
+@lru_cache(maxsize=8)
+def _calibrated(file: Path, width: int, height: int) -> Camera:
+    """Return the camera of a calibration file, which must be for this size."""
+    from hand_depth_ros.geometry.camera import Camera
+    from hand_depth_ros.ros.messages.calibration_file import read_calibration
+
+    fields = read_calibration(file)
+    if (fields["width"], fields["height"]) != (width, height):
+        raise CameraError(
+            f"{file} is for {fields['width']}x{fields['height']} but the image is {width}x{height} as stored: "
+            "calibrate at this size"
+        )
+    k = fields["k"]
+    return Camera(width, height, k[0], k[4], k[2], k[5], fields["distortion_model"], tuple(fields["d"]))
