@@ -107,20 +107,12 @@ def infer(
     elif images:
         jobs, errors = jobs_from_paths(images, camera.for_size)
     estimator = options.load_estimator(weights, device, values) if jobs or videos else None
-    if images or cameras is not None:
-        summary = (
-            run(jobs, estimator, out, overlay, values["bit_depth"])
-            if estimator is not None and jobs
-            else Summary()
-        )
+    if images:
+        summary = Summary()
+        if jobs and estimator is not None:
+            summary = run(jobs, estimator, out, overlay, values["bit_depth"])
         errors += summary.errors
-        print(summary_line(summary, out, len(errors)))
-        for bits, count in sorted(summary.bit_depths.items()):
-            print(
-                f"hand-depth: {counted(count, '16-bit image')} read with {bits} bits, as found in the data: "
-                "give --bit-depth if that is wrong",
-                file=sys.stderr,
-            )
+        print_images(summary, out, len(errors))
     for path, name in zip(videos, output_names(videos), strict=True):
         assert estimator is not None
         errors += infer_video(path, estimator, camera.for_size, out / name, overlay, as_video)
@@ -169,6 +161,17 @@ def infer_video(
             "short, copy it again"
         )
     return errors
+
+
+def print_images(summary: Summary, out: Path, failed: int) -> None:
+    """Print what was done with the images, and the bit depths that were found."""
+    print(summary_line(summary, out, failed))
+    for bits, count in sorted(summary.bit_depths.items()):
+        print(
+            f"hand-depth: {counted(count, '16-bit image')} read with {bits} bits, as found in the data: "
+            "give --bit-depth if that is wrong",
+            file=sys.stderr,
+        )
 
 
 def summary_line(summary: Summary, out: Path, failed: int) -> str:
