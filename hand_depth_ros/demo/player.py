@@ -102,12 +102,13 @@ class Player:
             Seconds it took; None if nothing came within READY_TIMEOUT_S.
         """
         start = time.monotonic()
+        attempts: list[Sent] = []  # a busy machine may answer only after later ones are sent
         while time.monotonic() - start < READY_TIMEOUT_S:
             check()
-            sent = self._send(0)
+            attempts.append(self._send(0))
             until = time.monotonic() + 0.5
             while time.monotonic() < until:
-                if self._complete(sent):
+                if any(map(self._complete, attempts)):
                     return time.monotonic() - start
                 time.sleep(0.01)
         return None
