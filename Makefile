@@ -1,13 +1,13 @@
-# make demo, make test, make lint: each does its whole set-up in .venv, from Python 3.10-3.13 alone.
+# make demo, make test, make lint: each sets up .venv first, and needs only Python 3.10-3.13.
 # PYTHON=python3.12 make test   uses another interpreter;  make clean   starts over.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Test processes side by side. More than cores, for many tests wait for another process.
+# Test processes side by side: more than two cores need, because many tests wait for a process.
 WORKERS ?= 3
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-# Nothing of ours talks outside this machine, and a sourced ROS does not leak into .venv.
+# No ROS traffic leaves this machine, and a sourced ROS does not leak into .venv.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 unexport PYTHONPATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION
 unexport FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE

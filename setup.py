@@ -1,4 +1,4 @@
-"""How the package is built, for colcon (ament_python) and for pip alike.
+"""Build the package, for colcon (ament_python) and for pip alike.
 
 The metadata is not in pyproject.toml because the setuptools of Ubuntu 22.04 reads only this file.
 """

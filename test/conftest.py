@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Hooks for all tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import pytest
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keep the garbage collector from visiting what the collection made: it stays to the end."""
+    """Exempt the objects made so far from garbage collection: they live to the end."""
     gc.collect()
     gc.freeze()

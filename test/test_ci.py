@@ -1,4 +1,4 @@
-"""What runs on a forge names versions, targets and files of this repository."""
+"""The workflow, CITATION.cff and issue templates agree with the repository."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_the_stand_in_ends_a_collection_as_launch_testing_does(project: Path, pl
 
 
 def test_as_many_tests_are_found_with_the_plugins_as_without(plugins: Path, tmp_path: Path) -> None:
-    """Of the real tests, the first of which needs what may be missing."""
+    """The first of these modules needs what may be missing."""
     some = [str(ROOT / "test" / name) for name in ("ros/test_launch.py", "test_checks.py", "test_support.py")]
     with_plugins, said = collect(ROOT, plugins, *some)
     without, _ = collect(ROOT, tmp_path, *some)

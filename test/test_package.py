@@ -42,7 +42,7 @@ def run(command: list[str], folder: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy to build in, so that the repository stays clean."""
+    """Copy the repository, so that a build leaves it clean."""
     folder = tmp_path_factory.mktemp("src") / "hand_depth_ros"
     folder.mkdir()
     for name in SOURCES:
@@ -148,7 +148,7 @@ NEEDED_BY_TESTS = {
     "pytest": "python3-pytest",
     "pytest-timeout": "python3-pytest-timeout",
 }
-"""Of the extra "test", by their rosdep keys (rosdistro's rosdep/python.yaml)."""
+"""Parts of the extra "test" and their rosdep keys (rosdistro's rosdep/python.yaml)."""
 DISPENSABLE = {
     *("colcon-core", "colcon-library-path", "colcon-ros"),  # skipped without, as the next row
     *("libusb-package", "mcap", "open3d-cpu"),
