@@ -125,7 +125,7 @@ def accuracy_table(reports: Reports) -> str:
             _percent(r["hands_found"]),
             _number(guessed.get("shape_mm")),
             _number(r["constant_depth_mm"]),
-            " / ".join(filter(None, (_number(e.get("mae_mm")) for e in (known, guessed)))),
+            f"{_number(known.get('mae_mm')) or '-'} / {_number(guessed.get('mae_mm'))}" if guessed else "",
             _number(iou, 3),
             _percent(r["images_with_false_hand"]),
         )
@@ -161,7 +161,7 @@ def size_table(reports: Reports) -> str:
     """
     rows = []
     for name, r in reports.items():
-        if r.get("scatter") is None:
+        if r["median_depth_ratio"] is None:
             continue
         worst = (r["poses"] or {}).get("worst")
         pose = (

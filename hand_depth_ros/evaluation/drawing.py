@@ -27,10 +27,12 @@ def draw(sample: Sample, frame: Any, image: ImageScore) -> np.ndarray:
     red) or in front of (blue) the true one, the hand's median error taken off.
     """
     outlined = _outlined(sample, frame)
-    true_depth = _true_depth(sample)
-    centre = next(
-        (float(np.nanmedian(depth)) for depth in (true_depth, frame.depth) if np.isfinite(depth).any()), None
-    )
+    hand_depth = _hand_depth(sample)
+    true_depth = hand_depth
+    if sample.scene_depth_m is not None and not np.isfinite(hand_depth).any():
+        true_depth = sample.scene_depth_m
+    maps = (hand_depth, frame.depth, true_depth)
+    centre = next((float(np.nanmedian(depth)) for depth in maps if np.isfinite(depth).any()), None)
     panels = [outlined, _coloured(frame.depth, centre)]
     if np.isfinite(true_depth).any():
         panels.append(_coloured(true_depth, centre))
@@ -62,11 +64,9 @@ def _outlined(sample: Sample, frame: Any) -> np.ndarray:
     return image
 
 
-def _true_depth(sample: Sample) -> np.ndarray:
-    """Return the known depth of hands or scene (H, W), metres, NaN elsewhere."""
+def _hand_depth(sample: Sample) -> np.ndarray:
+    """Return the known depth of hands (H, W), metres, NaN elsewhere."""
     known = [hand.depth_m for hand in sample.hands if hand.depth_m is not None]
-    if not known and sample.scene_depth_m is not None:
-        known = [sample.scene_depth_m]
     return np.fmax.reduce([*known, np.full(sample.rgb.shape[:2], np.nan, np.float32)])
 
 
