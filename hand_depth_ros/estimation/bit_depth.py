@@ -5,6 +5,8 @@ Read as 16 bits such an image is 64, 16 or 4 times too dark, and hands are misse
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -15,6 +17,8 @@ SENSOR_BITS = (10, 12, 14)
 """Bit depths that are inferred from the data; what exceeds them has 16 bits."""
 _MIN_CONTRAST = 1 / 8
 """Contrast, as a fraction of the bit depth's range, without which an image proves nothing."""
+_TRIAL_IMAGES, _CONFIRMATIONS = 30, 3
+"""A rise lasts if so many of that many images need it, the first one included."""
 _SAMPLES_PER_SIDE = 160
 """Contrast is measured on at most so many pixels along each side."""
 _OUTLIERS_PER_PIXEL = 1e-5
@@ -22,7 +26,10 @@ _OUTLIERS_PER_PIXEL = 1e-5
 
 
 class BitDepth:
-    """The bit depth of one camera's images, inferred from the data: once it is known it only rises.
+    """The bit depth of one camera's images, inferred from the data.
+
+    Once it is known it does not follow the light: it only rises, and the rise lasts if several of
+    the next images need it. A single corrupt image changes it for a second.
 
     An image without contrast (a lens cap) proves nothing: until the first one with contrast, pixels
     are read with all 16 bits.
@@ -35,6 +42,7 @@ class BitDepth:
         """Take the bit depth that the user gave; 0: infer it from the data."""
         self._given = given
         self.bits: int | None = given or None
+        self._rise: _Rise | None = None
 
     def update(self, pixels: np.ndarray) -> int:
         """Return the bit depth with which to read an image, uint16 (H, W) or (H, W, C).
@@ -48,9 +56,35 @@ class BitDepth:
                     f"bit_depth is {self._given}, but the image has values up to {pixels.max()}: "
                     "set bit_depth to 0 (automatic)"
                 )
-        elif self.bits is None or _exceeds(pixels, self.bits):
-            self.bits = _measure(pixels) or self.bits
+        elif self.bits is None:
+            self.bits = _measure(pixels)
+        else:
+            self._follow(pixels, self.bits)
         return self.bits or CONTAINER_BITS
+
+    def _follow(self, pixels: np.ndarray, bits: int) -> None:
+        """Raise the bit depth if the image needs it; lower it again if the next ones do not."""
+        measured = _measure(pixels) if _exceeds(pixels, bits) else None
+        if measured is not None:
+            self._rise = self._rise or _Rise(bits)
+            self.bits = measured
+        if self._rise is None:
+            return
+        self._rise.images += 1
+        self._rise.exceeding += _exceeds(pixels, self._rise.before)
+        if self._rise.exceeding >= _CONFIRMATIONS:
+            self._rise = None
+        elif self._rise.images >= _TRIAL_IMAGES:
+            self.bits, self._rise = self._rise.before, None
+
+
+@dataclass
+class _Rise:
+    """A rise on trial: the bit depth before it, and the images since and beyond that."""
+
+    before: int
+    images: int = 0
+    exceeding: int = 0
 
 
 def scale_to_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:

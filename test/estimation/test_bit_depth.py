@@ -33,7 +33,20 @@ def test_bit_depth_does_not_follow_the_light() -> None:
     broken = sensor(12)
     broken[0, 0] = 65535
     assert depth.update(broken) == 12
-    assert depth.update(sensor(14)) == 14 and depth.update(sensor(12)) == 14
+    for _ in range(3):
+        assert depth.update(sensor(14)) == 14
+    for _ in range(60):
+        assert depth.update(sensor(12)) == 14
+
+
+def test_a_corrupt_image_changes_the_bit_depth_for_a_second_only() -> None:
+    depth = BitDepth()
+    noise = np.random.default_rng(0).integers(0, 65536, (240, 320, 3)).astype(np.uint16)
+    for image in (sensor(12), noise):
+        depth.update(image)
+    assert depth.bits == 16
+    found = [depth.update(sensor(12)) for _ in range(60)]
+    assert found[-1] == 12 and found.count(16) < 30
 
 
 def test_dark_or_flat_images_prove_nothing() -> None:

@@ -48,11 +48,12 @@ class ImageDecoder:
     def __init__(
         self, settings: DecodeSettings = DEFAULT_SETTINGS, report: Callable[[str], None] | None = None
     ) -> None:
-        """Call `report` with a sentence whenever the bit depth is found, or found to be larger."""
+        """Call `report` with a sentence when a bit depth is found, once for each."""
         self.settings = settings
         self.damage = ""
         self._depth = BitDepth(settings.bit_depth)
         self._report = report
+        self._reported: set[int] = set()
 
     @property
     def bit_depth(self) -> int | None:
@@ -66,7 +67,8 @@ class ImageDecoder:
 
     def _decode_raw(self, msg: Any) -> np.ndarray:
         name = resolve_encoding(str(msg.encoding), self.settings.untyped_encoding)
-        return self._to_rgb(raw_pixels(msg, name), name)
+        pixels = raw_pixels(msg, name)
+        return _to_rgb(pixels, name, self._bits_of(pixels))
 
     def _decode_compressed(self, msg: Any) -> np.ndarray:
         declared = str(msg.format)
@@ -75,32 +77,25 @@ class ImageDecoder:
         data = _bytes_of(msg.data)
         pixels = decode_compressed(data)
         self.damage = find_damage(data, pixels)
-        if pixels.dtype == np.uint16 and self._bits_of(pixels) == CONTAINER_BITS:
+        bits = self._bits_of(pixels)
+        if bits == CONTAINER_BITS:
             pixels = decode_compressed(data, eight_bits=True)
         if pixels.ndim == 3:
-            return self._to_rgb(pixels, "bgr16" if pixels.dtype == np.uint16 else "bgr8")
+            return _to_rgb(pixels, f"bgr{8 * pixels.itemsize}", bits)
         source = declared.split(";")[0].strip()
         name = source.rstrip("0123456789") if source.startswith("bayer_") and source in ENCODINGS else "mono"
-        return self._to_rgb(pixels, f"{name}{8 * pixels.itemsize}")
-
-    def _to_rgb(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """Convert contiguous native-endian pixels of encoding `name` to RGB uint8."""
-        if name == "rgb8":
-            return pixels if pixels.flags.writeable else pixels.copy()
-        if name.startswith("bayer") and min(pixels.shape) < 2:
-            raise ImageError(
-                f"a {name} image needs at least 2x2 pixels, this one is {pixels.shape[1]}x{pixels.shape[0]}"
-            )
-        bits = self._bits_of(pixels) if pixels.dtype == np.uint16 else 8
-        if bits not in (8, CONTAINER_BITS):
-            return np.ascontiguousarray(opencv_to_rgb(pixels, name, bits))
-        convert = cv_bridge_converter(name, opencv_to_rgb) or opencv_to_rgb
-        return np.ascontiguousarray(convert(pixels, name))
+        return _to_rgb(pixels, f"{name}{8 * pixels.itemsize}", bits)
 
     def _bits_of(self, pixels: np.ndarray) -> int:
+        """Return the bit depth of an image; must see every image once."""
+        if pixels.dtype != np.uint16:
+            return 8
         before = self._depth.bits
         bits = self._depth.update(pixels)
-        if self._report is not None and self._depth.bits not in (before, CONTAINER_BITS):
+        if self._depth.bits == before or (before is None and bits == CONTAINER_BITS):
+            return bits  # what the encoding says needs no words
+        if self._report is not None and bits not in self._reported:
+            self._reported.add(bits)
             self._report(
                 f"the 16-bit images hold {bits}-bit values and are read as such: set bit_depth if that is wrong"
             )
@@ -121,6 +116,20 @@ def decode_image(msg: Any) -> np.ndarray:
             missing.
     """
     return ImageDecoder().decode(msg)
+
+
+def _to_rgb(pixels: np.ndarray, name: str, bits: int) -> np.ndarray:
+    """Convert contiguous native-endian pixels of encoding `name` to RGB uint8."""
+    if name == "rgb8":
+        return pixels if pixels.flags.writeable else pixels.copy()
+    if name.startswith("bayer") and min(pixels.shape) < 2:
+        raise ImageError(
+            f"a {name} image needs at least 2x2 pixels, this one is {pixels.shape[1]}x{pixels.shape[0]}"
+        )
+    if pixels.dtype == np.uint16 and bits != CONTAINER_BITS:
+        return np.ascontiguousarray(opencv_to_rgb(pixels, name, bits))
+    convert = cv_bridge_converter(name, opencv_to_rgb) or opencv_to_rgb
+    return np.ascontiguousarray(convert(pixels, name))
 
 
 def opencv_to_rgb(pixels: np.ndarray, name: str, bits: int = CONTAINER_BITS) -> np.ndarray:

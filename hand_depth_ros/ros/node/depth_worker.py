@@ -67,7 +67,8 @@ class DepthWorker:
     ) -> None:
         self._node, self._frame, self._reporter = node, frame, reporter
         self._settings = output_settings(values)
-        self._decoder = ImageDecoder(decode_settings(values), self._report_bit_depth)
+        self._decode_settings = decode_settings(values)
+        self._decoder = ImageDecoder(self._decode_settings, self._report_bit_depth)
         self._between_frames = threading.Lock()  # held while a frame is estimated
         self._publishing = threading.Lock()  # held while one is published
         self._reset_requested = threading.Event()
@@ -106,6 +107,7 @@ class DepthWorker:
         """Publish the frames of `camera` from now on; nothing seen before counts."""
         self.request_reset()
         self._reporter.images.clear()
+        self._decoder = ImageDecoder(self._decode_settings, self._report_bit_depth)
         self._reporter.assumed_camera = ""
         self._activated_s = time.monotonic()
         self._camera = camera

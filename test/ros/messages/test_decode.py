@@ -337,7 +337,7 @@ def test_reports_the_bit_depth_once() -> None:
     decoder = ImageDecoder(report=reports.append)
     for bits in (10, 10, 12, 10, 16):
         decoder.decode(messages.image(as_bits(SMOOTH, bits), "rgb16"))
-    assert [text.split("-bit values")[0][-2:] for text in reports] == ["10", "12"]
+    assert [text.split("-bit values")[0][-2:] for text in reports] == ["10", "12", "16"]
     assert all("set bit_depth if that is wrong" in text for text in reports)
 
 
