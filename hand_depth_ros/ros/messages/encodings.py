@@ -90,7 +90,8 @@ def resolve_encoding(name: str, untyped: str = "") -> str:
             f"encoding {name!r} cannot be read as {untyped}, which untyped_encoding says: "
             f"set it to one of {', '.join(fitting)}"
         )
-    if fitting and name.startswith("8"):
+    looks_like_depth = name.endswith("C1") and not name.startswith("8")
+    if fitting and not looks_like_depth:
         raise ImageError(
             f"encoding {name!r} does not say which colours it holds: publish it as {' or '.join(fitting[:2])}, "
             "or set the parameter untyped_encoding to what it is"

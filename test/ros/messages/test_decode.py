@@ -363,6 +363,23 @@ def test_untyped_encoding_is_read_as_the_parameter_says(encoding: str, untyped: 
         decode_image(messages.image(pixels, encoding))
 
 
+@pytest.mark.parametrize(
+    ("encoding", "advice"),
+    [
+        ("8UC1", "publish it as mono8"),
+        ("8UC3", "publish it as rgb8 or bgr8"),
+        ("16UC3", "publish it as rgb16 or bgr16"),
+        ("16UC1", "remap image to a colour topic"),
+        ("32FC3", "remap image to a colour topic"),
+    ],
+)
+def test_advises_what_to_do_about_an_untyped_encoding(encoding: str, advice: str) -> None:
+    msg = messages.image(RGB, "rgb8")
+    msg.encoding = encoding
+    with pytest.raises(ImageError, match=advice):
+        decode_image(msg)
+
+
 def test_untyped_encoding_must_fit_the_pixels() -> None:
     decoder = ImageDecoder(DecodeSettings(untyped_encoding="bgr8"))
     with pytest.raises(ImageError, match=r"8UC1.*cannot be read as bgr8.*mono8"):
