@@ -117,6 +117,11 @@ def test_named_files_exist(path: Path) -> None:
             assert (ROOT / name).exists(), name
 
 
+def test_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in cli.COMMANDS if f"`{name}`" not in text] == []
+
+
 def test_design_names_every_package() -> None:
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     packages = [file.parent for file in (ROOT / "hand_depth_ros").rglob("__init__.py")][1:]
