@@ -24,6 +24,7 @@ from rich.table import Table
 from hand_depth_ros.cli.main import run_cli
 from hand_depth_ros.evaluation import metrics
 from hand_depth_ros.evaluation.readers import open_dataset
+from hand_depth_ros.geometry.hand import FINGERS, WRIST
 from hand_depth_ros.training.data.photographs import MIN_WEIGHT, Photograph, PseudoLabel
 from hand_depth_ros.training.labels.label_photographs import load_photographs
 from hand_depth_ros.training.labels.pseudo_labels import (
@@ -34,7 +35,6 @@ from hand_depth_ros.training.labels.pseudo_labels import (
 )
 
 COLUMNS, ROWS, TILE = 10, 4, 96
-FINGERS = ((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20))
 DEEP = 0.25
 """Hand lengths from the middle of the relief to either end of the colours."""
 
@@ -116,7 +116,7 @@ def tile(image: Photograph, label: PseudoLabel, photograph: bool) -> np.ndarray:
         square[: small.shape[0], : small.shape[1]] = small
         if i == 0:
             for finger in FINGERS:
-                line = np.round(positions[list(finger)] * k).astype(np.int32)
+                line = np.round(positions[[WRIST, *finger]] * k).astype(np.int32)
                 cv2.polylines(square, [line], False, (0, 0, 0), 1, cv2.LINE_AA)
         done.append(square)
     return np.hstack(done)

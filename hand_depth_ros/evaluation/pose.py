@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-FINGERS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
-"""MCP, PIP, DIP joint and tip of index to little finger."""
+from hand_depth_ros.geometry.hand import FINGERS
 
 OPENNESS = (("fist", 0.6), ("half open", 0.85), ("open", np.inf))
 """Class and its upper bound: MCP joint to tip over the bones between, mean of four fingers."""
@@ -44,7 +43,7 @@ class HandPose(NamedTuple):
 
 def hand_pose(joints: np.ndarray) -> HandPose | None:
     """Return the pose of joints (21, 3) in the camera's frame; None if any are missing."""
-    fingers = np.asarray(joints, np.float64)[np.array(FINGERS)]
+    fingers = np.asarray(joints, np.float64)[np.array(FINGERS[1:])]
     lengths = np.linalg.norm(np.diff(fingers, axis=1), axis=2).sum(1)
     direction, ray = (fingers[:, 3] - fingers[:, 0]).mean(0), fingers[:, 0].mean(0)
     norm = np.linalg.norm(direction) * np.linalg.norm(ray)

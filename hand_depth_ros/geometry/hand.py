@@ -22,6 +22,8 @@ JOINT_COUNT = 21
 WRIST = 0
 KNUCKLES = (5, 9, 13, 17)
 """MCP joints of the four fingers."""
+FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
+"""Joints of thumb to little finger, from the palm outwards."""
 MIDDLE_FINGER_CHAIN = (0, 9, 10, 11, 12)
 """Wrist, then the middle finger to its tip: the hand length runs along these."""
 

@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from hand_depth_ros.evaluation.cli import evaluate_dataset
-from hand_depth_ros.evaluation.pose import FINGERS, hand_pose
+from hand_depth_ros.evaluation.pose import hand_pose
 from hand_depth_ros.evaluation.readers import open_dataset
+from hand_depth_ros.geometry.hand import FINGERS
 
 
 def hand(bones: list[tuple[float, float]], z_m: float = 0.4) -> np.ndarray:
@@ -24,7 +25,7 @@ def hand(bones: list[tuple[float, float]], z_m: float = 0.4) -> np.ndarray:
     joints[:, 2] = z_m
     joints[0, 1] = 0.09
     joints[1:5, 0] = -0.04 - 0.02 * np.arange(4)
-    for number, finger in enumerate(FINGERS):
+    for number, finger in enumerate(FINGERS[1:]):
         up, away = np.cumsum([(0.0, 0.0), *bones], axis=0).T
         joints[list(finger)] = np.column_stack((np.full(4, 0.02 * number - 0.03), -up, z_m + away))
     return joints

@@ -13,13 +13,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from hand_depth_ros.geometry.hand import WRIST, hand_length
+from hand_depth_ros.geometry.hand import FINGERS, WRIST, hand_length
 from hand_depth_ros.training.data.photographs import UNKNOWN, PseudoLabel
 
 VERSION = 5
 """Raise when labels change, so that caches are recomputed."""
 
-_FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 _REFERENCE_LENGTH_M = 0.18
 _THUMB_RADII_M = (0.0150, 0.0120, 0.0100, 0.0080)
 """CMC to tip, for a hand of the reference length."""
@@ -129,7 +128,7 @@ def _bones(length_m: float) -> list[tuple[int, int, float, float]]:
     """Return the bones of a hand as (joint, joint, radius, radius), metres."""
     k = length_m / _REFERENCE_LENGTH_M
     bones = []
-    for number, finger in enumerate(_FINGERS):
+    for number, finger in enumerate(FINGERS):
         thickness = _LITTLE_FINGER_SCALE if number == 4 else 1.0
         radii = _THUMB_RADII_M if number == 0 else tuple(r * thickness for r in _FINGER_RADII_M)
         bones += [
