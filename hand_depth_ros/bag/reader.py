@@ -23,7 +23,7 @@ try:
     from rosbags.typesys.store import Typestore
 
     from hand_depth_ros.bag import mcap_records, sqlite3_reader
-    from hand_depth_ros.bag.advice import missing_metadata_advice, ros1_advice
+    from hand_depth_ros.bag.advice import STORAGE_SUFFIXES, missing_metadata_advice, ros1_advice
     from hand_depth_ros.bag.mcap_reader import McapFile
     from hand_depth_ros.bag.metadata import FILE_NAME, BagMetadata, ListedTopic, read_metadata
     from hand_depth_ros.bag.recorded import IDL_HEADER, RecordedMessage, RecordedTopic
@@ -168,6 +168,11 @@ class BagReader:
                 )
             if not paths:
                 raise BagError(f"{self.path}: {FILE_NAME} lists no storage file")
+            if unlisted := _unlisted_files(self.path, self._metadata.files):
+                self.notes.append(
+                    f"{self.path}: {FILE_NAME} does not list {', '.join(unlisted)}, so it is not read: to add it, "
+                    f"run  ros2 bag reindex {self.path}"
+                )
         else:
             paths = [self.path]
         for path in paths:
@@ -322,6 +327,20 @@ def _parse_definition(text: str, msgtype: str) -> dict[str, Any]:
     for part in text.split(IDL_SEPARATOR):
         types.update(get_types_from_idl(part.split("\n", 1)[-1]))
     return types
+
+
+def _unlisted_files(folder: Path, listed: Collection[str]) -> list[str]:
+    """Return storage files of the folder that are not among the listed ones.
+
+    The decompressed copy of a listed file, which `ros2 bag play` leaves, is not one.
+    """
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name.endswith(STORAGE_SUFFIXES)
+        and path.name not in listed
+        and f"{path.name}.zstd" not in listed
+    )
 
 
 def _has_log(path: Path) -> bool:

@@ -19,11 +19,14 @@ from support.bags import HEIGHT, IMAGE, INFO, WIDTH
 from support.fakes import FakeEstimator
 from typer.testing import CliRunner
 
+from hand_depth_ros.bag.convert import BagOptions, convert
 from hand_depth_ros.cli import main as cli
 from hand_depth_ros.cli import options
 from hand_depth_ros.errors import CameraError
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.messages.calibration_file import read_calibration
+from hand_depth_ros.ros.messages.settings import OutputSettings
 
 K = [21.0, 0.0, 7.0, 0.0, 22.0, 5.0, 0.0, 0.0, 1.0]
 D = [0.1, -0.05, 0.001, -0.002, 0.0]
@@ -184,3 +187,27 @@ def test_rejects_a_file_that_is_no_calibration(tmp_path: Path, text: str, messag
     assert message in str(caught.value)
     with pytest.raises(CameraError, match="No such file"):
         read_calibration(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+@pytest.mark.parametrize("step", [0, bags.SECOND // 10], ids=["stamps_0", "simulator_started_twice"])
+def test_of_repeated_stamps_the_camera_info_nearest_in_time_is_used(
+    tmp_path: Path, storage: str, step: int
+) -> None:
+    """Two runs with equal stamps, the lens changed between them."""
+    entries, focal = [], []
+    for number in range(8):
+        stamp, f = step * (number % 4), 20.0 if number < 4 else 30.0
+        received = bags.START + number * bags.SECOND // 10
+        entries += [bags.image_entry(stamp, received, number), bags.info_entry(stamp, received + 1, f)]
+        focal.append(f)
+    bags.write_bag(tmp_path / "in", entries, storage)
+    wanted = frozenset({topics.DEPTH_MM, topics.CAMERA_INFO})
+    bag_options = BagOptions(IMAGE, wanted=wanted)
+    summary = convert(tmp_path / "in", tmp_path / "out", FakeEstimator(), bag_options, OutputSettings())  # type: ignore[arg-type]
+    with Reader(tmp_path / "out") as reader:
+        found = [c for c in reader.connections if c.topic == "/depth_registered/camera_info"]
+        infos = [bags.STORE.deserialize_cdr(data, bags.INFO_TYPE) for _, _, data in reader.messages(found)]
+    used = [info.k[0] for info in infos]
+    assert used == (focal if not step else [*focal[:4], *focal[5:]])  # the jump back has no depth
+    assert sum(summary.skipped.values()) == (1 if step else 0)

@@ -146,6 +146,15 @@ def test_notes_messages_that_metadata_yaml_lists_and_the_files_lack(tmp_path: Pa
     assert copied(tmp_path / "out") == recorded(ENTRIES)
 
 
+def test_notes_storage_files_that_metadata_yaml_does_not_list(tmp_path: Path) -> None:
+    bags.split_bag(tmp_path / "in", [bags.pairs(1), ENTRIES[2:]])
+    bags.edit_metadata(tmp_path / "in", lambda information: information["relative_file_paths"].pop())
+    bags.edit_metadata(tmp_path / "in", lambda information: information.update(topics_with_message_count=[]))
+    summary = run(tmp_path / "in", tmp_path / "out")
+    (note,) = summary.notes
+    assert "does not list part1.db3, so it is not read" in note
+
+
 # F3: what a killed recorder leaves
 
 
