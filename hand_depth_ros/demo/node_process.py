@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hand_depth_ros.errors import HandDepthError
-from hand_depth_ros.ros.node.runtime import PROFILE, PROFILE_VARIABLES
+from hand_depth_ros.ros.dds_profile import PROFILE, PROFILE_VARIABLES
 from hand_depth_ros.ros.package_files import package_file
 
 START = "import sys; sys.path[:] = filter(None, sys.path); from hand_depth_ros.cli.main import main; main()"

@@ -20,11 +20,10 @@ from hand_depth_ros.doctor.graph import (
 )
 from hand_depth_ros.errors import CameraError, ImageError
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.dds_profile import profile_settings
 from hand_depth_ros.ros.messages.camera_info import complete_camera_info
 from hand_depth_ros.ros.messages.decode import decode_image
 from hand_depth_ros.ros.messages.topics import COMPRESSED_DEPTH, other_transport, sibling_camera_info
-from hand_depth_ros.ros.node.runtime import PROFILE, PROFILE_VARIABLES
-from hand_depth_ros.ros.package_files import package_file
 from hand_depth_ros.ros.qos import BEST_EFFORT, incompatible_publisher, incompatible_subscriber
 
 COLOUR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "rgb16", "bgr16", "mono16")
@@ -66,7 +65,7 @@ def _inputs(graph: Graph) -> Iterable[Finding]:
                 name,
                 topic.publishers[0].node,
                 "has a publisher, but nothing comes",
-                f"check the camera; if it publishes best effort, restart it with {_profile_settings()}",
+                f"check the camera; if it publishes best effort, restart it with {profile_settings()}",
             )
         elif topic.heard is not None and ours is not None and topic.type == ours.type:
             usable[ours.type] = topic
@@ -150,7 +149,7 @@ def _lost_inputs(image: Topic, info: Topic) -> Iterable[Finding]:
             image.name,
             camera.node,
             f"publishes images best effort and {lost} are lost on the way",
-            f"publish them reliable, or restart {camera.node} with {_profile_settings()}",
+            f"publish them reliable, or restart {camera.node} with {profile_settings()}",
         )
 
 
@@ -198,7 +197,7 @@ def _best_effort(graph: Graph, topic: Topic, consumer: str) -> Iterable[Finding]
             topic.name,
             consumer,
             f"reads best effort, and {lost} are lost so on this machine",
-            f"ask for reliable there, or restart {graph.node} with {_profile_settings()}",
+            f"ask for reliable there, or restart {graph.node} with {profile_settings()}",
         )
         return
     last = None if heard is None else heard.last
@@ -290,8 +289,3 @@ def _lost_text(sent: list[int], received: list[int]) -> str:
     if lost <= MIN_LOST or lost <= MAX_LOST_FRACTION * len(set(sent)):
         return ""
     return f"{lost} of {len(set(sent))}"
-
-
-def _profile_settings() -> str:
-    """Return the cure for a publisher whose shared memory is too small for images."""
-    return f"{' and '.join(PROFILE_VARIABLES)} set to {package_file(PROFILE)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from support import ros_graph
 from support.best_effort import DEPTHS, Rig
 
-from hand_depth_ros.ros.node.runtime import PROFILE_VARIABLES
+from hand_depth_ros.ros.dds_profile import PROFILE_VARIABLES
 
 NO_ROOM = {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}
 """Transports that the user chose, which the node leaves alone: they have little shared memory."""

@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from hand_depth_ros.errors import counted
+from hand_depth_ros.ros.dds_profile import profile_settings
 from hand_depth_ros.ros.diagnostics.statistics import STALE_S
 
 NEVER = float("inf")
 """Age of a message that never came."""
 _LOST_FRACTION = 0.2
 """Fraction of the images that must be lost before it is reported."""
-_SHARED_MEMORY = (
-    "publish it reliable, or start all nodes with FASTRTPS_DEFAULT_PROFILES_FILE and "
-    "FASTDDS_DEFAULT_PROFILES_FILE set to config/fastdds_large_images.xml"
-)
 
 
 @dataclass
@@ -112,7 +109,7 @@ class Health:
             lost = self.camera_info_rate - self.image_rate
             return (
                 f"publisher of {self.image_topic} is best effort and {lost:.0f} images per second are lost: "
-                f"{_SHARED_MEMORY}"
+                f"{_cure_of_lost_images()}"
             )
         if self.duplicate_publishers:
             return "; ".join(self.duplicate_publishers)
@@ -167,7 +164,11 @@ class Health:
         return f"{waiting}, which nobody publishes: start the camera or remap image"
 
     def _best_effort_hint(self) -> str:
-        return f"; images too large for best effort are lost: {_SHARED_MEMORY}" if self.best_effort else ""
+        return (
+            f"; images too large for best effort are lost: {_cure_of_lost_images()}"
+            if self.best_effort
+            else ""
+        )
 
     def to_status(self, name: str, hardware_id: str) -> DiagnosticStatus:
         """Return the message."""
@@ -195,3 +196,7 @@ class Health:
             hardware_id=hardware_id,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
+
+
+def _cure_of_lost_images() -> str:
+    return f"publish it reliable, or restart its publisher with {profile_settings()}"

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from hand_depth_ros.errors import HandDepthError, MissingDependencyError
+from hand_depth_ros.ros.dds_profile import PROFILE, PROFILE_VARIABLES
 from hand_depth_ros.ros.package_files import package_file
 
-PROFILE = "config/fastdds_large_images.xml"
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Names of the profile file for Fast DDS: up to ROS Jazzy, and from Kilted on."""
 _OWN_TRANSPORT_VARIABLES = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
 _OWN_PROFILE_FILES = ("DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml")
 """Read by Fast DDS from the working directory."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not there: source it, or pip install 'hand_depth_ros[ros]'")
 from rclpy.qos import QoSDurabilityPolicy as Durability
 from rclpy.qos import QoSReliabilityPolicy as Reliability
 
+from hand_depth_ros.ros.dds_profile import profile_settings
 from hand_depth_ros.ros.diagnostics.stalled_topics import StalledTopics
 from hand_depth_ros.ros.diagnostics.statistics import Rate, Statistics
 from hand_depth_ros.ros.diagnostics.status import NEVER, Health
@@ -207,3 +210,9 @@ def test_durability_follows_the_offers() -> None:
     assert durability_to_ask([kept], volatile) == kept
     assert durability_to_ask([kept, volatile], kept) == volatile
     assert durability_to_ask([], kept) == kept
+
+
+def test_the_profile_that_is_advised_exists() -> None:
+    names, path = profile_settings().split(" set to ")
+    assert names == "FASTRTPS_DEFAULT_PROFILES_FILE and FASTDDS_DEFAULT_PROFILES_FILE"
+    assert "segment_size" in Path(path).read_text()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.best_effort import DEPTHS, Rig
 
-from hand_depth_ros.ros.node.runtime import PROFILE_VARIABLES, image_transport_environment
+from hand_depth_ros.ros.dds_profile import PROFILE_VARIABLES
+from hand_depth_ros.ros.node.runtime import image_transport_environment
 
 FRAMES = 100
 
