@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hand_depth_ros.bag.reader import BagReader, find_topic
 from hand_depth_ros.errors import BagError
 from hand_depth_ros.ros.messages import topics
+from hand_depth_ros.ros.messages.assumed_camera import AssumedCamera
 from hand_depth_ros.ros.messages.camera_info_history import CameraInfoHistory
-from hand_depth_ros.ros.messages.decode import decode_image
 from hand_depth_ros.ros.messages.stamps import stamp_ns
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-
-
-@dataclass(frozen=True)
-class GivenCamera:
-    """A camera that the user describes.
-
-    Attributes:
-        origin: The options that describe it, for messages.
-        fields_of: Function from width and height of the image (pixels) to CameraInfo fields.
-    """
-
-    origin: str
-    fields_of: Callable[[int, int], dict[str, Any]]
 
 
 class CameraInfoSource(Protocol):
@@ -74,27 +60,22 @@ class RecordedCameraInfo:
 
 
 class AssumedCameraInfo:
-    """One camera_info for all images, made for the size of the first one."""
+    """The camera_info of a camera that the user describes, made for the size of each image."""
 
-    def __init__(self, given: GivenCamera, types: dict[str, Any], notes: list[str]) -> None:
-        """Make messages of `types`; add to `notes` which camera was used."""
-        self._given, self._types, self._notes = given, types, notes
+    def __init__(self, camera: AssumedCamera, types: dict[str, Any], notes: list[str]) -> None:
+        """Make messages of `types`; add to `notes` which camera is assumed."""
+        self._camera, self._types, self._notes = camera, types, notes
         self._info: Any = None
+        self._fields: Mapping[str, Any] | None = None
 
     def select(self, image: Any, received: int) -> Any:
-        """Return the camera_info; ImageError if the first image cannot be decoded."""
-        if self._info is None:
-            is_raw = hasattr(image, "width")
-            height, width = (image.height, image.width) if is_raw else decode_image(image).shape[:2]
-            fields = self._given.fields_of(width, height)
+        """Return the camera_info; ImageError if the image's size cannot be read."""
+        fields = self._camera.fields(image)
+        if fields is not self._fields:
             roi = self._types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
             self._info = self._types[CAMERA_INFO](header=image.header, roi=roi, **fields)
-            k = fields["k"]
-            distorted = f"{fields['distortion_model']} distortion" if any(fields["d"]) else "no distortion"
-            self._notes.append(
-                f"camera from {self._given.origin}: {fields['width']}x{fields['height']}, fx {k[0]:g}, "
-                f"fy {k[4]:g}, cx {k[2]:g}, cy {k[5]:g}, {distorted}"
-            )
+            self._fields = fields
+            self._notes.append(f"assumed camera: {self._camera.describe()}")
         return self._info
 
 

@@ -17,8 +17,8 @@ from hand_depth_ros.cli.interrupt import exit_on_sigint
 from hand_depth_ros.errors import DatasetError, counted
 
 if TYPE_CHECKING:
-    from hand_depth_ros.bag.camera import GivenCamera
     from hand_depth_ros.bag.convert import BagSummary
+    from hand_depth_ros.ros.messages.assumed_camera import AssumedCamera
 
 NAMESPACE = re.compile(r"/?|/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?")
 
@@ -144,15 +144,15 @@ def bag(
     print_summary(convert(source, target, estimator, bag_options, output_settings(values)), target)
 
 
-def given_camera(camera: CameraOptions) -> GivenCamera | None:
+def given_camera(camera: CameraOptions) -> AssumedCamera | None:
     """Return the camera that the options describe, or None.
 
     Raises:
         CameraError: The calibration file cannot be used.
         DatasetError: The list of cameras cannot be used.
     """
-    from hand_depth_ros.bag.camera import GivenCamera
     from hand_depth_ros.infer.camera_list import read_camera_list
+    from hand_depth_ros.ros.messages.assumed_camera import AssumedCamera
     from hand_depth_ros.ros.messages.calibration_file import fields_of_camera, read_calibration
 
     if not camera.given:
@@ -160,7 +160,7 @@ def given_camera(camera: CameraOptions) -> GivenCamera | None:
     (origin,) = camera.given
     if camera.calibration is not None:
         fields = read_calibration(camera.calibration)
-        return GivenCamera(origin, lambda width, height: fields)
+        return AssumedCamera(origin, lambda width, height: fields)
     if camera.cameras is not None:
         listed = read_camera_list(camera.cameras)
         if listed.errors:
@@ -172,8 +172,8 @@ def given_camera(camera: CameraOptions) -> GivenCamera | None:
                 "or --calibration"
             )
         fields = fields_of_camera(known.pop())
-        return GivenCamera(origin, lambda width, height: fields)
-    return GivenCamera(origin, lambda width, height: fields_of_camera(camera.for_size(width, height)))
+        return AssumedCamera(origin, lambda width, height: fields)
+    return AssumedCamera(origin, lambda width, height: fields_of_camera(camera.for_size(width, height)))
 
 
 def wanted_topics(points: bool, debug: bool, compressed_depth: bool) -> frozenset[str]:

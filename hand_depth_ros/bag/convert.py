@@ -21,7 +21,6 @@ from hand_depth_ros.bag.camera import (
     CAMERA_INFO,
     AssumedCameraInfo,
     CameraInfoSource,
-    GivenCamera,
     RecordedCameraInfo,
 )
 from hand_depth_ros.bag.reader import BagReader, RecordedMessage, RecordedTopic, find_topic
@@ -36,6 +35,7 @@ from hand_depth_ros.ros.messages.stamps import Stamps, stamp_ns
 
 if TYPE_CHECKING:
     from hand_depth_ros.estimation.estimator import HandDepthEstimator
+    from hand_depth_ros.ros.messages.assumed_camera import AssumedCamera
     from hand_depth_ros.ros.messages.settings import DecodeSettings, OutputSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -63,7 +63,7 @@ class BagOptions:
     storage: str | None = None
     zstd: bool = False
     decode: DecodeSettings = DEFAULT_SETTINGS
-    camera: GivenCamera | None = None
+    camera: AssumedCamera | None = None
 
 
 @dataclass

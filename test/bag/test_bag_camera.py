@@ -76,7 +76,8 @@ def test_uses_a_calibration_file(tmp_path: Path, bag: Any) -> None:
     file.write_text(yaml.safe_dump(calibration()))
     result = bag("--calibration", file)
     assert result.exit_code == 0, result.output
-    assert f"camera from --calibration {file}: {WIDTH}x{HEIGHT}, fx 21, fy 22, cx 7, cy 5" in result.stderr
+    assert f"assumed camera: {WIDTH}x{HEIGHT}, fx 21, fy 22, cx 7, cy 5" in result.stderr
+    assert f"from --calibration {file}" in result.stderr
     info = added_info(tmp_path)
     assert (info.width, info.height, info.distortion_model) == (WIDTH, HEIGHT, "plumb_bob")
     assert (list(info.k), list(info.d), list(info.p)) == (K, D, P)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,29 +12,21 @@ from sensor_msgs.msg import CameraInfo
 
 from hand_depth_ros.errors import CameraError
 from hand_depth_ros.geometry.camera import Camera
+from hand_depth_ros.ros.messages.assumed_camera import AssumedCamera
 from hand_depth_ros.ros.messages.calibration_file import fields_of_camera, read_calibration
-from hand_depth_ros.ros.messages.compressed_image import compressed_size
-from hand_depth_ros.ros.messages.decode import decode_image
 from hand_depth_ros.ros.parameters import Value
 
 URL_FORMS = "file:///absolute/path.yaml or package://PACKAGE/path.yaml"
 
 
-class AssumedCamera:
-    """Make the camera_info for images that come without one.
+class NodeAssumedCamera(AssumedCamera):
+    """The assumed camera of the node: described by parameters, made into rclpy's messages."""
 
-    Args:
-        origin: The parameters that describe the camera, for messages.
-        fields_of: Maps width and height of the image (pixels) to CameraInfo fields.
-    """
-
-    def __init__(self, origin: str, fields_of: Callable[[int, int], dict[str, Any]]) -> None:
-        self._origin, self._fields_of = origin, fields_of
-        self._size: tuple[int, int] | None = None
-        self._info = CameraInfo()
+    _info: CameraInfo | None = None
+    _info_fields: Mapping[str, Any] | None = None
 
     @classmethod
-    def from_parameters(cls, values: Mapping[str, Value]) -> AssumedCamera | None:
+    def from_parameters(cls, values: Mapping[str, Value]) -> NodeAssumedCamera | None:
         """Return the camera that the parameters describe; None if they describe none.
 
         Raises:
@@ -64,20 +56,10 @@ class AssumedCamera:
             CameraError: The parameters cannot describe an image of this size.
             ImageError: The image's size cannot be read.
         """
-        size = _size_of(image)
-        if size != self._size:
-            self._info = CameraInfo(**_plain(self._fields_of(*size)))
-            self._size = size
+        fields = self.fields(image)
+        if self._info is None or fields is not self._info_fields:
+            self._info, self._info_fields = CameraInfo(**_plain(fields)), fields
         return self._info
-
-    def describe(self) -> str:
-        """Return which camera is assumed, for people."""
-        info = self._info
-        lens = f"{info.distortion_model} distortion" if any(info.d) else "no distortion"
-        return (
-            f"{info.width}x{info.height}, fx {info.k[0]:.1f}, fy {info.k[4]:.1f}, cx {info.k[2]:.1f}, "
-            f"cy {info.k[5]:.1f}, {lens}, from {self._origin}"
-        )
 
 
 def resolve_url(url: str) -> Path:
@@ -105,16 +87,6 @@ def _package_share(package: str, url: str) -> Path:
             f"camera_info_url is {url!r}, and no package {package} is found: source the workspace that has "
             "it, or give the file itself, file:///absolute/path.yaml"
         ) from error
-
-
-def _size_of(image: Any) -> tuple[int, int]:
-    """Return width and height of the image that a message holds."""
-    if not hasattr(image, "width"):
-        return compressed_size(np.frombuffer(image.data, np.uint8))
-    if image.encoding in ("nv12", "nv21"):  # the message's height may count the rows of chroma
-        height, width = decode_image(image).shape[:2]
-        return width, height
-    return int(image.width), int(image.height)
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hand_depth_ros.errors import CameraError, HandDepthError
 from hand_depth_ros.ros.messages.decode import ImageDecoder
 from hand_depth_ros.ros.messages.pipeline import process_frame
 from hand_depth_ros.ros.messages.stamps import stamp_ns
-from hand_depth_ros.ros.node.assumed_camera import AssumedCamera
+from hand_depth_ros.ros.node.assumed_camera import NodeAssumedCamera
 from hand_depth_ros.ros.node.fallback_estimator import EstimatorFactory, FallbackEstimator
 from hand_depth_ros.ros.node.inputs import ColourCamera
 from hand_depth_ros.ros.node.outputs import Outputs
@@ -74,7 +74,7 @@ class DepthWorker:
         self._reset_requested = threading.Event()
         self._camera: ColourCamera | None = None
         self._activated_s = 0.0
-        self._assumed_camera = AssumedCamera.from_parameters(values)
+        self._assumed_camera = NodeAssumedCamera.from_parameters(values)
         with ExitStack() as undo:
             self._estimator = FallbackEstimator(factory, values, node.get_logger().error)
             undo.callback(self._estimator.close)

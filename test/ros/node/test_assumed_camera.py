@@ -20,7 +20,7 @@ from hand_depth_ros.errors import CameraError
 from hand_depth_ros.geometry.camera import Camera
 from hand_depth_ros.ros.messages import topics
 from hand_depth_ros.ros.node import depth_worker, rosout
-from hand_depth_ros.ros.node.assumed_camera import AssumedCamera, resolve_url
+from hand_depth_ros.ros.node.assumed_camera import NodeAssumedCamera, resolve_url
 from hand_depth_ros.ros.node.hand_depth_node import HandDepthNode
 from hand_depth_ros.ros.parameters import DEFAULTS, ParameterError, check_values
 
@@ -165,7 +165,7 @@ def test_never_assumes_a_camera_before_discovery(rig: Rig, monkeypatch: pytest.M
 
 
 def test_follows_the_image_size() -> None:
-    camera = AssumedCamera.from_parameters({**DEFAULTS, "hfov_deg": 60.0})
+    camera = NodeAssumedCamera.from_parameters({**DEFAULTS, "hfov_deg": 60.0})
     assert camera is not None
     for width, height in ((64, 48), (32, 24), (64, 48)):
         info = camera.camera_info(messages.image(messages.sample_rgb(height, width), "rgb8"))
