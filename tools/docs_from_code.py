@@ -23,7 +23,7 @@ ros2 param set /hand_depth max_hands 1
 The second command works for parameters that can change at run time; the change applies from the
 next frame on. A value out of range, of the wrong type or in contradiction to another parameter is
 rejected with the reason, and a misspelt or renamed parameter is an error that names the right one.
-`hand-depth infer` and `hand-depth bag` have options of the same names (`--max-hands`).
+`hand-depth infer` and `hand-depth bag` offer some of them as options: see `--help`.
 
 {table}
 ## Quality of service

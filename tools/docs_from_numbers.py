@@ -107,8 +107,8 @@ def sigma_sentence(joints: dict[str, Any]) -> str:
     return textwrap.fill(
         f"Is sigma right? With the hand length known, {known[0]} of the *joints* lie within one sigma and "
         f"{known[1]} within two (Gaussian: 68 % and 95 %); with it guessed {guessed[0]} and {guessed[1]}. "
-        f"They are of one or two people, whose hands the guess takes to be {100 * abs(error):.0f} % "
-        f"{'shorter' if error < 0 else 'longer'} than they are.",
+        f"The set shows one or two people; the network "
+        f"{'under' if error < 0 else 'over'}estimates their hand length by {100 * abs(error):.0f} %.",
         100,
     )
 
