@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from support import messages, ros_graph
 from support.fakes import FakeEstimator
 
@@ -56,7 +57,9 @@ class Rig:
         stamp = self.client.next_stamp()
         camera_info = messages.camera_info(160, 120, 150.0, **info)
         self.client.publisher("camera_info", CameraInfo).publish(ros_graph.to_camera_info(camera_info, stamp))
-        self.client.publisher("image", Image).publish(ros_graph.to_image(image, stamp))
+        message = ros_graph.to_image(image, stamp)
+        topic = "image/compressed" if isinstance(message, CompressedImage) else "image"
+        self.client.publisher(topic, type(message)).publish(message)
 
     def frame(self, image: SimpleNamespace, **info: Any) -> None:
         """Publish the image until its depth comes."""
@@ -113,3 +116,17 @@ def test_consumers_get_p_from_k(rig: Rig, capfd: pytest.CaptureFixture[str]) -> 
 )
 def test_diagnostics_say_that_an_image_shows_nothing(rig: Rig, word: str, rgb: np.ndarray) -> None:
     rig.status(word, messages.image(rgb, "rgb8"))
+
+
+def test_log_and_diagnostics_name_a_damaged_jpeg(capfd: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (15, 20, 3)).astype(np.uint8)
+    data = cv2.imencode(".jpg", noise.repeat(8, 0).repeat(8, 1))[1].reshape(-1).copy()
+    data[data.size // 2 : data.size // 2 + 800] = 0
+    rig = Rig(image_transport="compressed")
+    try:
+        rig.status("the jpeg data is damaged", SimpleNamespace(format="jpeg", data=data))
+        rig.client.spin_for(0.5)
+        assert rig.depth, "what was decoded is processed"
+    finally:
+        rig.close()
+    assert "check the link between camera and node" in capfd.readouterr().err
