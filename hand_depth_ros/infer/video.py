@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"})
 MAX_GAP_S = 2.0
-"""After a gap this long, hands are tracked anew, as in the live node."""
+"""After a gap this long, tracking starts over, as in the live node."""
 DEFAULT_FPS = 30.0
 """Frame rate of files that name none."""
 
