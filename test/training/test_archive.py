@@ -146,7 +146,7 @@ def test_quantize_uses_asked_step_unless_range_needs_coarser(span: float) -> Non
 
 
 def test_archived_view_is_smaller(tmp_path: Path) -> None:
-    from hand_depth_ros.training.archive import archive_view
+    from hand_depth_ros.training.archive_codec import archive_view
 
     view, _, _ = plane_view()
     assert isinstance(view, RenderedView)
