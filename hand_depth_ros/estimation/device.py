@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
-import torch
 
 from hand_depth_ros.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def resolve_device(name: str) -> torch.device:
@@ -19,6 +23,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         DeviceError: The name is unknown or the device isn't there.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -43,6 +49,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     It is bfloat16 on a CPU that multiplies it in hardware (x86's avx512_bf16, amx_bf16), where it
     takes two thirds of the time, and float32 elsewhere.
     """
+    import torch
+
     if device.type != "cpu":
         return torch.float32
     try:
@@ -62,6 +70,8 @@ def use_threads(count: int = 0) -> None:
     On all the cores a network's threads wait for each other, spinning, whenever anything else needs
     one of them.
     """
+    import torch
+
     threads = count or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -73,13 +83,15 @@ def device_failure(error: BaseException) -> str:
     PyTorch has a class for memory alone; what CUDA, cuBLAS and cuDNN report comes as a RuntimeError
     that names them.
     """
+    torch = sys.modules.get("torch")
     line = str(error).strip().partition("\n")[0]
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
         return line or "CUDA out of memory"
     return line if isinstance(error, RuntimeError) and re.search(r"CUDA|CUBLAS|CUDNN", line) else ""
 
 
 def free_device_memory() -> None:
     """Return PyTorch's cached memory to the GPU, if one is in use."""
-    if torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from hand_depth_ros.errors import CameraError
 from hand_depth_ros.geometry.distortion import (
+    array_module,
     distort,
     is_pinhole,
     known_model,
@@ -32,7 +32,12 @@ _CALIBRATE = (
     "or give the intrinsics by hand"
 )
 
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+    Array = TypeVar("Array", np.ndarray, torch.Tensor)
+else:
+    Array = TypeVar("Array")
 
 
 @dataclass(frozen=True)
@@ -155,11 +160,11 @@ class Camera:
 
         NaN behind the camera and beyond the range of the lens's polynomial.
         """
-        lib: Any = torch if isinstance(points, torch.Tensor) else np
-        points = points if isinstance(points, torch.Tensor) else np.asarray(points, np.float64)
-        z = points[..., 2]
+        lib = array_module(points)
+        values: Any = np.asarray(points, np.float64) if lib is np else points
+        z = values[..., 2]
         z = lib.where(z > 1e-9, z, float("nan"))
-        x, y = distort(points[..., 0] / z, points[..., 1] / z, self.distortion_model, self.d)
+        x, y = distort(values[..., 0] / z, values[..., 1] / z, self.distortion_model, self.d)
         return lib.stack((x * self.fx + self.cx, y * self.fy + self.cy), -1)
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
@@ -187,6 +192,8 @@ def _rays(camera: Camera, device: str) -> torch.Tensor:
         return _rays(camera, "cpu").to(device)
     x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     planes = np.moveaxis(camera.unproject(np.stack((x, y), -1)), -1, 0)
+    import torch
+
     return torch.from_numpy(planes.astype(np.float32, order="C")).permute(1, 2, 0)
 
 

@@ -2,17 +2,17 @@
 
 Works on normalised image coordinates (x/z, y/z), without unit. The formulas are OpenCV's: calib3d
 (k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]: radial, tangential, rational, thin prism, tilted
-sensor) and fisheye ("equidistant", k1..k4 on the angle). Imports only NumPy and torch.
+sensor) and fisheye ("equidistant", k1..k4 on the angle). Imports only NumPy.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from hand_depth_ros.errors import CameraError
 
@@ -118,6 +118,12 @@ def _central_ray(model: str, d: tuple[float, ...], radius: float) -> float:
     return float(x[0]) / radius
 
 
+def array_module(values: Any) -> Any:
+    """Return torch for a tensor and NumPy for everything else; import nothing."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(values, torch.Tensor) else np
+
+
 def distort(x: Any, y: Any, model: str, d: tuple[float, ...]) -> tuple[Any, Any]:
     """Distort ideal normalised coordinates; NumPy arrays or torch tensors of one shape.
 
@@ -126,7 +132,7 @@ def distort(x: Any, y: Any, model: str, d: tuple[float, ...]) -> tuple[Any, Any]
     """
     if is_pinhole(model, d):
         return x, y
-    lib: Any = torch if isinstance(x, torch.Tensor) else np
+    lib = array_module(x)
     limit = radial_limit(model, d)
     r2 = x * x + y * y
     r2 = lib.where(r2 <= limit * limit, r2, float("nan"))

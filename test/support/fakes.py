@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hand_depth_ros.estimation.estimator import EstimatorSettings, Hand, HandDepthFrame
+from hand_depth_ros.estimation.result import Hand, HandDepthFrame
+from hand_depth_ros.estimation.settings import EstimatorSettings
 from hand_depth_ros.geometry.camera import Camera
 
 DEPTH_M = 0.5
