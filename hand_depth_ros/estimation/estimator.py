@@ -287,12 +287,10 @@ class HandDepthEstimator:
         tracks = [Track(i + 1, _validated_box(roi), 1.0) for i, roi in enumerate(rois)]
         if self._has_joints and tracks:
             for track, crop, prediction in self._locate(frame, tracks):
-                part = hand_parts(self._binary_mask(prediction))
-                if part is not None:
-                    mask_box = crop.box_to_frame(frame.camera, part[0])
-                    if mask_box.iou(track.box) >= _MIN_GIVEN_BOX_IOU:
-                        track.hull = crop.to_frame(frame.camera, part[1])
-                if track.hull is None:
+                parts = self._parts_in_frame(frame, crop, prediction)
+                if parts is not None and parts[0].iou(track.box) >= _MIN_GIVEN_BOX_IOU:
+                    track.hull = parts[1]
+                else:
                     track.hull = track.box.corners()
         return tracks
 
@@ -332,10 +330,9 @@ class HandDepthEstimator:
         """
         kept = []
         for track, crop, prediction in self._locate(frame, tracks):
-            parts = hand_parts(self._binary_mask(prediction))
+            parts = self._parts_in_frame(frame, crop, prediction)
             if parts is not None:
-                track.box = crop.box_to_frame(frame.camera, parts[0])
-                track.hull = crop.to_frame(frame.camera, parts[1])
+                track.box, track.hull = parts
             if not tracker.reject(track, prediction.scalars.presence):
                 kept.append(track)
         self._widen(frame, kept)
@@ -354,12 +351,11 @@ class HandDepthEstimator:
             for track, (seen, crop, prediction) in zip(
                 tracks, self._locate(frame, wide) if wide else (), strict=True
             ):
-                parts = hand_parts(self._binary_mask(prediction))
+                parts = self._parts_in_frame(frame, crop, prediction)
                 if parts is None or prediction.scalars.presence < _MIN_WIDE_PRESENCE:
                     continue
-                box = crop.box_to_frame(frame.camera, parts[0])
-                if box.longer_side > _MIN_WIDENED_RATIO * track.box.longer_side:
-                    track.box, track.hull, track.roll = box, crop.to_frame(frame.camera, parts[1]), seen.roll
+                if parts[0].longer_side > _MIN_WIDENED_RATIO * track.box.longer_side:
+                    (track.box, track.hull), track.roll = parts, seen.roll
                     widened.append(track)
             tracks = widened
 
@@ -375,12 +371,15 @@ class HandDepthEstimator:
                 track.roll = scalars.upright_roll(track.roll)
         return list(zip(tracks, crops, predictions, strict=True))
 
-    def _binary_mask(self, prediction: CropPrediction) -> np.ndarray:
-        """Threshold a mask: bool (S, S) on the host."""
-        mask: np.ndarray = (
-            (torch.sigmoid(prediction.mask_logits) > self._settings.mask_threshold).cpu().numpy()
-        )
-        return mask
+    def _parts_in_frame(
+        self, frame: Frame, crop: CropCamera, prediction: CropPrediction
+    ) -> tuple[Box, np.ndarray] | None:
+        """Return box and hull (n, 2) of the mask's parts in frame pixels, None for a speck."""
+        mask = torch.sigmoid(prediction.mask_logits) > self._settings.mask_threshold
+        parts = hand_parts(mask.cpu().numpy())
+        if parts is None:
+            return None
+        return crop.box_to_frame(frame.camera, parts[0]), crop.to_frame(frame.camera, parts[1])
 
     def _request_crops(
         self,

@@ -1,4 +1,4 @@
-"""What the doctor advises is carried out, and then the doctor finds nothing broken any more."""
+"""Carrying out what the doctor advises leaves nothing that it calls broken."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Rig:
         self._thread.start()
 
     def broken(self, until: Callable[[list[Finding]], object]) -> list[Finding]:
-        """What the doctor calls broken; again until the graph has settled so."""
+        """Return what the doctor calls broken; ask again until the graph has settled."""
         found: list[Finding] = []
         for _ in range(8):
             (graph,) = examine("/hand_depth", seconds=1.5, context=self.client.context)

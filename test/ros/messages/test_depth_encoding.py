@@ -1,4 +1,4 @@
-"""What the pixels of depth images mean, checked against the definitions of REP 118."""
+"""Meaning of the pixels of depth images, checked against the definitions of REP 118."""
 
 from __future__ import annotations
 

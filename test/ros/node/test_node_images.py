@@ -1,4 +1,4 @@
-"""What the node says and does about images that are valid messages and hold less than they seem."""
+"""The node names images that are valid messages and hold less than they seem, and goes on."""
 
 from __future__ import annotations
 
